@@ -1,0 +1,56 @@
+# syntax=docker/dockerfile:1
+#   docker build --target server  .    the live path: no torch, a small image
+#   docker build --target adapter .    the learner (--build-arg TORCH=cuda for a GPU)
+#   docker build --target cpu     .    everything, engine and Valkey too, for a machine without a GPU
+
+FROM python:3.11-slim-bookworm AS base
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /app
+# Adapter folders and whatever else outlives a process go to /app/.ratchet.
+RUN useradd --uid 10001 --create-home ratchet && install -d -o ratchet -g ratchet .ratchet
+
+FROM base AS server
+COPY deploy/lock/server.txt deploy/lock/
+RUN pip install --no-deps --require-hashes -r deploy/lock/server.txt
+COPY . .
+RUN pip install --no-deps --no-build-isolation -e .
+USER ratchet
+ENV RATCHET_HOST=0.0.0.0
+EXPOSE 8000
+VOLUME /app/.ratchet
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+ENTRYPOINT ["ratchet"]
+CMD ["serve"]
+
+FROM base AS adapter
+ARG TORCH=cpu
+COPY pyproject.toml ./
+COPY deploy/lock/adapter.txt deploy/lock/install_torch.sh deploy/lock/
+RUN pip install --no-deps --require-hashes -r deploy/lock/adapter.txt && deploy/lock/install_torch.sh python "$TORCH"
+COPY . .
+RUN pip install --no-deps --no-build-isolation -e .
+USER ratchet
+ENV RATCHET_ADAPTER_METRICS_PORT=9100
+VOLUME /app/.ratchet
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9100/metrics', timeout=4)"]
+ENTRYPOINT ["ratchet"]
+CMD ["adapt"]
+
+FROM base AS cpu
+# The engine links libnuma.
+RUN apt-get update && apt-get install -y --no-install-recommends libnuma1 && rm -rf /var/lib/apt/lists/*
+COPY pyproject.toml ./
+COPY deploy/lock/dev.txt deploy/lock/install_torch.sh deploy/lock/
+RUN pip install --no-deps --require-hashes -r deploy/lock/dev.txt && deploy/lock/install_torch.sh python
+COPY . .
+RUN pip install --no-deps --no-build-isolation -e .
+USER ratchet
+ENV RATCHET_HOST=0.0.0.0
+EXPOSE 8000
+VOLUME /app/.ratchet
+HEALTHCHECK --interval=10s --timeout=3s --start-period=180s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+ENTRYPOINT ["ratchet"]
+CMD ["up"]

@@ -1,0 +1,47 @@
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := deploy/lock
+# Named after what it installed: set-up runs again when one of these files changes, and only then.
+STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit check lock clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: setup ## start everything here, ask it questions, watch it get better
+	$(BIN)/ratchet demo
+
+test: setup ## all tests, on real engine, Valkey and learner processes too
+	$(BIN)/pytest
+
+test-unit: setup ## only the fast tests
+	$(BIN)/pytest tests/unit
+
+check: setup ## style, types and import direction
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+setup: $(STAMP) ## create .venv and install what the lock pins (demo, test and check do it themselves)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit("Ratchet needs Python 3.11 or later; set PYTHON=" if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up .venv: a few minutes and 3 GB of disk, once"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --no-deps --require-hashes -r $(LOCK)/dev.txt
+	$(LOCK)/install_torch.sh $(BIN)/python
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null || \
+		echo "WARNING: libnuma is missing and the engine will not start without it: apt-get install libnuma1" >&2
+	@rm -f .venv/.installed-*
+	@touch $@
+
+lock: ## resolve pyproject.toml into deploy/lock again; UPGRADE=1 moves pins that still fit
+	PYTHON=$(PYTHON) $(LOCK)/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean: ## remove caches and build outputs; .venv and your runs stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

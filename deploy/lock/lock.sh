@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Write dev.txt, server.txt and adapter.txt from pyproject.toml. Existing pins stay where they still fit; `--upgrade` moves them.
+# Where packages come from is uv's own configuration; no host and no path of this machine ends up in a lock.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+"${PYTHON:-python3}" -m venv "$tmp/venv"
+"$tmp/venv/bin/pip" install --quiet uv
+cat "$here/../../pyproject.toml" "$here/resolve.toml" >"$tmp/pyproject.toml"
+echo "setuptools>=77" >"$tmp/build.in" # builds Ratchet itself; no extra names it
+cd "$tmp"
+
+lock() { # lock EXTRA [uv option...]
+  cp "$here/$1.txt" "$1.txt" 2>/dev/null || true
+  venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+    --no-emit-package torch --extra "$1" "${@:2}" --output-file "$1.txt" pyproject.toml build.in
+  # These two platforms are all there is: a marker that says only that says nothing.
+  sed -i "s/ ; (platform_machine == 'aarch64' or platform_machine == 'x86_64') and sys_platform == 'linux'//" "$1.txt"
+}
+
+lock dev "$@"
+lock server --constraint dev.txt
+lock adapter --constraint dev.txt
+for extra in dev server adapter; do
+  { echo "# Written by \`make lock\`: do not edit. torch comes from install_torch.sh."; grep -v '^#' "$extra.txt"; } >"$here/$extra.txt"
+  echo "deploy/lock/$extra.txt: $(grep -c '==' "$extra.txt") pins"
+done
