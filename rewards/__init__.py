@@ -1,0 +1,1 @@
+"""The science: answers, votes, reward estimators, advantages. Pure functions over plain data."""

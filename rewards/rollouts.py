@@ -1,0 +1,57 @@
+"""The plain data that everything else is about: rollouts, their group, and a group with rewards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled completion, exactly as the engine produced it.
+
+    `token_ids` and `logprobs` have one entry per generated token (the end token included);
+    log-probabilities are natural, under the distribution that was sampled from.
+    """
+
+    text: str
+    token_ids: Sequence[int]
+    logprobs: Sequence[float]
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a group's rollouts were drawn."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 0
+
+    @property
+    def trainable(self) -> bool:
+        """Whether log-probabilities describe the full policy: no truncation of its support."""
+        return self.temperature > 0 and self.top_p >= 1.0 and self.top_k <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All rollouts of one query under one policy version. Carries no label, by design."""
+
+    id: str
+    prompt: str
+    prompt_ids: Sequence[int]
+    rollouts: Sequence[Rollout]
+    policy_version: int
+    sampling: Sampling
+    client: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """A group with one reward per rollout. `label` is the estimate, None when nothing was voted."""
+
+    group: RolloutGroup
+    rewards: Sequence[float]
+    label: str | None
+    stats: Mapping[str, float] = field(default_factory=dict[str, float])
