@@ -1,0 +1,1 @@
+"""The learner, and the two channels it owns: rollout buffer in, adapter releases out."""

@@ -1,0 +1,32 @@
+"""Pinned tokens with the trainer's log-probabilities, shipped in every adapter folder.
+
+The server asks the engine for the same numbers: that is how a silently ignored or stale adapter is
+found out before it answers anybody.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+FILE = "probe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSheet:
+    """`sequences[i]` are token ids; `adapter[i]` and `base[i]` the natural log-probabilities of its
+    tokens from the second on, given all before (temperature 1)."""
+
+    sequences: Sequence[Sequence[int]]
+    adapter: Sequence[Sequence[float]]
+    base: Sequence[Sequence[float]]
+
+    def write(self, folder: Path) -> None:
+        """Store in an adapter folder."""
+        (folder / FILE).write_bytes(orjson.dumps(self))
+
+    @staticmethod
+    def read(folder: Path) -> "ProbeSheet":
+        """Load from an adapter folder."""
+        return ProbeSheet(**orjson.loads((folder / FILE).read_bytes()))

@@ -1,0 +1,52 @@
+"""The one place where Redis or Valkey is reached, and where its errors become ours."""
+
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from adapter.buffer import BufferUnavailable
+
+# Every key Ratchet keeps. The braces put all of them into one slot of a Redis cluster.
+GROUPS = "{ratchet}:groups"  # stream of packed groups: field g (bytes)
+GROUPS_BYTES = "{ratchet}:groups:bytes"  # payload bytes in the stream
+GROUPS_TOTALS = "{ratchet}:groups:totals"  # hash outcome -> count
+GROUPS_SEEN = "{ratchet}:groups:seen:"  # + group id: for deduplication, expires
+GROUPS_DEAD = "{ratchet}:groups:dead"  # stream of groups that could not be processed
+RELEASES = "{ratchet}:releases"  # hash version -> JSON record
+LIVE = "{ratchet}:live"  # version being served
+NEXT_VERSION = "{ratchet}:next_version"  # last version number given out
+TRAINED = "{ratchet}:trained"  # sorted set of group ids in a release, by time
+CHANGES = "{ratchet}:changes"  # short stream: one entry per change of a release
+LEARNER = "{ratchet}:learner"  # lease of the single learner: its fencing token
+FENCE = "{ratchet}:fence"  # last fencing token given out
+
+
+class NoConsumerGroup(Exception):
+    """The stream or its consumer group is not there (yet, or any more)."""
+
+
+def connect(url: str, timeout: float = 1.0) -> Any:
+    """A client that fails within `timeout` seconds instead of retrying behind our back.
+
+    Replies have up to 5 s more, because reads may block on the server for that long.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout + 5.0,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+async def reach(reply: Any) -> Any:
+    """Await a Redis reply; whatever goes wrong on the way is BufferUnavailable."""
+    try:
+        return await reply
+    except (RedisError, OSError, TimeoutError) as error:
+        if str(error).startswith("NOGROUP"):
+            raise NoConsumerGroup from None
+        raise BufferUnavailable(f"{type(error).__name__}: {error}") from None

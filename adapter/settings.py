@@ -1,0 +1,75 @@
+"""Settings of the learner process, and those it shares with the server."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ChannelSettings(BaseSettings):
+    """What every Ratchet process must agree on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RATCHET_", extra="forbid", use_attribute_docstrings=True, frozen=True
+    )
+
+    model: str = "evals/arithmetic/model"
+    """Folder or Hugging Face id of the base model, as transformers and vLLM understand it."""
+    model_name: str = "ratchet"
+    """Name under which clients ask for the live, voted policy."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis or Valkey that carries groups and releases. `memory://` keeps both in one process."""
+    adapters_dir: Path = Path(".ratchet/adapters")
+    """Folder, shared by learner, server and engine, with one subfolder per adapter version."""
+    buffer_max_bytes: int = Field(1 << 30, gt=0)
+    """Rollout buffer: refuse new groups above this many payload bytes."""
+    buffer_max_groups: int = Field(50_000, gt=0)
+    """Rollout buffer: refuse new groups above this many entries."""
+
+
+class AdapterSettings(ChannelSettings):
+    """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
+
+    reward: Literal["majority", "dare"] = "majority"
+    """Reward estimator: `majority` (TTRL) or `dare`."""
+    advantage: Literal["grpo", "dr_grpo", "rloo"] = "grpo"
+    """How rewards become advantages within a group."""
+    learning_rate: float = Field(1e-5, gt=0)
+    """AdamW's rate. LoRA wants about ten times that of full fine-tuning; tiny models far more."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping by global norm."""
+    warmup_updates: int = Field(0, ge=0)
+    """Updates over which the learning rate rises linearly to its value."""
+    groups_per_update: int = Field(8, gt=0)
+    """Groups with a training signal that make up one update."""
+    kl_coefficient: float = Field(0.001, ge=0)
+    """Weight of the k3 KL estimate to the base model in the loss."""
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    """PPO clip below: ratios under 1 - clip_low are cut."""
+    clip_high: float = Field(0.28, gt=0)
+    """PPO clip above: ratios over 1 + clip_high are cut."""
+    importance_cap: float = Field(2.0, gt=0)
+    """Cap of the token-level trainer/engine importance weights."""
+    max_lag: int = Field(4, ge=0)
+    """Drop groups sampled by a policy more than this many versions old."""
+    lora_rank: int = Field(16, gt=0)
+    """LoRA rank; the engine's --max-lora-rank must be at least this."""
+    lora_alpha: int = Field(32, gt=0)
+    """LoRA alpha."""
+    micro_batch_tokens: int = Field(8192, gt=0)
+    """Tokens per forward pass; lower it when the trainer runs out of memory."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train. `auto` takes a GPU when torch sees one."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of torch; 0 leaves torch's own choice."""
+    seed: int = 0
+    """Seed of the LoRA initialisation."""
+    keep_versions: int = Field(5, gt=1)
+    """Retired adapter folders to keep for rollback; older ones are deleted."""
+    lease_seconds: float = Field(15.0, gt=0)
+    """Time to live of the single-learner lease."""
+    adapter_metrics_port: int = Field(0, ge=0, le=65535)
+    """Loopback port of the learner's /metrics; 0 for none."""

@@ -1,0 +1,44 @@
+"""The seam between the learner's bookkeeping and its mathematics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rewards.rollouts import RolloutGroup
+
+
+class UpdateDiverged(Exception):
+    """Loss or gradient is not finite. The weights were not touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGroup:
+    """A group with one advantage per rollout; None leaves that rollout out."""
+
+    group: RolloutGroup
+    advantages: Sequence[float | None]
+
+
+class Trainer(Protocol):
+    """Holds the weights of one adapter. Methods block; the worker calls them from a thread."""
+
+    def load(self, folder: Path | None) -> None:
+        """Take up an adapter's weights, or the base model's (no change) for None."""
+        ...
+
+    def entropies(self, group: RolloutGroup) -> list[float]:
+        """Mean token entropy (nats, full vocabulary) of each rollout under the weights loaded."""
+        ...
+
+    def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
+        """One optimiser step; returns its metrics. Raises UpdateDiverged."""
+        ...
+
+    def undo(self) -> None:
+        """Back to weights and optimiser as they were before the last update."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write adapter and probe sheet into an existing folder."""
+        ...

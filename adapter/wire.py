@@ -1,0 +1,100 @@
+"""A RolloutGroup as bytes: versioned, compact, checked on the way in.
+
+Layout: b"RG1" + zlib(u32 header length, JSON header, int32 token ids, float32 log-probabilities).
+The prompt's ids come first, then each rollout's, lengths standing in the header.
+"""
+
+import struct
+import sys
+import zlib
+from array import array
+from typing import Any
+
+import orjson
+
+from rewards.rollouts import Rollout, RolloutGroup, Sampling
+
+MAGIC = b"RG1"
+_MAX_UNPACKED = 256 << 20
+
+
+class WireError(ValueError):
+    """The bytes are not a RolloutGroup of a version this process reads."""
+
+
+def pack(group: RolloutGroup) -> bytes:
+    """Bytes of a group; 64 rollouts of 3,000 tokens stay under 1.6 MB."""
+    ids = array("i", group.prompt_ids)
+    logprobs = array("f")
+    for rollout in group.rollouts:
+        ids.extend(rollout.token_ids)
+        logprobs.extend(rollout.logprobs)
+    if sys.byteorder == "big":
+        ids.byteswap()
+        logprobs.byteswap()
+    s = group.sampling
+    header = orjson.dumps(
+        {
+            "id": group.id,
+            "prompt": group.prompt,
+            "prompt_tokens": len(group.prompt_ids),
+            "tokens": [len(r.token_ids) for r in group.rollouts],
+            "texts": [r.text for r in group.rollouts],
+            "finish": [r.finish_reason for r in group.rollouts],
+            "version": group.policy_version,
+            "sampling": [s.temperature, s.top_p, s.top_k, s.max_tokens],
+            "client": group.client,
+            "created_at": group.created_at,
+        }
+    )
+    body = struct.pack("<I", len(header)) + header + ids.tobytes() + logprobs.tobytes()
+    return MAGIC + zlib.compress(body, 1)
+
+
+def unpack(data: bytes) -> RolloutGroup:
+    """The group in `data`. Raises WireError for anything that `pack` did not make."""
+    if data[:3] != MAGIC:
+        raise WireError("unknown wire version")
+    try:
+        inflate = zlib.decompressobj()
+        body = inflate.decompress(data[3:], _MAX_UNPACKED)
+        if not inflate.eof:
+            raise WireError("truncated or oversized group")
+        (header_length,) = struct.unpack_from("<I", body)
+        header: dict[str, Any] = orjson.loads(body[4 : 4 + header_length])
+        lengths: list[int] = header["tokens"]
+        generated = sum(lengths)
+        id_bytes = 4 * (header["prompt_tokens"] + generated)
+        start = 4 + header_length
+        ids, logprobs = array("i"), array("f")
+        ids.frombytes(body[start : start + id_bytes])
+        logprobs.frombytes(body[start + id_bytes :])
+        if len(logprobs) != generated:
+            raise WireError("lengths do not add up")
+        if sys.byteorder == "big":
+            ids.byteswap()
+            logprobs.byteswap()
+        at = header["prompt_tokens"]
+        rollouts: list[Rollout] = []
+        for text, finish, length in zip(header["texts"], header["finish"], lengths, strict=True):
+            mine = slice(at, at + length)
+            offset = header["prompt_tokens"]
+            rollouts.append(
+                Rollout(text, ids[mine], logprobs[at - offset : at - offset + length], finish)
+            )
+            at += length
+        temperature, top_p, top_k, max_tokens = header["sampling"]
+        return RolloutGroup(
+            id=header["id"],
+            prompt=header["prompt"],
+            prompt_ids=ids[: header["prompt_tokens"]],
+            rollouts=rollouts,
+            policy_version=header["version"],
+            sampling=Sampling(temperature, top_p, top_k, max_tokens),
+            client=header["client"],
+            created_at=header["created_at"],
+        )
+    except (zlib.error, struct.error, orjson.JSONDecodeError) as error:
+        raise WireError(f"damaged group: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise WireError(f"malformed group: {error!r}") from None
