@@ -1,0 +1,1 @@
+"""The live path: OpenAI API, engine client, vote, recording, promotion. Loads no model code."""

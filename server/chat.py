@@ -1,0 +1,336 @@
+"""One chat request: lease a version, sample, vote, reply, hand the group to the recorder."""
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from rewards.answers import canonical
+from rewards.rollouts import RolloutGroup, Sampling
+from rewards.votes import Vote, answers_of, take_vote
+from server.engine import Engine, Sample
+from server.errors import ApiError
+from server.metrics import ServerMetrics
+from server.policy import Lease, Policy, UnknownModel
+from server.recorder import Recorder
+from server.reservoir import Query, Reservoir
+from server.schema import PASSED, PASSED_SINGLE, ChatRequest
+
+KEEP_ALIVE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLimits:
+    """Rollouts per query by default and at most, and the temperature votes are sampled at."""
+
+    rollouts: int
+    max_rollouts: int
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: `client` for influence limits, `train` False to stay out of the buffer."""
+
+    client: str = "anonymous"
+    train: bool = True
+
+
+class Stopwatch:
+    """Seconds of a request, with those spent waiting for the engine apart."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.engine = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Seconds so far that were ours."""
+        return time.perf_counter() - self._started - self.engine
+
+
+class ChatService:
+    """Answers chat requests. Raises ApiError and EngineError."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        recorder: Recorder,
+        reservoir: Reservoir,
+        limits: ChatLimits,
+        metrics: ServerMetrics,
+    ) -> None:
+        self._engine, self._policy = engine, policy
+        self._recorder, self._reservoir = recorder, reservoir
+        self._limits, self._metrics = limits, metrics
+
+    def check(self, request: ChatRequest) -> None:
+        """Raise ApiError for what cannot be served, before anything is sent."""
+        limit = self._limits.max_rollouts
+        rollouts = self._rollouts(request)
+        if rollouts > limit:
+            raise ApiError(400, f"at most {limit}", param="ratchet.rollouts")
+        most = limit if request.single else rollouts
+        if request.n > most:
+            raise ApiError(400, f"n may be at most {most} here", param="n")
+        if request.model not in self.names():
+            raise _unknown_model(request.model)
+
+    def names(self) -> list[str]:
+        """Model names that can be asked for."""
+        return [self._policy.name, *map(self._policy.name_of, self._policy.loaded)]
+
+    async def reply(self, request: ChatRequest, caller: Caller, watch: Stopwatch) -> dict[str, Any]:
+        """The chat completion object."""
+        with self._lease(request.model) as lease:
+            if request.single:
+                return await self._single(request, lease, watch)
+            return await self._voted(request, caller, lease, watch)
+
+    async def events(
+        self, request: ChatRequest, caller: Caller, watch: Stopwatch
+    ) -> AsyncIterator[bytes]:
+        """Server-sent events of a streamed reply."""
+        with self._lease(request.model) as lease:
+            if request.single:
+                async for event in self._stream_single(request, lease):
+                    yield event
+                return
+            voting = asyncio.create_task(self._voted(request, caller, lease, watch))
+            try:
+                while not (await asyncio.wait({voting}, timeout=KEEP_ALIVE_SECONDS))[0]:
+                    yield b": keep-alive\n\n"
+                completion = voting.result()
+            finally:
+                voting.cancel()
+            for chunk in chunks_of(completion, request):
+                yield sse(chunk)
+            yield b"data: [DONE]\n\n"
+
+    def _lease(self, model: str) -> Any:
+        try:
+            return self._policy.lease(model)
+        except UnknownModel:
+            raise _unknown_model(model) from None
+
+    def _rollouts(self, request: ChatRequest) -> int:
+        if request.single:
+            return request.ratchet.rollouts or 1
+        default = max(request.n, self._limits.rollouts)
+        return request.ratchet.rollouts or default
+
+    async def _single(self, request: ChatRequest, lease: Lease, watch: Stopwatch) -> dict[str, Any]:
+        started = time.perf_counter()
+        completion = await self._engine.complete(self._single_body(request, lease))
+        watch.engine += time.perf_counter() - started
+        self._metrics.tokens.inc(completion["usage"]["completion_tokens"])
+        extension = _extension("single", request.n, lease, recorded=False, reason="single")
+        return {**completion, "id": _new_id(), "model": request.model, "ratchet": extension}
+
+    async def _stream_single(self, request: ChatRequest, lease: Lease) -> AsyncIterator[bytes]:
+        body = self._single_body(request, lease) | {"stream": True}
+        if request.stream_options is not None:
+            body["stream_options"] = request.stream_options.model_dump(exclude_none=True)
+        reply_id = _new_id()
+        extension = _extension("single", request.n, lease, recorded=False, reason="single")
+        async with self._engine.stream(body) as chunks:
+            async for chunk in chunks:
+                chunk |= {"id": reply_id, "model": request.model}
+                if any(choice.get("finish_reason") for choice in chunk["choices"]):
+                    chunk["ratchet"] = extension
+                yield sse(chunk)
+        yield b"data: [DONE]\n\n"
+
+    def _single_body(self, request: ChatRequest, lease: Lease) -> dict[str, Any]:
+        messages = request.raw_messages()
+        passed = request.passed_on(PASSED + PASSED_SINGLE)
+        return {"model": lease.engine_name, "messages": messages, **passed}
+
+    async def _voted(
+        self, request: ChatRequest, caller: Caller, lease: Lease, watch: Stopwatch
+    ) -> dict[str, Any]:
+        messages = request.raw_messages()
+        passed = request.passed_on(PASSED)
+        options: dict[str, Any] = passed | {
+            "n": self._rollouts(request),
+            "temperature": self._limits.temperature,
+        }
+        if request.top_p is not None:
+            options["top_p"] = request.top_p
+        if request.top_k is not None:
+            options["top_k"] = request.top_k
+        if request.seed is not None:
+            options["seed"] = _derived_seed(request.seed, messages)
+        if request.top_logprobs:
+            options["top_logprobs"] = request.top_logprobs
+        started = time.perf_counter()
+        sample = await self._engine.sample(lease.engine_name, messages, options)
+        watch.engine += time.perf_counter() - started
+        answers = answers_of(sample.rollouts)
+        vote = take_vote(answers)
+        self._count(vote, sample)
+        reason = self._keep_out(request, caller, lease, vote)
+        if reason is None:
+            self._reservoir.add(_key(messages), Query(messages, passed))
+            reason = self._recorder.offer(self._group(request, caller, lease, messages, sample))
+        extension = _extension(
+            "majority", vote.total, lease, recorded=reason is None, reason=reason
+        ) | {
+            "valid": vote.valid,
+            "answer": vote.answer,
+            "agreement": vote.agreement,
+            "distribution": {key: count / vote.total for key, count in vote.counts.items()},
+        }
+        return _completion(request, sample, ranked(answers, vote)[: request.n], extension)
+
+    def _group(
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        lease: Lease,
+        messages: Sequence[Mapping[str, Any]],
+        sample: Sample,
+    ) -> RolloutGroup:
+        limit = request.max_completion_tokens or request.max_tokens or 0
+        top_p, top_k = request.top_p or 1.0, max(0, request.top_k or 0)
+        return RolloutGroup(
+            id=uuid.uuid4().hex,
+            prompt=orjson.dumps(messages).decode(),
+            prompt_ids=sample.prompt_ids,
+            rollouts=sample.rollouts,
+            policy_version=lease.version,
+            sampling=Sampling(self._limits.temperature, top_p, top_k, limit),
+            client=caller.client,
+            created_at=time.time(),
+        )
+
+    def _keep_out(
+        self, request: ChatRequest, caller: Caller, lease: Lease, vote: Vote
+    ) -> str | None:
+        """Why this group is not for training, or None."""
+        if not caller.train or not request.ratchet.train or request.store is False:
+            return "opted_out"
+        if lease.pinned:
+            return "pinned_version"
+        if vote.answer is None:
+            return "no_answer"
+        if (request.top_p or 1.0) < 1.0 or (request.top_k or 0) > 0:
+            return "truncated_sampling"
+        return None
+
+    def _count(self, vote: Vote, sample: Sample) -> None:
+        self._metrics.rollouts.inc(vote.total)
+        self._metrics.tokens.inc(sample.completion_tokens)
+        self._metrics.votes.labels("answered" if vote.answer is not None else "no_answer").inc()
+        if vote.answer is not None:
+            self._metrics.voted(vote.agreement)
+
+
+def ranked(answers: Sequence[str | None], vote: Vote) -> list[int]:
+    """Rollout indices, best-voted answer first, the vote's own winner at the head."""
+    votes = [0 if a is None else vote.counts[canonical(a)] for a in answers]
+    order = sorted(range(len(answers)), key=lambda i: (i != vote.winner, -votes[i], i))
+    return order
+
+
+def chunks_of(completion: Mapping[str, Any], request: ChatRequest) -> list[dict[str, Any]]:
+    """A finished completion as the chunks of a stream; the extension rides on the last choice's."""
+    head = {key: completion[key] for key in ("id", "created", "model")}
+    head["object"] = "chat.completion.chunk"
+    chunks: list[dict[str, Any]] = []
+    for choice in completion["choices"]:
+        index = choice["index"]
+        for delta in (
+            {"role": "assistant", "content": ""},
+            {"content": choice["message"]["content"]},
+        ):
+            logprobs = choice["logprobs"] if "role" not in delta else None
+            chunks.append(head | {"choices": [_delta(index, delta, None) | {"logprobs": logprobs}]})
+        chunks.append(head | {"choices": [_delta(index, {}, choice["finish_reason"])]})
+    chunks[-1]["ratchet"] = completion["ratchet"]
+    if request.stream_options is not None and request.stream_options.include_usage:
+        chunks = [{**chunk, "usage": None} for chunk in chunks]
+        chunks.append(head | {"choices": [], "usage": completion["usage"]})
+    return chunks
+
+
+def sse(event: Mapping[str, Any]) -> bytes:
+    """One server-sent event."""
+    return b"data: " + orjson.dumps(event) + b"\n\n"
+
+
+def _delta(index: int, delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def _completion(
+    request: ChatRequest, sample: Sample, rows: Sequence[int], extension: Mapping[str, Any]
+) -> dict[str, Any]:
+    generated, prompt = sample.completion_tokens, len(sample.prompt_ids)
+    return {
+        "id": _new_id(),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [
+            {
+                "index": index,
+                "message": sample.choices[row]["message"],
+                "logprobs": sample.choices[row]["logprobs"] if request.logprobs else None,
+                "finish_reason": sample.choices[row]["finish_reason"],
+                "stop_reason": sample.choices[row].get("stop_reason"),
+            }
+            for index, row in enumerate(rows)
+        ],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": generated,
+            "total_tokens": prompt + generated,
+        },
+        "ratchet": extension,
+    }
+
+
+def _extension(
+    strategy: str, rollouts: int, lease: Lease, *, recorded: bool, reason: str | None
+) -> dict[str, Any]:
+    return {
+        "strategy": strategy,
+        "rollouts": rollouts,
+        "valid": None,
+        "answer": None,
+        "agreement": None,
+        "distribution": None,
+        "policy_version": lease.version,
+        "recorded": recorded,
+        "reason": reason,
+    }
+
+
+def _key(messages: Sequence[Mapping[str, Any]]) -> str:
+    return hashlib.sha256(orjson.dumps(messages)).hexdigest()
+
+
+def _derived_seed(seed: int, messages: Sequence[Mapping[str, Any]]) -> int:
+    """A client's fixed seed must not draw the same rollouts for every prompt."""
+    digest = hashlib.sha256(f"{seed}:{_key(messages)}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def _unknown_model(model: str) -> ApiError:
+    return ApiError(
+        404,
+        f"The model `{model[:64]}` does not exist or is no longer loaded; see /v1/models",
+        param="model",
+        code="model_not_found",
+    )

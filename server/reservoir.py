@@ -1,0 +1,38 @@
+"""Recent distinct queries, kept in memory as material for the gate."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A voted query as it went to the engine: `options` without n, seed and model."""
+
+    messages: Sequence[Mapping[str, Any]]
+    options: Mapping[str, Any]
+
+
+class Reservoir:
+    """The last `limit` distinct queries that had a checkable answer."""
+
+    def __init__(self, limit: int = 512) -> None:
+        self._limit = limit
+        self._queries: OrderedDict[str, Query] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def add(self, key: str, query: Query) -> None:
+        """Remember a query; `key` tells equal ones apart."""
+        self._queries[key] = query
+        self._queries.move_to_end(key)
+        while len(self._queries) > self._limit:
+            self._queries.popitem(last=False)
+
+    def draw(self, count: int) -> list[Query]:
+        """`count` of them at random, or fewer if there are not as many."""
+        everything = list(self._queries.values())
+        return random.sample(everything, min(count, len(everything)))

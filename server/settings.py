@@ -1,0 +1,55 @@
+"""Settings of the server process."""
+
+from pydantic import Field
+
+from adapter.settings import ChannelSettings
+
+
+class ServerSettings(ChannelSettings):
+    """The live path. Nothing else in this process reads the environment."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on."""
+    engine_url: str = "http://127.0.0.1:8100"
+    """Base address of the vLLM server, without `/v1`. Keep it private: it has no access control."""
+    engine_model: str = "base"
+    """The base model's name inside the engine (vLLM's --served-model-name)."""
+    engine_timeout: float = Field(300.0, gt=0)
+    """Seconds a generation may take before the engine counts as hung (504)."""
+    rollouts: int = Field(16, ge=1)
+    """Rollouts per voted query when the request does not say."""
+    max_rollouts: int = Field(64, ge=1)
+    """Most rollouts, and most choices `n`, one request may ask for."""
+    rollout_temperature: float = Field(1.0, gt=0, le=2)
+    """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6."""
+    max_body_bytes: int = Field(4 << 20, gt=0)
+    """Largest request body accepted (413 above)."""
+    recorder_queue: int = Field(1024, gt=0)
+    """Groups that may wait in memory for Redis; further ones are dropped and counted."""
+    probe_seconds: float = Field(2.0, gt=0)
+    """Pause between one-token health probes of the engine."""
+    keep_loaded: int = Field(2, ge=1)
+    """Adapter versions kept in the engine: the live one and its predecessors. vLLM's --max-loras
+    must leave room for one candidate and one draining version more."""
+    gate_prompts: int = Field(16, ge=2)
+    """Recent distinct queries on which a candidate is compared with the live version and base."""
+    gate_rollouts: int = Field(8, ge=2)
+    """Rollouts per query in the gate."""
+    gate_refresh: int = Field(16, ge=1)
+    """Judge this many candidates on the same queries before drawing new ones."""
+    gate_max_kl: float = Field(1.0, gt=0)
+    """Reject above this KL to base (nats per token, as the trainer measured it)."""
+    gate_min_margin: float = Field(0.2, ge=0, le=1)
+    """Reject everything while base's mean vote margin is below this: it knows too little to be its
+    own teacher."""
+    gate_min_diversity: float = Field(0.7, ge=0, le=1)
+    """Reject if the diversity of answers across queries falls below this share of base's."""
+    gate_max_drop: float = Field(0.1, ge=0, le=1)
+    """Reject if agreement or the share of answering rollouts falls by more, live to new."""
+    gate_max_stretch: float = Field(2.0, gt=1)
+    """Reject if the mean length leaves [1/x, x] times base's."""
+    parity_tolerance: float = Field(0.02, gt=0)
+    """Largest mean difference (nats per token) between engine and trainer on pinned tokens. fp32 on
+    both sides agrees to 1e-5; bf16 needs about this much."""
