@@ -1,0 +1,1 @@
+"""The `ratchet` command: parses, wires, starts local processes. No logic."""

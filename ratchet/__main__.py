@@ -1,0 +1,71 @@
+"""`ratchet up | demo | serve | adapt | releases | doctor`."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from adapter.buffer import BufferUnavailable
+from adapter.releases import UnknownRelease
+from adapter.settings import AdapterSettings, ChannelSettings
+from ratchet import commands
+from ratchet.settings import ConfigurationError, StackSettings, add_flags
+from ratchet.stack import StackFailed
+from server.settings import ServerSettings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. 2 means that something was set wrong."""
+    parsed = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        return int(parsed.run(parsed) or 0)
+    except ConfigurationError as error:
+        print(f"ratchet: {error}", file=sys.stderr)
+        return 2
+    except (StackFailed, UnknownRelease, BufferUnavailable) as error:
+        print(f"ratchet: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("ratchet", description=__doc__, allow_abbrev=False)
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        kind: type[ChannelSettings],
+        text: str,
+    ) -> argparse.ArgumentParser:
+        command = parsers.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.set_defaults(run=run)
+        add_flags(command, kind)
+        return command
+
+    add("up", commands.up, StackSettings, "Start the whole local stack; Ctrl-C drains and stops.")
+    demo = add("demo", commands.demo, StackSettings, "Watch a small model get better, measured.")
+    demo.add_argument("--out", default="runs/demo", help="folder for results [runs/demo]")
+    demo.add_argument("--updates", type=int, default=24, help="promoted versions to reach [24]")
+    demo.add_argument("--minutes", type=float, default=4.0, help="longest adaptation [4]")
+    demo.add_argument(
+        "--ignorant", action="store_true", help="use a base that knows nothing: nothing may improve"
+    )
+    add("serve", commands.serve, ServerSettings, "Run the server.")
+    add("adapt", commands.adapt, AdapterSettings, "Run the learner.")
+    releases = add(
+        "releases", commands.releases, ChannelSettings, "Look at adapter versions, or go back."
+    )
+    releases.add_argument("action", choices=["list", "show", "rollback"])
+    releases.add_argument("version", nargs="?", type=int, help="version to show or roll back to")
+    add("doctor", commands.doctor, StackSettings, "Say what is missing and how to get it.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

