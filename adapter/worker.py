@@ -142,7 +142,8 @@ class Worker:
             self._lineage.insert(0, parents[self._lineage[0]])
         stale = [row for row in self._batch if self._stale(row[1].group)]
         self._batch = [row for row in self._batch if not self._stale(row[1].group)]
-        await self._settle([row[0] for row in stale], "dropped:stale")
+        if stale:
+            await self._settle([row[0] for row in stale], "dropped:stale")
 
     async def _fill_batch(self) -> None:
         while (missing := self._recipe.groups_per_update - len(self._batch)) > 0:

@@ -18,9 +18,8 @@ from server.settings import ServerSettings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. 2 means that something was set wrong."""
     parsed = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ratchet").setLevel(logging.INFO)
     try:
         return int(parsed.run(parsed) or 0)
     except ConfigurationError as error:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import socket
 import sys
@@ -71,6 +72,8 @@ def engine_environment(settings: StackSettings) -> dict[str, str]:
     }
     if engine_is_cpu():
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        threads = settings.engine_threads or max(1, (os.cpu_count() or 1) // 2)
+        environment["OMP_NUM_THREADS"] = str(threads)
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
     if Path(settings.model).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"

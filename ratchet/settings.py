@@ -36,6 +36,9 @@ class StackSettings(ServerSettings, AdapterSettings):
     """vLLM's --max-model-len: longest prompt plus completion, in tokens."""
     gpu_memory_utilization: float = Field(0.5, gt=0, lt=1)
     """Share of the GPU's memory for vLLM; the learner needs the rest."""
+    engine_threads: int = Field(0, ge=0)
+    """Without a GPU: vLLM's threads; 0 means half the cores. More than what the learner and the
+    server leave idle makes it many times slower, because its threads wait for each other."""
     kv_cache_gib: int = Field(1, gt=0)
     """Without a GPU: GiB of memory for vLLM's KV cache."""
 

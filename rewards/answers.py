@@ -46,7 +46,7 @@ def canonical(answer: str) -> str:
     text = unicodedata.normalize("NFKC", answer).translate(_MINUS)
     for noise in _DROPPED:
         text = text.replace(noise, "")
-    text = _TEXT_COMMAND.sub(r"\1", text).strip().strip(".").strip()
+    text = _TEXT_COMMAND.sub(r"\1", text).strip().rstrip(".").rstrip()
     number = _exact_number(text)
     if number is not None:
         return str(number)

@@ -92,6 +92,7 @@ class Parts:
         jobs = (
             self.recorder.run(), self.recorder.watch(), self.promoter.run(), self.watch.run()
         )  # fmt: skip
+        await self.recorder.look()
         tasks = [asyncio.create_task(job) for job in jobs]
         try:
             yield

@@ -73,10 +73,9 @@ class ChatService:
     def check(self, request: ChatRequest) -> None:
         """Raise ApiError for what cannot be served, before anything is sent."""
         limit = self._limits.max_rollouts
-        rollouts = self._rollouts(request)
-        if rollouts > limit:
+        if (request.ratchet.rollouts or 1) > limit:
             raise ApiError(400, f"at most {limit}", param="ratchet.rollouts")
-        most = limit if request.single else rollouts
+        most = limit if request.single else (request.ratchet.rollouts or limit)
         if request.n > most:
             raise ApiError(400, f"n may be at most {most} here", param="n")
         if request.model not in self.names():
@@ -119,12 +118,6 @@ class ChatService:
         except UnknownModel:
             raise _unknown_model(model) from None
 
-    def _rollouts(self, request: ChatRequest) -> int:
-        if request.single:
-            return request.ratchet.rollouts or 1
-        default = max(request.n, self._limits.rollouts)
-        return request.ratchet.rollouts or default
-
     async def _single(self, request: ChatRequest, lease: Lease, watch: Stopwatch) -> dict[str, Any]:
         started = time.perf_counter()
         completion = await self._engine.complete(self._single_body(request, lease))
@@ -158,7 +151,7 @@ class ChatService:
         messages = request.raw_messages()
         passed = request.passed_on(PASSED)
         options: dict[str, Any] = passed | {
-            "n": self._rollouts(request),
+            "n": request.ratchet.rollouts or max(request.n, self._limits.rollouts),
             "temperature": self._limits.temperature,
         }
         if request.top_p is not None:

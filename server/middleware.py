@@ -17,8 +17,11 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class BodyTooLarge(Exception):
-    """The request body passed the limit while being read."""
+class BodyTooLarge(ApiError):
+    """The request body is, or turned out to be, over the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body may have at most {limit} bytes")
 
 
 class Edge:
@@ -40,7 +43,7 @@ class Edge:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._limit:
-                raise BodyTooLarge
+                raise BodyTooLarge(self._limit)
             return message
 
         async def stamped_send(message: Message) -> None:
@@ -52,11 +55,9 @@ class Edge:
 
         try:
             if _declared_length(scope) > self._limit:
-                raise BodyTooLarge
-            await self._app(scope, counted_receive, stamped_send)
-        except BodyTooLarge:
-            error = ApiError(413, f"the body may have at most {self._limit} bytes")
-            await error.response()(scope, receive, stamped_send)
+                await BodyTooLarge(self._limit).response()(scope, receive, stamped_send)
+            else:
+                await self._app(scope, counted_receive, stamped_send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()

@@ -24,7 +24,7 @@ class Recorder:
     def __init__(self, buffer: RolloutBuffer, limit: int, metrics: ServerMetrics) -> None:
         self._buffer, self._metrics = buffer, metrics
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
-        self._reachable = True
+        self._reachable = False
 
     def offer(self, group: RolloutGroup) -> str | None:
         """Accept a group for recording: None, or the reason why it is not."""
@@ -46,16 +46,20 @@ class Recorder:
     async def watch(self, seconds: float = 1.0) -> None:
         """Keep the buffer's gauges current, and notice when it comes back."""
         while True:
-            try:
-                state = await self._buffer.state()
-            except BufferUnavailable:
-                self._reachable = False
-            else:
-                self._reachable = True
-                self._metrics.buffer_groups.set(state.waiting)
-                self._metrics.buffer_bytes.set(state.size)
-            self._metrics.buffer_up.set(self._reachable)
+            await self.look()
             await asyncio.sleep(seconds)
+
+    async def look(self) -> None:
+        """Find out whether the buffer can be reached, and how full it is."""
+        try:
+            state = await self._buffer.state()
+        except BufferUnavailable:
+            self._reachable = False
+        else:
+            self._reachable = True
+            self._metrics.buffer_groups.set(state.waiting)
+            self._metrics.buffer_bytes.set(state.size)
+        self._metrics.buffer_up.set(self._reachable)
 
     async def flush(self, seconds: float) -> None:
         """Wait until everything accepted is stored, but not longer than `seconds`."""

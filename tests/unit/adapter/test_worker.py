@@ -1,0 +1,239 @@
+"""The learner's bookkeeping, over in-memory channels and a trainer that learns nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from adapter.adapter_folders import AdapterFolders
+from adapter.memory_buffer import MemoryBuffer
+from adapter.memory_releases import MemoryReleases
+from adapter.releases import AdapterRelease, ReleaseState, rollback
+from adapter.scripted_trainer import ScriptedTrainer
+from adapter.worker import LearnerDiverged, Recipe, Worker
+from rewards.advantages import grpo
+from rewards.majority import Majority
+from rewards.rollouts import Rollout, RolloutGroup, Sampling
+
+RECIPE = Recipe(Majority(), grpo, groups_per_update=2, max_lag=1, keep_versions=2)
+
+
+def group(name: str, version: int = 0, answers: str = "112", top_p: float = 1.0) -> RolloutGroup:
+    rollouts = [Rollout(rf"\boxed{{{a}}}", [5], [-0.5], "stop") for a in answers]
+    return RolloutGroup(name, "p", [1], rollouts, version, Sampling(top_p=top_p), "c", 0.0)
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class Bench:
+    """A worker with everything around it; `judge` stands in for the server."""
+
+    def __init__(self, tmp_path, recipe: Recipe = RECIPE) -> None:
+        self.buffer, self.releases = MemoryBuffer(), MemoryReleases()
+        self.trainer, self.folders = ScriptedTrainer(), AdapterFolders(tmp_path)
+        self.recipe = recipe
+        self.worker = self.new_worker()
+
+    def new_worker(self) -> Worker:
+        return Worker(
+            self.buffer, self.releases, self.trainer, self.folders, self.recipe, lease_seconds=0.3
+        )
+
+    async def feed(self, *groups: RolloutGroup) -> None:
+        for one in groups:
+            await self.buffer.append(one)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.worker.run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def candidate(self) -> AdapterRelease:
+        seen = ""
+        while True:
+            for release in await self.releases.all():
+                if release.state is ReleaseState.CANDIDATE:
+                    return release
+            seen = await self.releases.wait(seen, 5.0)
+
+    async def totals(self, **expected: int) -> None:
+        """Wait for these totals: the learner settles in its own time."""
+        wanted = {name.replace("__", ":"): count for name, count in expected.items()}
+        async with asyncio.timeout(5):
+            while True:
+                totals = (await self.buffer.state()).totals
+                if all(totals.get(name, 0) == count for name, count in wanted.items()):
+                    return
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_one_update_from_groups_to_live_release(bench: Bench) -> None:
+    await bench.feed(group("a"), group("b"))
+    async with bench.running():
+        release = await bench.candidate()
+        assert (release.version, release.parent, list(release.sample_ids)) == (1, 0, ["a", "b"])
+        assert release.metrics["majority_ratio"] == pytest.approx(2 / 3)
+        assert bench.folders.verified(release).name == release.folder
+        await bench.releases.promote(1, 0, "", {})
+        await bench.feed(group("c", 1), group("d", 1))
+        second = await bench.candidate()
+        assert (second.version, second.parent) == (2, 1)
+        assert bench.trainer.learnt == ["a", "b", "c", "d"]
+        await bench.totals(accepted=4, trained=4)
+
+
+async def test_what_cannot_be_learnt_from_is_dropped_with_its_reason(bench: Bench) -> None:
+    await bench.feed(
+        group("unanimous", answers="111"),
+        group("silent", answers=["", "", ""]),  # type: ignore[arg-type]
+        group("nucleus", top_p=0.9),
+        group("unknown", version=7),
+        group("a"),
+        group("b"),
+    )
+    async with bench.running():
+        await bench.candidate()
+        await bench.totals(
+            accepted=6, trained=2, dropped__unanimous=1, dropped__no_label=1,
+            dropped__truncated_sampling=1, dropped__stale=1,
+        )  # fmt: skip
+    assert bench.trainer.batches == [["a", "b"]]
+
+
+async def test_old_groups_are_stale_by_promotions_not_by_numbers(bench: Bench) -> None:
+    async with bench.running():
+        for version, names in ((1, "ab"), (2, "cd")):
+            await bench.feed(*(group(name, version - 1) for name in names))
+            await bench.candidate()
+            await bench.releases.promote(version, version - 1, "", {})
+        await bench.feed(group("old", 0), group("e", 1), group("f", 2))
+        release = await bench.candidate()
+    assert list(release.sample_ids) == ["e", "f"]
+    assert release.metrics["lag"] == 0.5
+
+
+async def test_a_rejected_update_is_undone(bench: Bench) -> None:
+    await bench.feed(group("a"), group("b"))
+    async with bench.running():
+        await bench.candidate()
+        await bench.releases.reject(1, "bad", {})
+        await bench.feed(group("c"), group("d"))
+        second = await bench.candidate()
+    assert (second.version, second.parent) == (2, 0)
+    assert bench.trainer.learnt == ["c", "d"]
+
+
+async def test_after_a_rollback_learning_goes_on_from_the_older_version(bench: Bench) -> None:
+    async with bench.running():
+        for version, names in ((1, "ab"), (2, "cd")):
+            await bench.feed(*(group(name, version - 1) for name in names))
+            await bench.candidate()
+            await bench.releases.promote(version, version - 1, "", {})
+        await bench.feed(group("e", 2))
+        await rollback(bench.releases)
+        await bench.feed(group("f", 1), group("g", 1), group("h", 1))
+        release = await bench.candidate()
+    assert release.parent == 1
+    assert not {"c", "d"} & set(bench.trainer.learnt)
+
+
+async def test_a_crash_between_publication_and_settling_has_no_second_effect(bench: Bench) -> None:
+    """I2: the groups come again, are known as trained, and are only settled."""
+    await bench.feed(group("a"), group("b"))
+
+    async def lost(*_: object) -> None:
+        raise Killed
+
+    settle = bench.buffer.settle
+    bench.buffer.settle = lost  # type: ignore[method-assign]
+    crashing = asyncio.create_task(bench.worker.run())
+    await bench.candidate()
+    await asyncio.gather(crashing, return_exceptions=True)
+    bench.buffer.settle = settle  # type: ignore[method-assign]
+    assert (await bench.buffer.state()).waiting == 2
+
+    await bench.releases.promote(1, 0, "", {})
+    bench.worker = bench.new_worker()
+    await bench.feed(group("c", 1), group("d", 1))
+    async with bench.running():
+        second = await bench.candidate()
+        await bench.totals(accepted=4, trained=4)
+    assert list(second.sample_ids) == ["c", "d"]
+    assert bench.trainer.learnt == ["a", "b", "c", "d"]
+
+
+async def test_a_crash_before_publication_repeats_the_work(bench: Bench) -> None:
+    await bench.feed(group("a"), group("b"))
+    first = asyncio.create_task(bench.buffer.read(2, 1.0))
+    await first  # a predecessor took them and died
+    async with bench.running():
+        release = await bench.candidate()
+    assert sorted(release.sample_ids) == ["a", "b"]
+
+
+async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -> None:
+    await bench.feed(group("poison"))
+    for _ in range(3):
+        await bench.buffer.read(1, 0.1)
+        await bench.buffer.rewind()
+    async with bench.running():
+        await bench.totals(accepted=1, dead=1)
+    assert "crashed" in bench.buffer.dead[0][1]
+
+
+async def test_a_group_that_breaks_the_estimator_is_buried_at_once(tmp_path) -> None:
+    class Broken:
+        needs_entropy = False
+
+        def estimate(self, answers, entropies=None):
+            raise RuntimeError("boom")
+
+    bench = Bench(tmp_path, replace(RECIPE, estimator=Broken()))
+    await bench.feed(group("a"))
+    async with bench.running():
+        await bench.totals(accepted=1, dead=1)
+
+
+async def test_three_diverged_updates_in_a_row_stop_the_learner(bench: Bench) -> None:
+    bench.trainer.diverge = 3
+    await bench.feed(*(group(name) for name in "abcdef"))
+    with pytest.raises(LearnerDiverged):
+        await bench.worker.run()
+    assert (await bench.buffer.state()).totals["dropped:diverged"] == 6
+
+
+async def test_a_second_learner_stands_by_and_takes_over(bench: Bench) -> None:
+    await bench.feed(group("a"), group("b"))
+    second = bench.new_worker()
+    async with bench.running():
+        await bench.candidate()
+        waiting = asyncio.create_task(second.run())
+        await bench.releases.promote(1, 0, "", {})
+    await bench.feed(group("c", 1), group("d", 1))
+    release = await bench.candidate()
+    assert list(release.sample_ids) == ["c", "d"]
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_folders_are_bounded(bench: Bench, tmp_path) -> None:
+    async with bench.running():
+        for version in range(1, 7):
+            await bench.feed(group(f"x{version}", version - 1), group(f"y{version}", version - 1))
+            await bench.candidate()
+            await bench.releases.promote(version, version - 1, "", {})
+        await bench.feed(group("x7", 6), group("y7", 6))
+        await bench.candidate()
+        kept = sorted(int(entry.name[1:].split("-")[0]) for entry in tmp_path.iterdir())
+    assert kept == [4, 5, 6, 7]
