@@ -6,10 +6,13 @@ then settle the groups. A crash anywhere repeats work, never its effect (invaria
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from adapter.adapter_folders import AdapterFolders
 from adapter.buffer import TRAINED, BufferUnavailable, Delivery, RolloutBuffer
@@ -21,6 +24,9 @@ from rewards.rollouts import RolloutGroup, ScoredGroup
 from rewards.votes import answers_of
 
 log = logging.getLogger("ratchet.learner")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 3
 MAX_DIVERGED = 3
@@ -62,6 +68,8 @@ class Worker:
         self._lineage: list[int] = []  # live version last, its ancestors before it
         self._batch: list[tuple[Delivery, ScoredGroup, TrainingGroup]] = []
         self._diverged = 0
+        # One thread for all of torch's work: each further one would hold memory of its own.
+        self._thread = ThreadPoolExecutor(1, "trainer")
 
     async def run(self) -> None:
         """Lead whenever the lease is to be had; start over when it or Redis is lost.
@@ -118,7 +126,7 @@ class Worker:
         started = time.monotonic()
         batch = [training for _, _, training in self._batch]
         try:
-            metrics = await asyncio.to_thread(self._trainer.update, batch)
+            metrics = await self._train(self._trainer.update, batch)
         except UpdateDiverged as error:
             await self._skip_diverged(str(error))
             return None
@@ -135,7 +143,7 @@ class Worker:
         folder = None
         if live != BASE:
             folder = self._folders.verified(await self._releases.get(live))
-        await asyncio.to_thread(self._trainer.load, folder)
+        await self._train(self._trainer.load, folder)
         parents = {r.version: r.parent for r in await self._releases.all()}
         self._lineage = [live]
         while self._lineage[0] != BASE:
@@ -169,7 +177,7 @@ class Worker:
 
     async def _score(self, delivery: Delivery, group: RolloutGroup) -> None:
         try:
-            scored, advantages = await asyncio.to_thread(self._advantages, group)
+            scored, advantages = await self._train(self._advantages, group)
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
             await self._bury(delivery, repr(error))
@@ -195,7 +203,7 @@ class Worker:
     async def _publish(self, token: int, metrics: Mapping[str, float]) -> AdapterRelease:
         started = time.monotonic()
         version = await self._releases.reserve()
-        name, digest = await asyncio.to_thread(self._folders.commit, version, self._trainer.save)
+        name, digest = await self._train(self._folders.commit, version, self._trainer.save)
         release = AdapterRelease(
             version=version,
             parent=self._lineage[-1],
@@ -219,7 +227,7 @@ class Worker:
         self._observe("verdict", started)
         self._metrics.updates.labels(now.state.value).inc()
         if now.state is ReleaseState.REJECTED:
-            await asyncio.to_thread(self._trainer.undo)
+            await self._train(self._trainer.undo)
             log.warning("v%d rejected: %s", now.version, now.reason)
         else:
             self._lineage.append(now.version)
@@ -269,6 +277,10 @@ class Worker:
     def _stale(self, group: RolloutGroup) -> bool:
         lag = self._lag(group)
         return lag is None or lag > self._recipe.max_lag
+
+    async def _train(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = functools.partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def _settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
         await self._buffer.settle(deliveries, outcome)

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ RECIPE: dict[str, Any] = {
     "groups_per_update": 16,
     "rollouts": 32,
     "threads": 1,
+    "micro_batch_tokens": 4096,
     "port": 0,
     "engine_port": 0,
 }
@@ -49,7 +50,7 @@ class Watcher:
 
     stack: Stack
     backlog_limit: int
-    peak_bytes: int = 0
+    peak_bytes: dict[str, int] = field(default_factory=dict[str, int])
     backlog: int = 0
     live: int = 0
     promoted: int = 0
@@ -69,7 +70,7 @@ class Watcher:
         try:
             async with aiohttp.ClientSession() as session:
                 while True:
-                    self.peak_bytes = max(self.peak_bytes, self.stack.memory())
+                    self._note_memory(await asyncio.to_thread(self.stack.memory))
                     async with session.get(address) as reply:
                         for line in (await reply.text()).splitlines():
                             if line.startswith("ratchet_buffer_groups "):
@@ -79,6 +80,10 @@ class Watcher:
                     await asyncio.sleep(0.5)
         finally:
             await store.close()
+
+    def _note_memory(self, now: dict[str, int]) -> None:
+        if sum(now.values()) > sum(self.peak_bytes.values()):
+            self.peak_bytes = now
 
     def count(self, releases: Sequence[AdapterRelease]) -> None:
         """Tally verdicts."""
@@ -240,7 +245,10 @@ def _result(
         "failed_requests": stream.failed,
         "swap_seconds": _quantiles(live_after),
         "first_answer_seconds": _quantiles(answered_after),
-        "peak_rss_mb": round(watcher.peak_bytes / 2**20),
+        "peak_rss_mb": round(sum(watcher.peak_bytes.values()) / 2**20),
+        "peak_rss_mb_by_process": {
+            name: round(size / 2**20) for name, size in watcher.peak_bytes.items()
+        },
         "seed": settings.seed,
         "reward": settings.reward,
     }

@@ -95,9 +95,9 @@ class Stack:
                 if name in self.children:
                     await self.children[name].stop()
 
-    def memory(self) -> int:
-        """Bytes of memory of all children together."""
-        return sum(child.memory() for child in self.children.values())
+    def memory(self) -> dict[str, int]:
+        """Bytes of memory of each child, shared pages counted once."""
+        return {name: child.memory() for name, child in self.children.items()}
 
     async def _await_redis(self) -> None:
         redis = Redis.from_url(self.settings.redis_url, socket_connect_timeout=1.0)

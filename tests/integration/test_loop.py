@@ -1,0 +1,179 @@
+"""The loop on real parts: ask, vote, record, learn, prove, swap, roll back."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+import redis
+
+from adapter.adapter_folders import AdapterFolders
+from adapter.releases import AdapterRelease, ReleaseState
+from adapter.wire import unpack
+from evals.arithmetic.questions import questions
+from tests.live import LiveStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+
+def ask(live: LiveStack, count: int, seed: int = 7) -> list[dict]:
+    """Voted replies' `ratchet` objects for that many questions."""
+    client = live.client()
+    seen = [
+        client.chat.completions.create(
+            model="ratchet", messages=[{"role": "user", "content": q.text}], max_tokens=48
+        ).model_extra["ratchet"]  # type: ignore[index]
+        for q in questions(seed, count)
+    ]
+    client.close()
+    return seen
+
+
+def store(live: LiveStack) -> redis.Redis:
+    return redis.Redis.from_url(live.redis_url)
+
+
+def releases(live: LiveStack) -> list[AdapterRelease]:
+    client = store(live)
+    rows = [AdapterRelease.from_json(row) for row in client.hvals("{ratchet}:releases")]
+    client.close()
+    return sorted(rows, key=lambda release: release.version)
+
+
+def version(live: LiveStack) -> int:
+    return int(httpx.get(f"{live.root}/readyz").json()["version"])
+
+
+def learn_until(live: LiveStack, target: int) -> None:
+    for seed in range(100, 140):
+        if version(live) >= target:
+            return
+        ask(live, 6, seed)
+    assert version(live) >= target, (live.folder / "logs" / "server.log").read_text()[-2000:]
+
+
+def test_the_openai_client_as_it_is(live: LiveStack) -> None:
+    client = live.client()
+    question = [{"role": "user", "content": "What is 12+34?"}]
+    reply = client.chat.completions.create(model="ratchet", messages=question, max_tokens=48)
+    assert "boxed" in (reply.choices[0].message.content or "")
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens > 16
+    chunks = list(
+        client.chat.completions.create(
+            model="ratchet", messages=question, stream=True, max_tokens=48,
+            stream_options={"include_usage": True},
+        )
+    )  # fmt: skip
+    assert "boxed" in "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    single = list(
+        client.chat.completions.create(
+            model="ratchet@base", messages=question, stream=True, max_tokens=48,
+            extra_body={"ratchet": {"rollouts": 1}},
+        )
+    )  # fmt: skip
+    assert len(single) > 5
+    assert {"ratchet", "ratchet@base"} <= {model.id for model in client.models.list()}
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="gpt-4", messages=question)
+    with pytest.raises(openai.BadRequestError) as too_long:
+        client.chat.completions.create(
+            model="ratchet", messages=[{"role": "user", "content": "1+" * 500}]
+        )
+    assert too_long.value.code == "context_length_exceeded"
+    client.close()
+
+
+def test_it_learns_and_every_version_is_proved(live: LiveStack) -> None:
+    learn_until(live, 2)
+    promoted = [r for r in releases(live) if r.state in (ReleaseState.LIVE, ReleaseState.RETIRED)]
+    assert len(promoted) >= 2
+    for release in promoted:
+        assert release.verdict["parity/to_trainer"] < 1e-3
+        assert release.verdict["parity/to_base"] > release.verdict["parity/to_trainer"]
+        assert len(release.sample_ids) == 4
+    serving = promoted[-1]
+    folders = AdapterFolders(live.folder / "adapters")
+    assert folders.verified(serving).name == serving.folder  # I3
+    names = httpx.get(f"http://127.0.0.1:{live.engine_port}/v1/models").json()["data"]
+    assert serving.folder in [model["id"] for model in names]
+    assert len(names) <= 1 + 3  # base, live, one predecessor, at most one draining
+    trained = [one for release in promoted for one in release.sample_ids]
+    assert len(trained) == len(set(trained))  # I2
+
+
+def test_the_adapter_folder_is_usable_with_plain_peft(live: LiveStack) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from adapter.probe_sheet import ProbeSheet
+
+    learn_until(live, 1)
+    release = next(r for r in reversed(releases(live)) if r.state is ReleaseState.LIVE)
+    folder = live.folder / "adapters" / release.folder
+    base = AutoModelForCausalLM.from_pretrained("evals/arithmetic/model", dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, str(folder)).eval()
+    sheet = ProbeSheet.read(folder)
+    ids = torch.tensor([list(sheet.sequences[0])])
+    with torch.no_grad():
+        logs = torch.log_softmax(model(ids).logits[0, :-1], dim=-1)
+    scores = logs.gather(-1, ids[0, 1:, None])[:, 0].tolist()
+    assert scores == pytest.approx(list(sheet.adapter[0]), abs=1e-4)
+
+
+def test_rollback_is_one_command(live: LiveStack) -> None:
+    learn_until(live, 2)
+    before = version(live)
+    command = [sys.executable, "-m", "ratchet", "releases", "--redis-url", live.redis_url]
+    out = subprocess.run([*command, "rollback"], capture_output=True, text=True, check=True).stdout
+    assert f"live: v{before} ->" in out
+    wait_until(lambda: version(live) < before, 10)
+    assert ask(live, 1)[0]["policy_version"] < before
+    listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
+    assert f"rollback from v{before}" in listed
+    learn_until(live, before + 1)  # and it goes on from there
+
+
+def test_nothing_in_redis_is_a_prompt_in_the_logs(live: LiveStack) -> None:
+    client = live.client()
+    secret = "What is 61+17? unmistakable"
+    client.chat.completions.create(
+        model="ratchet", messages=[{"role": "user", "content": secret}], max_tokens=48
+    )
+    client.close()
+    for log in (live.folder / "logs").iterdir():
+        assert "unmistakable" not in log.read_text(errors="replace"), log.name
+    assert "unmistakable" not in httpx.get(f"{live.root}/metrics").text
+
+
+def test_groups_in_redis_hold_what_the_engine_sampled(live: LiveStack) -> None:
+    ask(live, 3, seed=991)
+    client = store(live)
+    rows = client.xrange("{ratchet}:groups")
+    client.close()
+    for _, fields in rows:
+        group = unpack(fields[b"g"])
+        assert len(group.rollouts) == 16
+        assert group.sampling.trainable
+
+
+def test_metrics_are_exposed(live: LiveStack) -> None:
+    ask(live, 1)
+    text = httpx.get(f"{live.root}/metrics").text
+    for name in ("ratchet_requests_total", "ratchet_agreement_ratio", "ratchet_live_version",
+                 "ratchet_swap_seconds_bucket", "ratchet_buffer_groups"):  # fmt: skip
+        assert name in text
+
+
+def test_curl(live: LiveStack, tmp_path: Path) -> None:
+    body = '{"model": "ratchet", "messages": [{"role": "user", "content": "What is 478+356?"}]}'
+    out = subprocess.run(
+        ["curl", "-s", f"{live.root}/v1/chat/completions",
+         "-H", "content-type: application/json", "-d", body],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert '"agreement"' in out
