@@ -16,8 +16,8 @@ from tests.waiting import free_port, wait_until
 SETTINGS = {
     "groups_per_update": 4,
     "rollouts": 16,
-    "gate_prompts": 4,
-    "gate_rollouts": 4,
+    "gate_prompts": 8,
+    "gate_rollouts": 8,
     "learning_rate": 3e-4,
     "threads": 1,
     "lease_seconds": 3,
@@ -74,10 +74,10 @@ class LiveStack:
     def child(self, name: str) -> psutil.Process:
         """The process of one part: redis, engine, server or adapter."""
         assert self.process is not None
-        words = {"redis": "--appendonly", "engine": "vllm.entrypoints.openai.api_server",
-                 "server": "serve", "adapter": "adapt"}  # fmt: skip
+        words = {"redis": "-server", "engine": "vllm.entrypoints", "server": "ratchet serve",
+                 "adapter": "ratchet adapt"}  # fmt: skip
         for child in psutil.Process(self.process.pid).children():
-            if words[name] in child.cmdline():
+            if words[name] in " ".join(child.cmdline()):
                 return child
         raise psutil.NoSuchProcess(0, name)
 

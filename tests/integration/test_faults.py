@@ -9,7 +9,7 @@ import psutil
 import pytest
 import redis
 
-from tests.integration.test_loop import ask, learn_until, releases, version
+from tests.integration.test_loop import ask, learn_until, promoted, releases, version
 from tests.live import LiveStack
 from tests.waiting import wait_until
 
@@ -48,7 +48,7 @@ def test_the_learner_is_killed(broken: LiveStack) -> None:
     gone = broken.kill("adapter")
     assert ask(broken, 2)[0]["recorded"]
     wait_until(lambda: broken.alive("adapter") and broken.child("adapter").pid != gone, 20)
-    learn_until(broken, version(broken) + 1)
+    learn_until(broken, len(promoted(broken)) + 1)
     assert_accounts_close(broken)
 
 
@@ -77,7 +77,7 @@ def test_redis_is_killed(broken: LiveStack) -> None:
 
     wait_until(recording, 30)
     assert accounts(broken)[0] >= accepted
-    learn_until(broken, version(broken) + 1)
+    learn_until(broken, len(promoted(broken)) + 1)
     assert_accounts_close(broken)
 
 
