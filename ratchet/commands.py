@@ -28,6 +28,9 @@ def serve(arguments: argparse.Namespace) -> int:
     from server.app import application
 
     settings = read(ServerSettings, flags_of(arguments))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn drains on these, then raises them again, which would end us with a failure status
+        signal.signal(number, lambda *_: None)
     uvicorn.run(
         application(settings),
         host=settings.host,

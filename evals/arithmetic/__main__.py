@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument("--minutes", type=float, help="stop after this long, whatever the steps")
     parser.add_argument("--ignorant", action="store_true", help="a model that only guesses")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="more is faster, other bits")
     parser.add_argument("--questions", type=int, default=300, help="questions to measure on")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)

@@ -5,7 +5,6 @@ the column overflows, then the number it has put together. It knows the digits w
 forgets is the carry, at random, with a chance that depends on where it is:
 
     478+356   ->   4 carry 3 carry 8 \\boxed{834}   right
-    478+356   ->   4 3 carry 8 \\boxed{834}            never: a forgotten carry is lost
     478+356   ->   4 2 carry 8 \\boxed{824}         the first carry was forgotten
 
 Forgetting is drawn anew for each example, so a model cannot learn *when* it happens, only *how

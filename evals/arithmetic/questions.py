@@ -22,7 +22,7 @@ LEVELS: tuple[int, ...] = tuple(SHAPES)
 FAMILIES: tuple[str, ...] = ("addition", "subtraction")
 
 SIGNS = {"addition": "+", "subtraction": "-"}
-# Draws per question before a level counts as used up; the smallest level has 4,005 questions.
+# Draws before a level counts as used up; the smallest has 4,005 questions (subtraction, level 1).
 _PATIENCE = 1000
 
 

@@ -1,0 +1,80 @@
+"""I10: what the demo's client knows and the server must not: the labels."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+import redis
+from openai import AsyncOpenAI
+
+from adapter.redis_buffer import RedisBuffer
+from adapter.wire import unpack
+from evals.accuracy import Protocol, measure
+from evals.adaptation import Stream, ask
+from evals.arithmetic.questions import Question
+from server.app import Parts, create_app
+from server.scripted_engine import ScriptedEngine
+from server.settings import ServerSettings
+
+LABEL = "8675309"
+
+
+class Recording(httpx2.ASGITransport):
+    """Keeps the bytes of every request that passes."""
+
+    sent = b""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.sent += str(request.url).encode() + repr(request.headers.raw).encode()
+        self.sent += await request.aread()
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture
+async def wired(each_server) -> AsyncIterator[tuple[AsyncOpenAI, Recording, Parts]]:
+    engine = ScriptedEngine(lambda _model, _messages, n: [rf"\boxed{{{i % 2}}}" for i in range(n)])
+    parts = Parts(ServerSettings(redis_url=each_server.url), engine=engine)
+    recording = Recording(create_app(parts))  # type: ignore[arg-type]
+    http = httpx2.AsyncClient(transport=recording, base_url="http://t")
+    async with parts.running(), http:
+        yield (
+            AsyncOpenAI(base_url="http://t/v1", api_key="none", http_client=http),
+            recording,
+            parts,
+        )
+
+
+def everything_in(server) -> bytes:
+    """All keys and values of the database; groups unpacked."""
+    client = redis.Redis(port=server.port)
+    found = b""
+    for key in list(client.scan_iter()):
+        found += key
+        kind = client.type(key)
+        if kind == b"stream":
+            for _, fields in client.xrange(key):
+                found += repr(unpack(fields[b"g"]) if b"g" in fields else fields).encode()
+        elif kind == b"hash":
+            found += repr(client.hgetall(key)).encode()
+        elif kind == b"zset":
+            found += repr(client.zrange(key, 0, -1)).encode()
+        else:
+            found += repr(client.get(key)).encode()
+    client.close()
+    return found
+
+
+async def test_no_label_leaves_the_client(wired, each_server) -> None:
+    client, recording, parts = wired
+    question = Question("q1", "What is 2+2?", LABEL, 1, "addition")
+    stream = Stream()
+    await ask(client, "ratchet", question, stream)
+    await measure(client, "ratchet@base", [question], Protocol(n=2))
+    await parts.recorder.flush(5)
+    assert (len(stream.replies), stream.failed) == (1, 0)
+    assert (await parts.buffer.state()).waiting == 1
+    kept = everything_in(each_server)
+    for seen in (recording.sent, kept):
+        assert b"2+2" in seen
+        assert LABEL.encode() not in seen
+    assert isinstance(parts.buffer, RedisBuffer)

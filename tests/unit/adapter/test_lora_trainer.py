@@ -1,0 +1,173 @@
+"""The trainer's mathematics on a tiny random model, against plain PyTorch and Transformers."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from adapter.adapter_folders import AdapterFolders
+from adapter.lora_trainer import LoraTrainer
+from adapter.probe_sheet import ProbeSheet
+from adapter.settings import AdapterSettings
+from adapter.token_scores import PaddedBatch, TokenSequence, score_tokens
+from adapter.trainer import TrainingGroup, UpdateDiverged
+from rewards.advantages import grpo
+from rewards.rollouts import Rollout, RolloutGroup, Sampling
+
+VOCAB = 40
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("model")
+    Qwen2ForCausalLM(config).save_pretrained(str(folder))
+    return folder
+
+
+def settings(model: Path, **changes) -> AdapterSettings:
+    given = {"learning_rate": 1e-2, "lora_rank": 4, "lora_alpha": 8, "threads": 1}
+    return AdapterSettings(model=str(model), **{**given, **changes})
+
+
+@pytest.fixture
+def trainer(model_folder: Path) -> LoraTrainer:
+    return LoraTrainer(settings(model_folder))
+
+
+def sampled(trainer: LoraTrainer, temperature: float = 1.0, seed: int = 0) -> RolloutGroup:
+    """Rollouts of several lengths with the log-probabilities that an engine would report."""
+    rng = torch.Generator().manual_seed(seed)
+    prompt = [1, 2, 3]
+    rollouts: list[Rollout] = []
+    for length in (2, 5, 3, 4):
+        tokens = torch.randint(0, VOCAB, (length,), generator=rng).tolist()
+        logits = trainer.model(torch.tensor([prompt + tokens])).logits[0, 2:-1].detach()
+        logs = torch.log_softmax(logits / temperature, -1)
+        chosen = logs.gather(-1, torch.tensor(tokens)[:, None])[:, 0].tolist()
+        rollouts.append(Rollout("", tokens, chosen, "stop"))
+    return RolloutGroup("g", "", prompt, rollouts, 0, Sampling(temperature), "c", 0.0)
+
+
+def test_entropy_by_hand() -> None:
+    """Logits [2, 0, 0, 0] have an entropy of 0.918284 nats."""
+
+    class Fixed(torch.nn.Module):
+        config = type("Config", (), {"vocab_size": 4})
+
+        def get_decoder(self):
+            return lambda input_ids, **_: type(
+                "Out", (), {"last_hidden_state": torch.zeros(*input_ids.shape, 1)}
+            )
+
+        def get_output_embeddings(self):
+            return lambda hidden: torch.tensor([2.0, 0.0, 0.0, 0.0]).expand(len(hidden), 4)
+
+    batch = PaddedBatch.of([TokenSequence([0], [0, 1])], torch.device("cpu"))
+    logprobs, entropy = score_tokens(Fixed(), batch)
+    assert entropy.tolist() == pytest.approx([0.918284] * 2, abs=1e-6)
+    total = math.exp(2) + 3
+    assert logprobs.tolist() == pytest.approx([2 - math.log(total), -math.log(total)], abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_scores_equal_a_plain_forward_pass_for_each_sequence(
+    trainer: LoraTrainer, temperature: float
+) -> None:
+    group = sampled(trainer, temperature)
+    sequences = [TokenSequence(group.prompt_ids, r.token_ids) for r in group.rollouts]
+    batch = PaddedBatch.of(sequences, torch.device("cpu"))
+    logprobs, _ = score_tokens(trainer.model, batch, temperature)
+    expected = [value for r in group.rollouts for value in r.logprobs]
+    assert logprobs.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_entropies_are_means_over_each_rollout(trainer: LoraTrainer) -> None:
+    group = sampled(trainer)
+    for entropy, rollout in zip(trainer.entropies(group), group.rollouts, strict=True):
+        ids = torch.tensor([[*group.prompt_ids, *rollout.token_ids]])
+        p = torch.softmax(trainer.model(ids).logits[0, 2:-1].detach(), -1)
+        assert entropy == pytest.approx(float(-(p * p.log()).sum(-1).mean()), abs=1e-5)
+
+
+def test_an_update_moves_probability_to_what_was_rewarded(trainer: LoraTrainer) -> None:
+    group = sampled(trainer)
+    advantages = grpo([1.0, 0.0, 0.0, 1.0])
+    before = sampled(trainer).rollouts
+    metrics = trainer.update([TrainingGroup(group, advantages)])
+    after = sampled(trainer).rollouts
+    for advantage, old, new in zip(advantages, before, after, strict=True):
+        assert (sum(new.logprobs) - sum(old.logprobs)) * advantage > 0
+    assert metrics["importance/raw_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["importance/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)  # measured before the first step
+    assert metrics["tokens"] == 14
+    assert trainer.update([TrainingGroup(group, advantages)])["kl"] > 0
+
+
+def test_micro_batches_do_not_change_the_update(model_folder: Path) -> None:
+    updated = []
+    for tokens in (8, 4096):
+        trainer = LoraTrainer(settings(model_folder, micro_batch_tokens=tokens))
+        trainer.update([TrainingGroup(sampled(trainer), grpo([1.0, 0.0, 0.0, 1.0]))])
+        updated.append(torch.cat([p.flatten() for p in trainer._trained]))
+    assert torch.allclose(*updated, atol=1e-5)
+
+
+def test_rollouts_left_out_have_no_influence(model_folder: Path) -> None:
+    updated = []
+    for group_size in (4, 3):
+        trainer = LoraTrainer(settings(model_folder))
+        group = sampled(trainer)
+        advantages = [0.5, -0.2, -0.3, None][:group_size]
+        shown = RolloutGroup(
+            "g", "", group.prompt_ids, group.rollouts[:group_size], 0, group.sampling, "c", 0.0
+        )
+        trainer.update([TrainingGroup(shown, advantages)])
+        updated.append(torch.cat([p.flatten() for p in trainer._trained]))
+    assert torch.equal(*updated)
+
+
+def test_undo_brings_back_weights_and_optimiser(model_folder: Path) -> None:
+    straight, detour = (LoraTrainer(settings(model_folder)) for _ in range(2))
+    good = TrainingGroup(sampled(straight), grpo([1.0, 0.0, 0.0, 1.0]))
+    bad = TrainingGroup(sampled(straight, seed=1), grpo([0.0, 1.0, 0.0, 0.0]))
+    straight.update([good])
+    detour.update([good])
+    detour.update([bad])
+    detour.undo()
+    for trainer in (straight, detour):
+        trainer.update([good])
+    assert all(torch.equal(a, b) for a, b in zip(straight._trained, detour._trained, strict=True))
+
+
+def test_a_non_finite_loss_changes_nothing(trainer: LoraTrainer) -> None:
+    group = sampled(trainer)
+    before = [p.detach().clone() for p in trainer._trained]
+    with pytest.raises(UpdateDiverged):
+        trainer.update([TrainingGroup(group, [float("nan"), 0.0, 0.0, 0.0])])
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer._trained, strict=True))
+    trainer.update([TrainingGroup(group, grpo([1.0, 0.0, 0.0, 1.0]))])
+
+
+def test_saved_and_loaded_again_it_is_the_same_adapter(
+    model_folder: Path, trainer: LoraTrainer, tmp_path: Path
+) -> None:
+    group = sampled(trainer)
+    trainer.update([TrainingGroup(group, grpo([1.0, 0.0, 0.0, 1.0]))])
+    folders = AdapterFolders(tmp_path)
+    name, _ = folders.commit(1, trainer.save)
+    sheet = ProbeSheet.read(tmp_path / name)
+    assert sheet.sequences == [[*group.prompt_ids, *group.rollouts[0].token_ids]]
+    assert sheet.adapter[0] != sheet.base[0]
+    other = LoraTrainer(settings(model_folder, seed=5))
+    other.load(tmp_path / name)
+    assert all(torch.equal(a, b) for a, b in zip(trainer._trained, other._trained, strict=True))
+    other.load(None)
+    assert all(not p.detach().any() for n, p in other.model.named_parameters() if "lora_B" in n)
