@@ -1,8 +1,8 @@
 """The HTTP application: routes, their wiring, and the life of the background tasks."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import orjson
@@ -30,6 +30,8 @@ from server.reservoir import Reservoir
 from server.schema import ChatRequest
 from server.settings import ServerSettings
 from server.vllm_engine import VllmEngine
+
+log = logging.getLogger("ratchet.server")
 
 _FLUSH_SECONDS = 5.0
 
@@ -98,14 +100,22 @@ class Parts:
             yield
         finally:
             await self.recorder.flush(_FLUSH_SECONDS)
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await _cancel(tasks)
             await self.engine.close()
             await self.buffer.close()
             await self.releases.close()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End tasks for certain: a cancellation that meets a reply in flight can get lost in 3.11."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=0.5)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a background task had failed", exc_info=error)
 
 
 def create_app(parts: Parts) -> App:
