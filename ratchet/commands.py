@@ -12,6 +12,7 @@ import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 from adapter.channels import open_buffer, open_releases
@@ -30,7 +31,7 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = read(ServerSettings, flags_of(arguments))
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn drains on these, then raises them again, which would end us with a failure status
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, _leave_it_to_uvicorn)
     uvicorn.run(
         application(settings),
         host=settings.host,
@@ -117,6 +118,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     findings = list(examine(read(StackSettings, flags_of(arguments))))
     print("\n".join(map(str, findings)))
     return 0 if all(finding.fine for finding in findings) else 1
+
+
+def _leave_it_to_uvicorn(_number: int, _frame: FrameType | None) -> None:
+    """A handler that does nothing."""
 
 
 async def _releases(settings: ChannelSettings, action: str, version: int | None) -> int:
