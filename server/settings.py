@@ -41,7 +41,7 @@ class ServerSettings(ChannelSettings):
     """Judge this many candidates on the same queries before drawing new ones."""
     gate_max_kl: float = Field(1.0, gt=0)
     """Reject above this KL to base (nats per token, as the trainer measured it)."""
-    gate_min_margin: float = Field(0.2, ge=0, le=1)
+    gate_min_margin: float = Field(0.12, ge=0, le=1)
     """Reject everything while base's mean vote margin is below this: it knows too little to be its
     own teacher."""
     gate_min_diversity: float = Field(0.7, ge=0, le=1)
