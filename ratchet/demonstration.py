@@ -34,7 +34,7 @@ _MOST_QUESTIONS = 4000
 
 # What the tiny model wants beyond the product's defaults.
 RECIPE: dict[str, Any] = {
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "groups_per_update": 16,
     "rollouts": 32,
     "threads": 1,
