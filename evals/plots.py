@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 from evals.adaptation import Reply
 
 _WINDOW = 64
+_FEWEST = 16  # a mean over fewer queries is noise
 
 
 def plot_accuracy(
@@ -49,7 +50,7 @@ def plot_replies(file: Path, replies: Sequence[Reply], name: str, title: str) ->
         if reply.version not in seen:
             seen.add(reply.version)
             axes.axvline(reply.at - start, color="C1", alpha=0.25, linewidth=1)
-    axes.plot(seconds, rolling)
+    axes.plot(seconds[_FEWEST:], rolling[_FEWEST:])
     axes.set(xlabel="seconds", ylabel="%", title=f"{title} (last {_WINDOW} queries)")
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110)

@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import json
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import numpy as np
 from openai import AsyncOpenAI
 from tqdm import tqdm
 
@@ -23,8 +22,9 @@ from evals.accuracy import Accuracy, Protocol, measure
 from evals.adaptation import Stream, stream_questions
 from evals.arithmetic.questions import Question, stream_and_held_out
 from evals.plots import plot_accuracy, plot_replies
+from evals.report import quantiles, report
 from evals.statistics import paired_gain
-from ratchet.settings import StackSettings, flags_of, read
+from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from ratchet.stack import Stack
 
 HELD_OUT = 200
@@ -102,21 +102,21 @@ async def demonstrate(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as scratch:
-        flags: dict[str, Any] = {
-            **RECIPE,
-            "state_dir": scratch,
-            "adapters_dir": f"{scratch}/adapters",
-            **flags_of(arguments),
-        }
-        if arguments.ignorant:
-            flags["model"] = await _ignorant_base(Path(scratch))
-        settings = read(StackSettings, flags)
-        result = await _run(arguments, Stack(settings), out)
+    state = Path(".ratchet/demo").resolve()
+    shutil.rmtree(state, ignore_errors=True)
+    flags: dict[str, Any] = {
+        **RECIPE,
+        "state_dir": state,
+        "adapters_dir": state / "adapters",
+        **flags_of(arguments),
+    }
+    if arguments.ignorant:
+        flags["model"] = await _ignorant_base(state)
+    result = await _run(arguments, Stack(read(StackSettings, flags)), out)
     result["seconds"] = round(time.monotonic() - started, 1)
     (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    (out / "report.md").write_text(_report(result))
-    print(_report(result))
+    (out / "report.md").write_text(report(result))
+    print(report(result))
     low, high = result["gain_ci95"]
     return int(high < 0) if arguments.ignorant else int(low <= 0)
 
@@ -127,6 +127,7 @@ async def _run(arguments: argparse.Namespace, stack: Stack, out: Path) -> dict[s
     quiet = not sys.stderr.isatty()
     _say("starting engine, server, learner and Redis")
     async with stack.running(), AsyncOpenAI(base_url=stack.url, api_key="none") as client:
+        await _refuse_used_database(settings)
         _say(f"measuring the frozen base on {HELD_OUT} held-out questions")
         before = await _measure(client, f"{settings.model_name}@base", held_out, quiet)
         _say(_percent(before))
@@ -209,6 +210,14 @@ async def _measure(
         return await measure(client, model, questions, Protocol(), lambda: bar.update(1))
 
 
+async def _refuse_used_database(settings: StackSettings) -> None:
+    store = open_releases(settings)
+    used = await store.all()
+    await store.close()
+    if used:
+        raise ConfigurationError("the demo needs an empty database: set another redis_url")
+
+
 async def _ignorant_base(folder: Path) -> str:
     """Train a base that knows the format and nothing else."""
     target = folder / "ignorant"
@@ -243,8 +252,8 @@ def _result(
         "parity_probed": sum("parity/to_trainer" in r.verdict for r in promoted),
         "requests": len(stream.replies) + stream.failed,
         "failed_requests": stream.failed,
-        "swap_seconds": _quantiles(live_after),
-        "first_answer_seconds": _quantiles(answered_after),
+        "swap_seconds": quantiles(live_after),
+        "first_answer_seconds": quantiles(answered_after),
         "peak_rss_mb": round(sum(watcher.peak_bytes.values()) / 2**20),
         "peak_rss_mb_by_process": {
             name: round(size / 2**20) for name, size in watcher.peak_bytes.items()
@@ -252,44 +261,6 @@ def _result(
         "seed": settings.seed,
         "reward": settings.reward,
     }
-
-
-def _quantiles(values: Sequence[float]) -> dict[str, float | None]:
-    if not values:
-        return {"p50": None, "p99": None}
-    return {f"p{share}": round(float(np.percentile(values, share)), 3) for share in (50, 99)}
-
-
-def _report(result: dict[str, Any]) -> str:
-    before, after = result["before"], result["after"]
-    low, high = result["gain_ci95"]
-    rows = [
-        f"| {name} | {100 * before[key]:.1f}% | {100 * after[key]:.1f}% |"
-        for name, key in (("avg@16", "avg"), ("maj@16", "maj"), ("pass@16", "pass"))
-    ]
-    return "\n".join(
-        [
-            f"# Ratchet demo: reward `{result['reward']}`, seed {result['seed']}",
-            "",
-            "| held-out | base | adapted |",
-            "|---|---|---|",
-            *rows,
-            "",
-            f"avg@16 gained {100 * result['gain']:.1f} points "
-            f"(95% interval {100 * low:.1f} to {100 * high:.1f}) over {result['versions']} "
-            f"promoted versions ({result['rejected']} rejected, {result['parity_probed']} "
-            f"parity-probed), {result['requests']} questions without labels, "
-            f"{result['failed_requests']} failed.",
-            "",
-            f"Publish to live: median {result['swap_seconds']['p50']} s; to the first answer: "
-            f"median {result['first_answer_seconds']['p50']} s. Whole demo "
-            f"{result.get('seconds', 0):.0f} s, peak memory {result['peak_rss_mb']} MB.",
-            "",
-            "![held-out accuracy](accuracy.png) ![agreement](agreement.png) "
-            "![reward accuracy](reward_accuracy.png)",
-            "",
-        ]
-    )
 
 
 def _percent(accuracy: Accuracy) -> str:

@@ -1,5 +1,6 @@
 """Says what is missing on this machine, and how to get it."""
 
+import ctypes.util
 import platform
 import shutil
 import sys
@@ -45,6 +46,13 @@ def examine(settings: StackSettings) -> Iterator[Finding]:
         engine,
         f"vLLM, {kind}" if engine else "no vLLM",
         "run `make setup` (CPU), or `pip install vllm==0.32.0` (GPU)",
+    )
+    numa = ctypes.util.find_library("numa")
+    yield Finding(
+        "libnuma",
+        not engine_is_cpu() or numa is not None,
+        numa or "not found; the engine's CPU build loads it",
+        "apt-get install libnuma1, or your system's equivalent",
     )
     given = "redis_url" in settings.model_fields_set
     program = redis_server()

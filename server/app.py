@@ -85,7 +85,13 @@ class Parts:
         )
         limits = ChatLimits(settings.rollouts, settings.max_rollouts, settings.rollout_temperature)
         self.chat = ChatService(
-            self.engine, self.policy, self.recorder, self.reservoir, limits, self.metrics
+            self.engine,
+            self.policy,
+            self.recorder,
+            self.reservoir,
+            limits,
+            self.metrics,
+            self.promoter.engine_restarted,
         )
 
     @asynccontextmanager
@@ -164,14 +170,20 @@ def _chat_route(parts: Parts):
         if request.stream:
             events = _guarded(parts.chat.events(request, caller, watch))
             first = await anext(events)
-            return StreamingResponse(_resumed(first, events), media_type="text/event-stream")
+            return StreamingResponse(
+                _resumed(first, events), 200, _overhead(parts, watch), "text/event-stream"
+            )
         completion = await parts.chat.reply(request, caller, watch)
-        overhead = watch.overhead
-        parts.metrics.overhead_seconds.observe(overhead)
-        headers = {"x-ratchet-overhead-ms": f"{overhead * 1000:.2f}"}
+        headers = _overhead(parts, watch)
         return Response(orjson.dumps(completion), 200, headers, media_type="application/json")
 
     return chat_completions
+
+
+def _overhead(parts: Parts, watch: Stopwatch) -> dict[str, str]:
+    """Count our share of a reply's time, and the header that tells it."""
+    parts.metrics.overhead_seconds.observe(watch.overhead)
+    return {"x-ratchet-overhead-ms": f"{watch.overhead * 1000:.2f}"}
 
 
 def _models_route(parts: Parts):

@@ -4,20 +4,21 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from rewards.answers import canonical
 from rewards.rollouts import RolloutGroup, Sampling
 from rewards.votes import Vote, answers_of, take_vote
-from server.engine import Engine, Sample
+from server.engine import Engine, EngineRefused, EngineUnavailable, Sample
 from server.errors import ApiError
 from server.metrics import ServerMetrics
 from server.policy import Lease, Policy, UnknownModel
 from server.recorder import Recorder
+from server.replies import chunks_of, completion_of, extension_of, new_id, ranked, sse
 from server.reservoir import Query, Reservoir
 from server.schema import PASSED, PASSED_SINGLE, ChatRequest
 
@@ -65,8 +66,10 @@ class ChatService:
         reservoir: Reservoir,
         limits: ChatLimits,
         metrics: ServerMetrics,
+        on_forgotten: Callable[[], None],
     ) -> None:
         self._engine, self._policy = engine, policy
+        self._on_forgotten = on_forgotten
         self._recorder, self._reservoir = recorder, reservoir
         self._limits, self._metrics = limits, metrics
 
@@ -88,9 +91,8 @@ class ChatService:
     async def reply(self, request: ChatRequest, caller: Caller, watch: Stopwatch) -> dict[str, Any]:
         """The chat completion object."""
         with self._lease(request.model) as lease:
-            if request.single:
-                return await self._single(request, lease, watch)
-            return await self._voted(request, caller, lease, watch)
+            answer = self._single if request.single else self._voted
+            return await answer(request, caller, lease, watch)
 
     async def events(
         self, request: ChatRequest, caller: Caller, watch: Stopwatch
@@ -112,26 +114,37 @@ class ChatService:
                 yield sse(chunk)
             yield b"data: [DONE]\n\n"
 
-    def _lease(self, model: str) -> Any:
+    @contextmanager
+    def _lease(self, model: str) -> Generator[Lease, None, None]:
+        """A lease for one request; what goes wrong with the model's name becomes its error."""
         try:
-            return self._policy.lease(model)
+            with self._policy.lease(model) as lease:
+                yield lease
         except UnknownModel:
             raise _unknown_model(model) from None
+        except EngineRefused as error:
+            if error.status != 404:
+                raise
+            # We know the model, so the engine has restarted and lost its adapters.
+            self._on_forgotten()
+            raise EngineUnavailable("the engine has lost an adapter") from None
 
-    async def _single(self, request: ChatRequest, lease: Lease, watch: Stopwatch) -> dict[str, Any]:
+    async def _single(
+        self, request: ChatRequest, _: Caller, lease: Lease, watch: Stopwatch
+    ) -> dict[str, Any]:
         started = time.perf_counter()
         completion = await self._engine.complete(self._single_body(request, lease))
         watch.engine += time.perf_counter() - started
         self._metrics.tokens.inc(completion["usage"]["completion_tokens"])
-        extension = _extension("single", request.n, lease, recorded=False, reason="single")
-        return {**completion, "id": _new_id(), "model": request.model, "ratchet": extension}
+        extension = extension_of("single", request.n, lease, recorded=False, reason="single")
+        return {**completion, "id": new_id(), "model": request.model, "ratchet": extension}
 
     async def _stream_single(self, request: ChatRequest, lease: Lease) -> AsyncIterator[bytes]:
         body = self._single_body(request, lease) | {"stream": True}
         if request.stream_options is not None:
             body["stream_options"] = request.stream_options.model_dump(exclude_none=True)
-        reply_id = _new_id()
-        extension = _extension("single", request.n, lease, recorded=False, reason="single")
+        reply_id = new_id()
+        extension = extension_of("single", request.n, lease, recorded=False, reason="single")
         async with self._engine.stream(body) as chunks:
             async for chunk in chunks:
                 chunk |= {"id": reply_id, "model": request.model}
@@ -172,7 +185,7 @@ class ChatService:
         if reason is None:
             self._reservoir.add(_key(messages), Query(messages, passed))
             reason = self._recorder.offer(self._group(request, caller, lease, messages, sample))
-        extension = _extension(
+        extension = extension_of(
             "majority", vote.total, lease, recorded=reason is None, reason=reason
         ) | {
             "valid": vote.valid,
@@ -180,7 +193,7 @@ class ChatService:
             "agreement": vote.agreement,
             "distribution": {key: count / vote.total for key, count in vote.counts.items()},
         }
-        return _completion(request, sample, ranked(answers, vote)[: request.n], extension)
+        return completion_of(request, sample, ranked(answers, vote)[: request.n], extension)
 
     def _group(
         self,
@@ -225,87 +238,6 @@ class ChatService:
             self._metrics.voted(vote.agreement)
 
 
-def ranked(answers: Sequence[str | None], vote: Vote) -> list[int]:
-    """Rollout indices, best-voted answer first, the vote's own winner at the head."""
-    votes = [0 if a is None else vote.counts[canonical(a)] for a in answers]
-    order = sorted(range(len(answers)), key=lambda i: (i != vote.winner, -votes[i], i))
-    return order
-
-
-def chunks_of(completion: Mapping[str, Any], request: ChatRequest) -> list[dict[str, Any]]:
-    """A finished completion as the chunks of a stream; the extension rides on the last choice's."""
-    head = {key: completion[key] for key in ("id", "created", "model")}
-    head["object"] = "chat.completion.chunk"
-    chunks: list[dict[str, Any]] = []
-    for choice in completion["choices"]:
-        index = choice["index"]
-        for delta in (
-            {"role": "assistant", "content": ""},
-            {"content": choice["message"]["content"]},
-        ):
-            logprobs = choice["logprobs"] if "role" not in delta else None
-            chunks.append(head | {"choices": [_delta(index, delta, None) | {"logprobs": logprobs}]})
-        chunks.append(head | {"choices": [_delta(index, {}, choice["finish_reason"])]})
-    chunks[-1]["ratchet"] = completion["ratchet"]
-    if request.stream_options is not None and request.stream_options.include_usage:
-        chunks = [{**chunk, "usage": None} for chunk in chunks]
-        chunks.append(head | {"choices": [], "usage": completion["usage"]})
-    return chunks
-
-
-def sse(event: Mapping[str, Any]) -> bytes:
-    """One server-sent event."""
-    return b"data: " + orjson.dumps(event) + b"\n\n"
-
-
-def _delta(index: int, delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-
-
-def _completion(
-    request: ChatRequest, sample: Sample, rows: Sequence[int], extension: Mapping[str, Any]
-) -> dict[str, Any]:
-    generated, prompt = sample.completion_tokens, len(sample.prompt_ids)
-    return {
-        "id": _new_id(),
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": request.model,
-        "choices": [
-            {
-                "index": index,
-                "message": sample.choices[row]["message"],
-                "logprobs": sample.choices[row]["logprobs"] if request.logprobs else None,
-                "finish_reason": sample.choices[row]["finish_reason"],
-                "stop_reason": sample.choices[row].get("stop_reason"),
-            }
-            for index, row in enumerate(rows)
-        ],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": generated,
-            "total_tokens": prompt + generated,
-        },
-        "ratchet": extension,
-    }
-
-
-def _extension(
-    strategy: str, rollouts: int, lease: Lease, *, recorded: bool, reason: str | None
-) -> dict[str, Any]:
-    return {
-        "strategy": strategy,
-        "rollouts": rollouts,
-        "valid": None,
-        "answer": None,
-        "agreement": None,
-        "distribution": None,
-        "policy_version": lease.version,
-        "recorded": recorded,
-        "reason": reason,
-    }
-
-
 def _key(messages: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(orjson.dumps(messages)).hexdigest()
 
@@ -314,10 +246,6 @@ def _derived_seed(seed: int, messages: Sequence[Mapping[str, Any]]) -> int:
     """A client's fixed seed must not draw the same rollouts for every prompt."""
     digest = hashlib.sha256(f"{seed}:{_key(messages)}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
-
-
-def _new_id() -> str:
-    return f"chatcmpl-{uuid.uuid4().hex}"
 
 
 def _unknown_model(model: str) -> ApiError:

@@ -17,7 +17,7 @@ from server.engine import (
     Sample,
 )
 
-_PROBE_SECONDS = 5.0
+_PROBE_SECONDS = 10.0
 
 
 class VllmEngine:
