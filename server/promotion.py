@@ -105,6 +105,10 @@ class Promoter:
         if not self._probes.ready:
             return
         seconds: dict[str, float] = {"wait": max(0.0, time.time() - release.created_at)}
+        if release.parent != self._policy.live:  # a rollback must take its descendants along
+            gone = f"its parent v{release.parent} is no longer live"
+            await self._reject(release, Verdict(False, gone, {}), seconds)
+            return
         started = time.monotonic()
         try:
             folder = await asyncio.to_thread(self._folders.verified, release)
@@ -150,7 +154,7 @@ class Promoter:
         self._policy.add(release.version, release.folder)
         seconds["total"] = max(0.0, time.time() - release.created_at)
         moved = await self._releases.promote(
-            release.version, self._policy.live, verdict.reason, _record(verdict, seconds)
+            release.version, release.parent, verdict.reason, _record(verdict, seconds)
         )
         if not moved:  # another server judged it first, or a rollback came between: follow that
             self._policy.remove(release.version)

@@ -1,0 +1,190 @@
+"""Candidates come to life or are turned away, over a scripted engine and in-memory releases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.memory_releases import MemoryReleases
+from adapter.probe_sheet import ProbeSheet
+from adapter.releases import AdapterRelease, ReleaseState, rollback
+from server.app import Parts
+from server.engine import EngineUnavailable
+from server.reservoir import Query
+from server.scripted_engine import ScriptedEngine
+from server.settings import ServerSettings
+
+BASE_SCORES, ADAPTER_SCORES = [-1.5, -2.5], [-1.0, -2.0]
+
+
+class Bench:
+    """A server without HTTP. `style` tells how each adapter answers."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.style: dict[str, str] = {}
+        self.engine = ScriptedEngine(self.script)
+        self.engine.scores = self.scores
+        self.releases = MemoryReleases()
+        self.folders = AdapterFolders(tmp_path)
+        settings = ServerSettings(
+            redis_url="memory://", adapters_dir=tmp_path, gate_prompts=8, gate_rollouts=8
+        )
+        self.parts = Parts(settings, engine=self.engine, releases=self.releases)
+        self.see_queries(8)
+
+    def see_queries(self, count: int) -> None:
+        for number in range(count):
+            query = Query([{"role": "user", "content": f"{number}"}], {})
+            self.parts.reservoir.add(str(number), query)
+
+    def script(self, model: str, messages: Sequence[Any], n: int) -> list[str]:
+        question = int(messages[0]["content"])
+        style = self.style.get(model, "honest")
+        if style == "ignorant":
+            return [rf"\boxed{{{question * 1000 + i}}}" for i in range(n)]
+        if style == "constant":
+            return [r"\boxed{1}"] * n
+        if style == "mute":
+            return ["?"] * n
+        if style == "verbose":
+            return ["so " * 40 + rf"\boxed{{{question}}}"] * n
+        return [rf"\boxed{{{question if i % 4 else 99}}}" for i in range(n)]
+
+    def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
+        return BASE_SCORES if self.style.get(model) == "ignored" else ADAPTER_SCORES
+
+    async def publish(
+        self, style: str = "honest", kl: float = 0.1, parent: int | None = None
+    ) -> int:
+        version = await self.releases.reserve()
+
+        def write(folder: Path) -> None:
+            (folder / WEIGHTS).write_text(f"{version}")
+            ProbeSheet([[1, 2, 3]], [ADAPTER_SCORES], [BASE_SCORES]).write(folder)
+
+        name, digest = self.folders.commit(version, write)
+        self.style[name] = style
+        token = await self.releases.acquire(5.0)
+        assert token is not None
+        parent = await self.releases.live()
+        await self.releases.publish(
+            AdapterRelease(version, parent, name, digest, [f"g{version}"], {"kl": 0.1}, 0.0), token
+        )
+        await self.releases.resign(token)
+        return version
+
+    async def judged(self, version: int) -> AdapterRelease:
+        await self.parts.promoter.sync()
+        return await self.releases.get(version)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
+    release = await bench.judged(await bench.publish())
+    assert (release.state, release.reason) == (ReleaseState.LIVE, "passed")
+    assert bench.parts.policy.live == 1
+    assert release.verdict["parity/to_trainer"] == 0.0
+    assert {"seconds/load", "seconds/parity", "seconds/gate", "seconds/total"} <= set(
+        release.verdict
+    )
+
+
+@pytest.mark.parametrize(
+    ("style", "reason"),
+    [
+        ("constant", "collapse"),
+        ("mute", "collapse"),
+        ("verbose", "length"),
+        ("ignored", "differ"),
+    ],
+)
+async def test_bad_candidates_are_turned_away_and_unloaded(
+    bench: Bench, style: str, reason: str
+) -> None:
+    release = await bench.judged(await bench.publish(style))
+    assert release.state is ReleaseState.REJECTED
+    assert reason in release.reason
+    assert bench.parts.policy.live == 0
+    assert bench.engine.adapters == {}
+
+
+async def test_an_ignorant_base_promotes_nothing(bench: Bench) -> None:
+    bench.style["base"] = "ignorant"
+    release = await bench.judged(await bench.publish())
+    assert release.state is ReleaseState.REJECTED
+    assert "too little" in release.reason
+
+
+async def test_a_damaged_folder_is_never_loaded(bench: Bench, tmp_path: Path) -> None:
+    version = await bench.publish()
+    name = (await bench.releases.get(version)).folder
+    (tmp_path / name / WEIGHTS).write_text("something else")
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.REJECTED
+    assert "not as published" in release.reason
+
+
+async def test_undecided_is_not_passed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.parts.reservoir._queries.clear()
+    version = await bench.publish()
+    assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
+    bench.see_queries(8)
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_an_absent_engine_leaves_the_candidate_waiting(bench: Bench) -> None:
+    version = await bench.publish()
+    bench.engine.fault = EngineUnavailable("away")
+    with pytest.raises(EngineUnavailable):
+        await bench.parts.promoter.sync()
+    bench.engine.fault = None
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_a_rollback_takes_descendants_of_the_version_along(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    await bench.judged(await bench.publish())
+    child = await bench.publish()
+    await rollback(bench.releases)
+    release = await bench.judged(child)
+    assert release.state is ReleaseState.REJECTED
+    assert "no longer live" in release.reason
+    assert bench.parts.policy.live == 1
+
+
+async def test_old_versions_are_unloaded_once_nobody_uses_them(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    with bench.parts.policy.lease("ratchet"):
+        for _ in range(3):
+            await bench.judged(await bench.publish())
+        held = (await bench.releases.get(1)).folder
+        assert held in bench.engine.adapters
+        assert bench.parts.policy.loaded == [0, 3, 4]
+    draining = list(bench.parts.promoter._draining)
+    for task in draining:
+        await task
+    assert held not in bench.engine.adapters
+    assert len(bench.engine.adapters) == 2
+
+
+async def test_a_restarted_engine_is_given_its_adapters_again(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    loaded = dict(bench.engine.adapters)
+    bench.engine.adapters.clear()
+    bench.parts.promoter.engine_restarted()
+    await bench.parts.promoter.sync()
+    assert bench.engine.adapters == loaded
+
+
+async def test_two_servers_follow_one_pointer(bench: Bench) -> None:
+    other = Parts(bench.parts.settings, engine=bench.engine, releases=bench.releases)
+    await bench.judged(await bench.publish())
+    await other.promoter.sync()
+    assert other.policy.live == bench.parts.policy.live == 1
