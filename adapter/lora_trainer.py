@@ -13,11 +13,19 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from adapter.adapter_folders import WEIGHTS
+from adapter.exact_signals import exact_signals
 from adapter.loss import LossLimits, effective_sample_size, kl_k3, token_losses
 from adapter.probe_sheet import ProbeSheet
 from adapter.settings import AdapterSettings
-from adapter.token_scores import PaddedBatch, TokenSequence, micro_batches, score_tokens
+from adapter.token_scores import (
+    PaddedBatch,
+    TokenSequence,
+    micro_batches,
+    predicting_states,
+    score_tokens,
+)
 from adapter.trainer import TrainingGroup, UpdateDiverged
+from rewards.evidence import Signal
 from rewards.rollouts import RolloutGroup
 
 _PINNED = 4
@@ -62,16 +70,21 @@ class LoraTrainer:
         self._reset_optimiser()
 
     @torch.no_grad()
-    def entropies(self, group: RolloutGroup) -> list[float]:
+    def signals(
+        self, group: RolloutGroup, names: frozenset[Signal]
+    ) -> Mapping[Signal, Sequence[float]]:
         sequences = [TokenSequence(group.prompt_ids, r.token_ids) for r in group.rollouts]
-        means = [0.0] * len(sequences)
+        means: dict[Signal, list[float]] = {name: [0.0] * len(sequences) for name in names}
+        head = self.model.get_output_embeddings()
         for rows in self._micro_batches(sequences):
             batch = PaddedBatch.of([sequences[row] for row in rows], self._device)
-            _, entropy = score_tokens(self.model, batch, group.sampling.temperature)
+            hidden = predicting_states(self.model, batch)
             counts = [len(sequences[row].completion) for row in rows]
-            parts = cast("Sequence[Tensor]", entropy.split(counts))
-            for row, part in zip(rows, parts, strict=True):
-                means[row] = float(part.mean())
+            found = exact_signals(hidden, head.weight, names, group.sampling.temperature, head.bias)
+            for name, values in found.items():
+                parts = cast("Sequence[Tensor]", values.split(counts))
+                for row, part in zip(rows, parts, strict=True):
+                    means[name][row] = float(part.mean())
         return means
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from adapter.adapter_folders import CONFIG, WEIGHTS
 from adapter.probe_sheet import ProbeSheet
 from adapter.trainer import TrainingGroup, UpdateDiverged
+from rewards.evidence import Signal
 from rewards.rollouts import RolloutGroup
 
 
@@ -22,8 +23,10 @@ class ScriptedTrainer:
         self.loaded.append(folder)
         self.learnt = [] if folder is None else (folder / WEIGHTS).read_text().split()
 
-    def entropies(self, group: RolloutGroup) -> list[float]:
-        return [0.5] * len(group.rollouts)
+    def signals(
+        self, group: RolloutGroup, names: frozenset[Signal]
+    ) -> Mapping[Signal, Sequence[float]]:
+        return {name: [0.5] * len(group.rollouts) for name in names}
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         if self.diverge:

@@ -1,10 +1,14 @@
 """Settings of the learner process, and those it shares with the server."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapter.trainer import TRAINER_SIGNALS
+from rewards.estimate import RewardEstimator
+from rewards.estimators import build, options_of
 
 
 class ChannelSettings(BaseSettings):
@@ -26,15 +30,27 @@ class ChannelSettings(BaseSettings):
     """Rollout buffer: refuse new groups above this many payload bytes."""
     buffer_max_groups: int = Field(50_000, gt=0)
     """Rollout buffer: refuse new groups above this many entries."""
+    equality_deadline: float = Field(1.0, gt=0)
+    """Seconds that deciding whether two answers are mathematically equal may take; then they are
+    different. The same for server and learner, so that both see the same vote."""
 
 
 class AdapterSettings(ChannelSettings):
     """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
 
-    reward: Literal["majority", "dare"] = "majority"
-    """Reward estimator: `majority` (TTRL) or `dare`."""
-    advantage: Literal["grpo", "dr_grpo", "rloo"] = "grpo"
-    """How rewards become advantages within a group."""
+    reward: str = "majority"
+    """Reward estimator: `majority` (TTRL), `dare`, `soft_majority`, `scrl`, `confidence_majority`,
+    `restrain` or `self_certainty`. docs/rewards.md says what each is good for."""
+    reward_options: str = ""
+    """Options of the estimator: `key=value`, separated by commas."""
+    advantage: Literal[
+        "grpo", "dr_grpo", "rloo", "reinforce", "reinforce_pp", "reinforce_pp_baseline"
+    ] = "grpo"
+    """How rewards become advantages."""
+    advantage_std_floor: float = Field(0.05, ge=0)
+    """Least standard deviation to divide rewards by; differences below it are mostly noise."""
+    advantage_clip: float | None = Field(None, gt=0)
+    """Largest absolute advantage; none leaves advantages as they are."""
     learning_rate: float = Field(1e-5, gt=0)
     """AdamW's rate. LoRA wants about ten times that of full fine-tuning; tiny models far more."""
     weight_decay: float = Field(0.01, ge=0)
@@ -73,3 +89,22 @@ class AdapterSettings(ChannelSettings):
     """Time to live of the single-learner lease."""
     adapter_metrics_port: int = Field(0, ge=0, le=65535)
     """Loopback port of the learner's /metrics; 0 for none."""
+
+    @field_validator("advantage_clip", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value in ("", "none", "None") else value
+
+    @model_validator(mode="after")
+    def _reward_can_be_had(self) -> Self:
+        estimator = self.estimator()
+        if absent := estimator.needs - TRAINER_SIGNALS:
+            raise ValueError(
+                f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
+                "not carry; `ratchet score` can use it on recorded rollouts"
+            )
+        return self
+
+    def estimator(self) -> RewardEstimator:
+        """The reward estimator described. Raises ValueError naming what is wrong."""
+        return build(self.reward, options_of(self.reward_options.split(",")))

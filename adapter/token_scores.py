@@ -51,15 +51,20 @@ class PaddedBatch:
         return PaddedBatch(*(part.to(device) for part in (ids, attention, predicts, targets)))
 
 
+def predicting_states(model: Any, batch: PaddedBatch) -> Tensor:
+    """Last hidden states [N, d] of the positions that predict a completion token, in row order."""
+    return model.get_decoder()(
+        input_ids=batch.ids, attention_mask=batch.attention, use_cache=False
+    ).last_hidden_state[batch.predicts]
+
+
 def score_tokens(model: Any, batch: PaddedBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """`model`, a transformers causal language model, on a batch: log-probability and entropy (nats)
     of the N completion tokens, each [N] fp32, in row order.
 
     `temperature` divides the logits, as the engine did when it sampled.
     """
-    hidden: Tensor = model.get_decoder()(
-        input_ids=batch.ids, attention_mask=batch.attention, use_cache=False
-    ).last_hidden_state[batch.predicts]
+    hidden = predicting_states(model, batch)
     head = model.get_output_embeddings()
     rows = max(1, _HEAD_ELEMENTS // model.config.vocab_size)
     logprobs: list[Tensor] = []

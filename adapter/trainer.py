@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rewards.evidence import Signal
 from rewards.rollouts import RolloutGroup
+
+TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "self_certainties"})
+"""What one forward pass of the trainer yields beside log-probabilities."""
 
 
 class UpdateDiverged(Exception):
@@ -27,8 +31,11 @@ class Trainer(Protocol):
         """Take up an adapter's weights, or the base model's (no change) for None."""
         ...
 
-    def entropies(self, group: RolloutGroup) -> list[float]:
-        """Mean token entropy (nats, full vocabulary) of each rollout under the weights loaded."""
+    def signals(
+        self, group: RolloutGroup, names: frozenset[Signal]
+    ) -> Mapping[Signal, Sequence[float]]:
+        """The named ones of TRAINER_SIGNALS: means over each rollout's tokens, over the full
+        vocabulary and at the group's temperature, under the weights loaded."""
         ...
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:

@@ -18,10 +18,10 @@ from adapter.adapter_folders import AdapterFolders
 from adapter.buffer import TRAINED, BufferUnavailable, Delivery, RolloutBuffer
 from adapter.metrics import LearnerMetrics
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
-from adapter.trainer import Trainer, TrainingGroup, UpdateDiverged
-from rewards.estimate import RewardEstimator
-from rewards.rollouts import RolloutGroup, ScoredGroup
-from rewards.votes import answers_of
+from adapter.scoring import Scoring
+from adapter.trainer import Trainer, UpdateDiverged
+from rewards.estimate import ScoredGroup
+from rewards.rollouts import RolloutGroup
 
 log = logging.getLogger("ratchet.learner")
 
@@ -41,8 +41,7 @@ class LearnerDiverged(Exception):
 class Recipe:
     """What turns groups into updates."""
 
-    estimator: RewardEstimator
-    advantage: Callable[[Sequence[float]], list[float]]
+    scoring: Scoring
     groups_per_update: int
     max_lag: int
     keep_versions: int
@@ -66,7 +65,7 @@ class Worker:
         self._metrics = metrics or LearnerMetrics()
         self._lease_seconds = lease_seconds
         self._lineage: list[int] = []  # live version last, its ancestors before it
-        self._batch: list[tuple[Delivery, ScoredGroup, TrainingGroup]] = []
+        self._batch: list[tuple[Delivery, ScoredGroup]] = []
         self._diverged = 0
         # One thread for all of torch's work: each further one would hold memory of its own.
         self._thread = ThreadPoolExecutor(1, "trainer")
@@ -124,7 +123,7 @@ class Worker:
         await self._fill_batch()
         self._observe("collect", started)
         started = time.monotonic()
-        batch = [training for _, _, training in self._batch]
+        batch = self._recipe.scoring.advantages([scored for _, scored in self._batch])
         try:
             metrics = await self._train(self._trainer.update, batch)
         except UpdateDiverged as error:
@@ -177,28 +176,16 @@ class Worker:
 
     async def _score(self, delivery: Delivery, group: RolloutGroup) -> None:
         try:
-            scored, advantages = await self._train(self._advantages, group)
+            scored = await self._train(self._recipe.scoring.score, group, self._trainer)
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
             await self._bury(delivery, repr(error))
             return
-        if scored.label is None:
-            await self._settle([delivery], "dropped:no_label")
-        elif all(a is None or a == 0.0 for a in advantages):
-            await self._settle([delivery], "dropped:unanimous")
+        if scored.estimate.informative:
+            self._batch.append((delivery, scored))
         else:
-            self._batch.append((delivery, scored, TrainingGroup(group, advantages)))
-
-    def _advantages(self, group: RolloutGroup) -> tuple[ScoredGroup, list[float | None]]:
-        estimator = self._recipe.estimator
-        entropies = self._trainer.entropies(group) if estimator.needs_entropy else None
-        estimate = estimator.estimate(answers_of(group.rollouts), entropies)
-        scored = ScoredGroup(group, estimate.rewards, estimate.label, estimate.stats)
-        advantages: list[float | None] = [None] * len(group.rollouts)
-        kept = self._recipe.advantage([estimate.rewards[row] for row in estimate.kept])
-        for row, advantage in zip(estimate.kept, kept, strict=True):
-            advantages[row] = advantage
-        return scored, advantages
+            why = "unanimous" if scored.estimate.label is not None else "no_label"
+            await self._settle([delivery], f"dropped:{why}")
 
     async def _publish(self, token: int, metrics: Mapping[str, float]) -> AdapterRelease:
         started = time.monotonic()
@@ -209,12 +196,12 @@ class Worker:
             parent=self._lineage[-1],
             folder=name,
             sha256=digest,
-            sample_ids=[scored.group.id for _, scored, _ in self._batch],
+            sample_ids=[scored.group.id for _, scored in self._batch],
             metrics=metrics,
             created_at=time.time(),
         )
         await self._releases.publish(release, token)
-        await self._settle([delivery for delivery, _, _ in self._batch], TRAINED)
+        await self._settle([delivery for delivery, _ in self._batch], TRAINED)
         self._batch = []
         self._observe("publish", started)
         for key, value in metrics.items():
@@ -253,18 +240,19 @@ class Worker:
         self._diverged += 1
         self._metrics.diverged.inc()
         log.error("update skipped: %s", why)
-        await self._settle([delivery for delivery, _, _ in self._batch], "dropped:diverged")
+        await self._settle([delivery for delivery, _ in self._batch], "dropped:diverged")
         self._batch = []
         if self._diverged >= MAX_DIVERGED:
             raise LearnerDiverged(f"{MAX_DIVERGED} updates in a row: {why}")
 
     def _reward_metrics(self) -> dict[str, float]:
-        rewards = [reward for _, scored, _ in self._batch for reward in scored.rewards]
-        ratios = [scored.stats.get("majority_ratio", 0.0) for _, scored, _ in self._batch]
-        lags = [self._lag(scored.group) or 0 for _, scored, _ in self._batch]
+        estimates = [scored.estimate for _, scored in self._batch]
+        rewards = [reward for estimate in estimates for reward in estimate.rewards]
+        lags = [self._lag(scored.group) or 0 for _, scored in self._batch]
+        names = estimates[0].stats
         return {
+            **{name: sum(e.stats[name] for e in estimates) / len(estimates) for name in names},
             "reward": sum(rewards) / len(rewards),
-            "majority_ratio": sum(ratios) / len(ratios),
             "lag": sum(lags) / len(lags),
         }
 

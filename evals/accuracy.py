@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from openai import AsyncOpenAI
 
 from evals.arithmetic.questions import Question
-from rewards.answers import extract_answer
-from rewards.metrics import avg_at_n, maj_at_n, pass_at_n
+from rewards.equality import Equality
+from rewards.extraction import extract_answer
+from rewards.metrics import avg_at_n, correctness, maj_at_n
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ async def measure(
     model: str,
     questions: Sequence[Question],
     protocol: Protocol,
+    equality: Equality,
     on_question: Callable[[], object] = lambda: None,
 ) -> Accuracy:
     """Sample n plain rollouts a question (no vote, nothing recorded) and grade them here."""
@@ -70,9 +72,13 @@ async def measure(
         ]
 
     rows = await asyncio.gather(*map(answers, questions))
-    graded = list(zip(rows, (question.answer for question in questions), strict=True))
+    ballots = [equality.ballot(row) for row in rows]
+    grades = [
+        correctness(equality, ballot, question.answer)
+        for ballot, question in zip(ballots, questions, strict=True)
+    ]
     return Accuracy(
-        [avg_at_n(*row) for row in graded],
-        [maj_at_n(*row) for row in graded],
-        [pass_at_n(*row) for row in graded],
+        [avg_at_n(grade) for grade in grades],
+        [maj_at_n(ballot, grade) for ballot, grade in zip(ballots, grades, strict=True)],
+        [float(any(grade)) for grade in grades],
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from openai import APIError, AsyncOpenAI
 
 from evals.arithmetic.questions import Question
-from rewards.answers import canonical
+from rewards.canonical import canonical
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`ratchet up | demo | serve | adapt | releases | doctor`."""
+"""`ratchet up | demo | serve | adapt | releases | score | doctor`."""
 
 import argparse
 import asyncio
@@ -12,6 +12,8 @@ from adapter.settings import AdapterSettings, ChannelSettings
 from ratchet import commands
 from ratchet.settings import ConfigurationError, StackSettings, add_flags
 from ratchet.stack import StackFailed
+from rewards.advantages import ADVANTAGES
+from rewards.estimators import ESTIMATORS
 from server.settings import ServerSettings
 
 
@@ -62,8 +64,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     releases.add_argument("action", choices=["list", "show", "rollback"])
     releases.add_argument("version", nargs="?", type=int, help="version to show or roll back to")
+    _define_score(parsers.add_parser("score", help=_SCORE, description=_SCORE, allow_abbrev=False))
     add("doctor", commands.doctor, StackSettings, "Say what is missing and how to get it.")
     return parser
+
+
+_SCORE = "Rewards and advantages of recorded rollout groups; see docs/rewards.md."
+
+
+def _define_score(score: argparse.ArgumentParser) -> None:
+    score.set_defaults(run=commands.score)
+    score.add_argument("file", metavar="FILE.jsonl", help="a group a line; - is standard input")
+    score.add_argument("--reward", default="majority", choices=ESTIMATORS, help="[majority]")
+    score.add_argument("--advantage", default="grpo", choices=ADVANTAGES, help="[grpo]")
+    score.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the reward"
+    )
+    score.add_argument(
+        "--std-floor", type=float, default=0.0, help="least std to divide rewards by [0]"
+    )
+    score.add_argument("--clip", type=float, default=None, help="largest absolute advantage [none]")
+    score.add_argument(
+        "--batch", type=int, default=8, help="groups that reinforce_pp whitens over [8]"
+    )
+    score.add_argument(
+        "--vocab-size",
+        type=int,
+        default=151_936,
+        help="tokens that top_logprobs leave out [151936]",
+    )
+    score.add_argument(
+        "--deadline", type=float, default=1.0, help="seconds for one comparison of answers [1]"
+    )
 
 
 if __name__ == "__main__":

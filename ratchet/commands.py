@@ -7,18 +7,19 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO
 
 from adapter.channels import open_buffer, open_releases
 from adapter.releases import BASE, AdapterRelease, rollback
 from adapter.settings import AdapterSettings, ChannelSettings
-from ratchet.settings import StackSettings, flags_of, read
+from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from server.settings import ServerSettings
 
 
@@ -49,11 +50,14 @@ def adapt(arguments: argparse.Namespace) -> int:
     from adapter.adapter_folders import AdapterFolders
     from adapter.lora_trainer import LoraTrainer
     from adapter.metrics import LearnerMetrics
+    from adapter.scoring import Scoring
     from adapter.worker import LearnerDiverged, Recipe, Worker
     from rewards.advantages import ADVANTAGES
-    from rewards.estimators import ESTIMATORS
+    from rewards.equality import Equality
+    from rewards.math_judge import MathJudge
 
     metrics = LearnerMetrics()
+    judge = MathJudge(settings.equality_deadline)
     metrics.serve(settings.adapter_metrics_port)
     worker = Worker(
         open_buffer(settings),
@@ -61,8 +65,13 @@ def adapt(arguments: argparse.Namespace) -> int:
         LoraTrainer(settings),
         AdapterFolders(settings.adapters_dir),
         Recipe(
-            ESTIMATORS[settings.reward](),
-            ADVANTAGES[settings.advantage],
+            Scoring(
+                settings.estimator(),
+                ADVANTAGES[settings.advantage],
+                Equality(judge),
+                settings.advantage_std_floor,
+                settings.advantage_clip,
+            ),
             settings.groups_per_update,
             settings.max_lag,
             settings.keep_versions,
@@ -75,6 +84,8 @@ def adapt(arguments: argparse.Namespace) -> int:
     except LearnerDiverged as error:
         logging.getLogger("ratchet").error("stopped: %s", error)
         return 1
+    finally:
+        judge.close()
     return 0
 
 
@@ -109,6 +120,49 @@ def releases(arguments: argparse.Namespace) -> int:
     """List, show, roll back."""
     settings = read(ChannelSettings, flags_of(arguments))
     return asyncio.run(_releases(settings, arguments.action, arguments.version))
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Score recorded groups from a file or standard input."""
+    from evals.recorded_groups import BadInput
+    from evals.scores import Scorer
+    from rewards.equality import Equality
+    from rewards.estimators import build, options_of
+    from rewards.math_judge import MathJudge
+
+    try:
+        estimator = build(arguments.reward, options_of(arguments.set))
+    except ValueError as error:
+        raise ConfigurationError(f"--set: {error}") from None
+    with MathJudge(arguments.deadline) as judge, _opened(arguments.file) as lines:
+        scorer = Scorer(
+            estimator,
+            Equality(judge),
+            arguments.advantage,
+            arguments.std_floor,
+            arguments.clip,
+            max(1, arguments.batch),
+            arguments.vocab_size,
+        )
+        try:
+            for line in scorer.score(lines):
+                sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BadInput as error:
+            sys.stdout.flush()
+            raise ConfigurationError(f"{arguments.file}: {error}") from None
+    return 0
+
+
+def _opened(file: str) -> BinaryIO:
+    if file == "-":
+        return sys.stdin.buffer
+    try:
+        return open(file, "rb")
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from None
 
 
 def doctor(arguments: argparse.Namespace) -> int:

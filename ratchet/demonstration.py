@@ -26,6 +26,7 @@ from evals.report import quantiles, report
 from evals.statistics import paired_gain
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from ratchet.stack import Stack
+from rewards.equality import Equality
 
 HELD_OUT = 200
 _MID_HELD_OUT = 60
@@ -125,22 +126,26 @@ async def _run(arguments: argparse.Namespace, stack: Stack, out: Path) -> dict[s
     settings = stack.settings
     questions, held_out = stream_and_held_out(settings.seed, _MOST_QUESTIONS, HELD_OUT)
     quiet = not sys.stderr.isatty()
+    equality = Equality()  # integers: plain equality is all there is to decide
     _say("starting engine, server, learner and Redis")
-    async with stack.running(), AsyncOpenAI(base_url=stack.url, api_key="none") as client:
+    async with (
+        stack.running(),
+        AsyncOpenAI(base_url=stack.url, api_key="none") as client,
+    ):
         await _refuse_used_database(settings)
         _say(f"measuring the frozen base on {HELD_OUT} held-out questions")
-        before = await _measure(client, f"{settings.model_name}@base", held_out, quiet)
+        before = await _measure(client, f"{settings.model_name}@base", held_out, equality, quiet)
         _say(_percent(before))
         watcher = Watcher(stack, backlog_limit=settings.groups_per_update * 2)
         stream, points = Stream(), list[tuple[int, float]]()
         _say("streaming unlabelled questions")
         async with watcher.running():
             seconds = await _adapt(
-                arguments, client, settings, questions, held_out, stream, points, watcher
+                arguments, client, settings, questions, held_out, stream, equality, points, watcher
             )
         _say("measuring again")
         after_version = stream.version
-        after = await _measure(client, settings.model_name, held_out, quiet)
+        after = await _measure(client, settings.model_name, held_out, equality, quiet)
         _say(_percent(after))
         store = open_releases(settings)
         releases = await store.all()
@@ -160,7 +165,7 @@ async def _run(arguments: argparse.Namespace, stack: Stack, out: Path) -> dict[s
 
 async def _adapt(
     arguments: argparse.Namespace, client: AsyncOpenAI, settings: StackSettings,
-    questions: Sequence[Question], held_out: Sequence[Question], stream: Stream,
+    questions: Sequence[Question], held_out: Sequence[Question], stream: Stream, equality: Equality,
     points: list[tuple[int, float]], watcher: Watcher,
 ) -> float:  # fmt: skip
     started = time.monotonic()
@@ -185,7 +190,7 @@ async def _adapt(
             if watcher.promoted >= _MID_EVERY * (len(points) + 1):
                 version = watcher.live
                 accuracy = await measure(
-                    client, settings.model_name, held_out[:_MID_HELD_OUT], quick
+                    client, settings.model_name, held_out[:_MID_HELD_OUT], quick, equality
                 )
                 points.append((version, accuracy.summary()["avg"]))
                 if bar.disable:
@@ -204,10 +209,14 @@ async def _adapt(
 
 
 async def _measure(
-    client: AsyncOpenAI, model: str, questions: Sequence[Question], quiet: bool
+    client: AsyncOpenAI,
+    model: str,
+    questions: Sequence[Question],
+    equality: Equality,
+    quiet: bool,
 ) -> Accuracy:
     with tqdm(total=len(questions), unit="question", leave=False, disable=quiet) as bar:
-        return await measure(client, model, questions, Protocol(), lambda: bar.update(1))
+        return await measure(client, model, questions, Protocol(), equality, lambda: bar.update(1))
 
 
 async def _refuse_used_database(settings: StackSettings) -> None:

@@ -1,38 +1,132 @@
-"""From rewards to advantages within one group."""
+"""From the rewards of a batch of groups to one advantage per rollout."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-STD_FLOOR = 1e-6
-"""Added to the standard deviation, as TTRL's recipe does."""
+from rewards.estimate import Estimate
+
+EPSILON = 1e-6
+"""Added to every standard deviation, as TTRL's recipe does."""
+
+Rows = Sequence[Sequence[float]]
+"""One sequence per group, one number per rollout."""
 
 
-def grpo(rewards: Sequence[float]) -> list[float]:
-    """(r - mean) / (std + 1e-6) with the unbiased standard deviation (DeepSeekMath, 2402.03300)."""
-    centred = dr_grpo(rewards)
-    if len(rewards) < 2:
-        return centred
-    std = math.sqrt(math.fsum(c * c for c in centred) / (len(rewards) - 1))
-    return [c / (std + STD_FLOOR) for c in centred]
+def grpo(
+    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+) -> list[list[float]]:
+    """(r - mean) / (std + 1e-6) within each group, std unbiased (DeepSeekMath, arXiv 2402.03300).
+
+    `std_floor` bounds std from below: soft rewards that hardly differ are mostly noise, and
+    dividing by their tiny std would blow it up.
+    """
+    return [_standardised(row, std_floor) for row in rewards]
 
 
-def dr_grpo(rewards: Sequence[float]) -> list[float]:
-    """r - mean (Dr. GRPO, arXiv 2503.20783)."""
-    if not rewards:
-        return []
-    mean = math.fsum(rewards) / len(rewards)
-    return [reward - mean for reward in rewards]
+def dr_grpo(
+    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+) -> list[list[float]]:
+    """r - mean within each group (Dr. GRPO, arXiv 2503.20783)."""
+    return [_centred(row) for row in rewards]
 
 
-def rloo(rewards: Sequence[float]) -> list[float]:
-    """M / (M - 1) (r - mean): each reward against the mean of the others (arXiv 2402.14740)."""
-    count = len(rewards)
-    scale = count / (count - 1) if count > 1 else 0.0
-    return [scale * c for c in dr_grpo(rewards)]
+def rloo(
+    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+) -> list[list[float]]:
+    """Each reward against the mean of the others: M / (M - 1) (r - mean) (arXiv 2402.14740).
+
+    A single rollout has no others, and no advantage.
+    """
+    return [[len(row) / max(1, len(row) - 1) * value for value in _centred(row)] for row in rewards]
 
 
-ADVANTAGES: Mapping[str, Callable[[Sequence[float]], list[float]]] = {
+def reinforce(
+    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+) -> list[list[float]]:
+    """The reward itself, without a baseline (Williams 1992)."""
+    return [list(row) for row in rewards]
+
+
+def reinforce_pp(
+    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+) -> list[list[float]]:
+    """Whitened over all tokens of the batch (REINFORCE++, arXiv 2501.03262).
+
+    `tokens` counts each rollout's tokens: long rollouts weigh more in mean and std.
+    """
+    return _whitened(rewards, tokens, std_floor)
+
+
+def reinforce_pp_baseline(
+    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+) -> list[list[float]]:
+    """r - group mean, then whitened over all tokens of the batch (REINFORCE++-baseline)."""
+    return _whitened([_centred(row) for row in rewards], tokens, std_floor)
+
+
+Advantage = Callable[[Rows, Sequence[Sequence[int]], float], list[list[float]]]
+
+ADVANTAGES: Mapping[str, Advantage] = {
     "grpo": grpo,
     "dr_grpo": dr_grpo,
     "rloo": rloo,
+    "reinforce": reinforce,
+    "reinforce_pp": reinforce_pp,
+    "reinforce_pp_baseline": reinforce_pp_baseline,
 }
+
+
+def advantages_of(
+    estimates: Sequence[Estimate],
+    tokens: Sequence[Sequence[int]],
+    advantage: Advantage,
+    std_floor: float = 0.0,
+    clip: float | None = None,
+) -> list[list[float | None]]:
+    """One advantage per rollout of a batch of estimates; None for rollouts that were left out.
+
+    `tokens` counts each rollout's tokens. Each estimate's offset is added to its group's
+    advantages, and then all are cut to [-clip, clip].
+    """
+    raw = advantage(
+        [[estimate.rewards[row] for row in estimate.kept] for estimate in estimates],
+        [[counts[row] for row in e.kept] for e, counts in zip(estimates, tokens, strict=True)],
+        std_floor,
+    )
+    bound = math.inf if clip is None else clip
+    result: list[list[float | None]] = []
+    for estimate, values in zip(estimates, raw, strict=True):
+        by_rollout: list[float | None] = [None] * len(estimate.rewards)
+        for row, value in zip(estimate.kept, values, strict=True):
+            by_rollout[row] = min(max(value + estimate.offset, -bound), bound)
+        result.append(by_rollout)
+    return result
+
+
+def _centred(row: Sequence[float]) -> list[float]:
+    mean = math.fsum(row) / len(row) if row else 0.0
+    return [value - mean for value in row]
+
+
+def _standardised(row: Sequence[float], std_floor: float) -> list[float]:
+    centred = _centred(row)
+    variance = math.fsum(value * value for value in centred) / max(1, len(row) - 1)
+    std = max(math.sqrt(variance), std_floor)
+    return [value / (std + EPSILON) for value in centred]
+
+
+def _whitened(rows: Rows, tokens: Sequence[Sequence[int]], std_floor: float) -> list[list[float]]:
+    pairs = [
+        (value, weight)
+        for row, weights in zip(rows, tokens, strict=True)
+        for value, weight in zip(row, weights, strict=True)
+    ]
+    total = sum(weight for _, weight in pairs)
+    if not total:
+        return [[0.0 for _ in row] for row in rows]
+    mean = math.fsum(value * weight for value, weight in pairs) / total
+    variance = math.fsum((value - mean) ** 2 * weight for value, weight in pairs) / max(
+        1, total - 1
+    )
+    std = max(math.sqrt(variance), std_floor)
+    return [[(value - mean) / (std + EPSILON) for value in row] for row in rows]

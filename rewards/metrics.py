@@ -1,35 +1,90 @@
-"""Accuracies of a set of rollouts. They need the truth, which only evaluation has."""
+"""What rollouts and rewards are worth. Accuracies need the truth, which only evaluation has."""
 
+import math
 from collections.abc import Sequence
+from itertools import combinations
 
-from rewards.answers import equal
+from rewards.ballot import Ballot
+from rewards.equality import Equality
 from rewards.votes import take_vote
 
 
-def correctness(answers: Sequence[str | None], truth: str) -> list[bool]:
+def correctness(equality: Equality, ballot: Ballot, truth: str) -> list[bool]:
     """Per rollout: does its answer equal the truth? A missing answer does not."""
-    return [answer is not None and equal(answer, truth) for answer in answers]
+    right = equality.matches(ballot, truth)
+    return [cluster is not None and cluster == right for cluster in ballot.clusters]
 
 
-def avg_at_n(answers: Sequence[str | None], truth: str) -> float:
+def avg_at_n(correct: Sequence[bool]) -> float:
     """avg@n, which is pass@1: the mean correctness of n rollouts."""
-    return sum(correctness(answers, truth)) / len(answers) if answers else 0.0
+    return sum(correct) / len(correct) if correct else 0.0
 
 
-def maj_at_n(answers: Sequence[str | None], truth: str) -> float:
+def maj_at_n(ballot: Ballot, correct: Sequence[bool]) -> float:
     """maj@n: whether the majority answer is correct."""
-    label = take_vote(answers).answer
-    return float(label is not None and equal(label, truth))
+    winner = take_vote(ballot).winner
+    return float(winner is not None and correct[winner])
 
 
-def pass_at_n(answers: Sequence[str | None], truth: str) -> float:
-    """pass@n: whether any rollout is correct."""
-    return float(any(correctness(answers, truth)))
+def pass_at_k(correct: Sequence[bool], k: int) -> float:
+    """The chance that any of k rollouts drawn from these n is correct, without bias.
+
+    1 - C(n - c, k) / C(n, k) with c correct ones (Chen et al., arXiv 2107.03374, equation 1); for
+    k = n, whether any is correct. Raises ValueError unless 1 <= k <= n.
+    """
+    n, right = len(correct), sum(correct)
+    if not 1 <= k <= n:
+        raise ValueError(f"k must lie in 1..{n}, not {k}")
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
-def reward_accuracy(answers: Sequence[str | None], label: str | None, truth: str) -> float:
-    """Share of rollouts whose reward under the estimated label equals that under the truth."""
-    true = correctness(answers, truth)
-    estimated = correctness(answers, label) if label is not None else [False] * len(answers)
-    agreeing = sum(a == b for a, b in zip(true, estimated, strict=True))
-    return agreeing / len(answers) if answers else 0.0
+def label_accuracy(equality: Equality, label: str | None, truth: str) -> float:
+    """Whether the estimated label is the truth."""
+    return float(label is not None and equality.same(label, truth))
+
+
+def reward_accuracy(
+    equality: Equality, ballot: Ballot, label: str | None, correct: Sequence[bool]
+) -> float:
+    """Share of rollouts whose 0/1 reward under the estimated label equals that under the truth.
+
+    TTRL, arXiv 2504.16084, section 4.2: above label accuracy, because a wrong label still gives 0
+    to all other wrong answers. For soft rewards, `label` is where the reward is largest.
+    """
+    mine = None if label is None else equality.matches(ballot, label)
+    agreeing = sum(
+        (cluster is not None and cluster == mine) == right
+        for cluster, right in zip(ballot.clusters, correct, strict=True)
+    )
+    return agreeing / len(correct) if correct else 0.0
+
+
+def point_biserial(rewards: Sequence[float], correct: Sequence[bool]) -> float:
+    """Pearson correlation of rewards with correctness; 0 where either does not vary."""
+    n = len(rewards)
+    if n < 2:
+        return 0.0
+    mean_r, mean_c = math.fsum(rewards) / n, sum(correct) / n
+    centred = [(r - mean_r, c - mean_c) for r, c in zip(rewards, correct, strict=True)]
+    scale = math.sqrt(math.fsum(r * r for r, _ in centred) * math.fsum(c * c for _, c in centred))
+    return math.fsum(r * c for r, c in centred) / scale if scale else 0.0
+
+
+def rollout_correlation(token_ids: Sequence[Sequence[int]]) -> float:
+    """Mean over pairs of rollouts of the overlap of their tokens, |A & B| / |A | B| as multisets.
+
+    DARE measures correlation by pairwise token overlap (arXiv 2601.21804) without giving the
+    formula; this is the Jaccard index with multiplicities. 0 for fewer than two rollouts.
+    """
+    counts: list[dict[int, int]] = []
+    for ids in token_ids:
+        count: dict[int, int] = {}
+        for token in ids:
+            count[token] = count.get(token, 0) + 1
+        counts.append(count)
+    overlaps: list[float] = []
+    for (one, ids), (other, others) in combinations(zip(counts, token_ids, strict=True), 2):
+        shared = sum(min(n, other.get(token, 0)) for token, n in one.items())
+        union = len(ids) + len(others) - shared
+        overlaps.append(shared / union if union else 1.0)
+    return math.fsum(overlaps) / len(overlaps) if overlaps else 0.0

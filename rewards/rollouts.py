@@ -1,7 +1,7 @@
-"""The plain data that everything else is about: rollouts, their group, and a group with rewards."""
+"""The plain data that everything else is about: rollouts, and the group of one query."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,3 @@ class RolloutGroup:
     sampling: Sampling
     client: str
     created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredGroup:
-    """A group with one reward per rollout. `label` is the estimate, None when nothing was voted."""
-
-    group: RolloutGroup
-    rewards: Sequence[float]
-    label: str | None
-    stats: Mapping[str, float] = field(default_factory=dict[str, float])

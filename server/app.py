@@ -15,6 +15,8 @@ from adapter.adapter_folders import AdapterFolders
 from adapter.buffer import RolloutBuffer
 from adapter.channels import open_buffer, open_releases
 from adapter.releases import ReleaseStore
+from rewards.equality import Equality
+from rewards.math_judge import MathJudge
 from server.chat import Caller, ChatLimits, ChatService, Stopwatch
 from server.engine import Engine, EngineError
 from server.engine_watch import EngineWatch
@@ -52,6 +54,8 @@ class Parts:
         )
         self.buffer = buffer or open_buffer(settings)
         self.releases = releases or open_releases(settings)
+        self.judge = MathJudge(settings.equality_deadline)
+        equality = Equality(self.judge)
         self.metrics = ServerMetrics()
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.reservoir = Reservoir()
@@ -64,6 +68,7 @@ class Parts:
             ProbeSet(
                 self.engine,
                 self.reservoir,
+                equality,
                 settings.gate_prompts,
                 settings.gate_rollouts,
                 settings.gate_refresh,
@@ -89,6 +94,7 @@ class Parts:
             self.policy,
             self.recorder,
             self.reservoir,
+            equality,
             limits,
             self.metrics,
             self.promoter.engine_restarted,
@@ -107,6 +113,7 @@ class Parts:
         finally:
             await self.recorder.flush(_FLUSH_SECONDS)
             await _cancel(tasks)
+            self.judge.close()
             await self.engine.close()
             await self.buffer.close()
             await self.releases.close()

@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
+from rewards.equality import Equality
 from rewards.rollouts import RolloutGroup, Sampling
-from rewards.votes import Vote, answers_of, take_vote
+from rewards.votes import Vote, take_vote
 from server.engine import Engine, EngineRefused, EngineUnavailable, Sample
 from server.errors import ApiError
 from server.metrics import ServerMetrics
@@ -21,6 +22,7 @@ from server.recorder import Recorder
 from server.replies import chunks_of, completion_of, extension_of, new_id, ranked, sse
 from server.reservoir import Query, Reservoir
 from server.schema import PASSED, PASSED_SINGLE, ChatRequest
+from server.voting import ballot_of
 
 KEEP_ALIVE_SECONDS = 1.0
 
@@ -64,6 +66,7 @@ class ChatService:
         policy: Policy,
         recorder: Recorder,
         reservoir: Reservoir,
+        equality: Equality,
         limits: ChatLimits,
         metrics: ServerMetrics,
         on_forgotten: Callable[[], None],
@@ -71,6 +74,7 @@ class ChatService:
         self._engine, self._policy = engine, policy
         self._on_forgotten = on_forgotten
         self._recorder, self._reservoir = recorder, reservoir
+        self._equality = equality
         self._limits, self._metrics = limits, metrics
 
     def check(self, request: ChatRequest) -> None:
@@ -178,8 +182,8 @@ class ChatService:
         started = time.perf_counter()
         sample = await self._engine.sample(lease.engine_name, messages, options)
         watch.engine += time.perf_counter() - started
-        answers = answers_of(sample.rollouts)
-        vote = take_vote(answers)
+        ballot = await ballot_of(self._equality, sample.rollouts)
+        vote = take_vote(ballot)
         self._count(vote, sample)
         reason = self._keep_out(request, caller, lease, vote)
         if reason is None:
@@ -193,7 +197,7 @@ class ChatService:
             "agreement": vote.agreement,
             "distribution": {key: count / vote.total for key, count in vote.counts.items()},
         }
-        return completion_of(request, sample, ranked(answers, vote)[: request.n], extension)
+        return completion_of(request, sample, ranked(ballot, vote)[: request.n], extension)
 
     def _group(
         self,

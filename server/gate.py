@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.answers import canonical
-from rewards.votes import answers_of, take_vote
+from rewards.ballot import Ballot
+from rewards.canonical import canonical
+from rewards.votes import take_vote
 from server.engine import Sample
 
 
@@ -30,9 +31,9 @@ class PolicyStats:
     length: float
 
     @staticmethod
-    def of(samples: Sequence[Sample]) -> "PolicyStats":
-        """Measure at least one sample; a query nobody answered counts as the answer "none"."""
-        votes = [take_vote(answers_of(sample.rollouts)) for sample in samples]
+    def of(samples: Sequence[Sample], ballots: Sequence[Ballot]) -> "PolicyStats":
+        """Measure at least one sample and its ballot; nobody answering is an answer."""
+        votes = [take_vote(ballot) for ballot in ballots]
         winners = Counter("" if v.answer is None else canonical(v.answer) for v in votes)
         queries, rollouts = len(samples), sum(vote.total for vote in votes)
         entropy = -sum(n / queries * math.log(n / queries) for n in winners.values())

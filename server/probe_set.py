@@ -2,9 +2,11 @@
 
 import asyncio
 
+from rewards.equality import Equality
 from server.engine import Engine, Sample
 from server.gate import PolicyStats
 from server.reservoir import Query, Reservoir
+from server.voting import ballot_of
 
 
 class ProbeSet:
@@ -18,12 +20,13 @@ class ProbeSet:
         self,
         engine: Engine,
         reservoir: Reservoir,
+        equality: Equality,
         prompts: int,
         rollouts: int,
         refresh: int,
         temperature: float,
     ) -> None:
-        self._engine, self._reservoir = engine, reservoir
+        self._engine, self._reservoir, self._equality = engine, reservoir, equality
         self._prompts, self._rollouts, self._refresh = prompts, rollouts, refresh
         self._temperature = temperature
         self._queries: list[Query] = []
@@ -46,7 +49,9 @@ class ProbeSet:
         """How the policy of that engine name answers the queries. Raises EngineError."""
         if engine_name not in self._stats:
             drawn = [self._sample(engine_name, query) for query in self._queries]
-            self._stats[engine_name] = PolicyStats.of(await asyncio.gather(*drawn))
+            samples = await asyncio.gather(*drawn)
+            ballots = [await ballot_of(self._equality, sample.rollouts) for sample in samples]
+            self._stats[engine_name] = PolicyStats.of(samples, ballots)
         return self._stats[engine_name]
 
     async def _sample(self, engine_name: str, query: Query) -> Sample:

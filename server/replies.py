@@ -7,18 +7,18 @@ from typing import Any
 
 import orjson
 
-from rewards.answers import canonical
+from rewards.ballot import Ballot
 from rewards.votes import Vote
 from server.engine import Sample
 from server.policy import Lease
 from server.schema import ChatRequest
 
 
-def ranked(answers: Sequence[str | None], vote: Vote) -> list[int]:
+def ranked(ballot: Ballot, vote: Vote) -> list[int]:
     """Rollout indices, best-voted answer first, the vote's own winner at the head."""
-    votes = [0 if a is None else vote.counts[canonical(a)] for a in answers]
-    order = sorted(range(len(answers)), key=lambda i: (i != vote.winner, -votes[i], i))
-    return order
+    sizes = [len(rows) for rows in ballot.members]
+    votes = [0 if cluster is None else sizes[cluster] for cluster in ballot.clusters]
+    return sorted(range(len(ballot)), key=lambda i: (i != vote.winner, -votes[i], i))
 
 
 def chunks_of(completion: Mapping[str, Any], request: ChatRequest) -> list[dict[str, Any]]:

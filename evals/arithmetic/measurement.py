@@ -6,8 +6,7 @@ replies a second on two cores.
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -17,8 +16,10 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
 from evals.arithmetic import tokenizer
 from evals.arithmetic.questions import Question
+from rewards.equality import Equality
+from rewards.extraction import extract_answer
+from rewards.metrics import avg_at_n, correctness, maj_at_n
 
-_BOXED = re.compile(r"\\boxed\{(\d+)\}")
 # The longest reply takes 22 tokens; a model that rambles is cut off here.
 MAX_NEW_TOKENS = 40
 
@@ -32,12 +33,13 @@ class Reply:
     """With the end marker, if it was reached."""
     entropy: float
     """Mean over tokens, in nats, full vocabulary, at the sampling temperature, before top-p."""
+    ended: bool
+    """Whether it reached the end marker; what was cut off has no answer."""
 
     @property
     def answer(self) -> str | None:
-        """The last boxed number without leading zeros, or None."""
-        found = _BOXED.findall(self.text)
-        return str(int(found[-1])) if found else None
+        """What it answers, by the rules that votes and grades go by."""
+        return extract_answer(self.text) if self.ended else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +109,12 @@ def sample(
         rows = cast(list[list[int]], torch.stack(tokens, dim=1).tolist())
         doubts = cast(list[list[float]], torch.stack(entropies, dim=1).tolist())
         for row, (row_ids, row_doubts) in enumerate(zip(rows, doubts, strict=True)):
-            length = row_ids.index(end) + 1 if end in row_ids else len(row_ids)
+            ended = end in row_ids
+            length = row_ids.index(end) + 1 if ended else len(row_ids)
             text = cast(str, words.decode(row_ids[:length], skip_special_tokens=True))
             entropy = sum(row_doubts[:length]) / length
-            replies[indices[row // n]].append(Reply(text, row_ids[:length], entropy))
+            replies[indices[row // n]].append(Reply(text, row_ids[:length], entropy, ended))
     return replies
-
-
-def majority(answers: Sequence[str | None]) -> str | None:
-    """The commonest answer, the one seen first among equals; no answer never wins."""
-    counted = Counter(answer for answer in answers if answer is not None)
-    return counted.most_common(1)[0][0] if counted else None
 
 
 def auc(lower: Sequence[float], higher: Sequence[float]) -> float:
@@ -135,17 +132,19 @@ def _mean(values: Sequence[float]) -> float:
 
 def score(asked: Sequence[Question], replies: Sequence[Sequence[Reply]]) -> Score:
     """Grades replies against the questions' answers. The two sequences go together."""
+    equality = Equality()
     right: list[float] = []
     wrong: list[float] = []
     avg: list[float] = []
     maj: list[float] = []
     passed: list[float] = []
     for item, group in zip(asked, replies, strict=True):
-        hits = [reply.answer == item.answer for reply in group]
+        ballot = equality.ballot([reply.answer for reply in group])
+        hits = correctness(equality, ballot, item.answer)
         for reply, hit in zip(group, hits, strict=True):
             (right if hit else wrong).append(reply.entropy)
-        avg.append(sum(hits) / len(hits))
-        maj.append(float(majority([reply.answer for reply in group]) == item.answer))
+        avg.append(avg_at_n(hits))
+        maj.append(maj_at_n(ballot, hits))
         passed.append(float(any(hits)))
     return Score(
         questions=len(asked),

@@ -12,6 +12,7 @@ from adapter.wire import unpack
 from evals.accuracy import Protocol, measure
 from evals.adaptation import Stream, ask
 from evals.arithmetic.questions import Question
+from rewards.equality import Equality
 from server.app import Parts, create_app
 from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
@@ -69,7 +70,7 @@ async def test_no_label_leaves_the_client(wired, each_server) -> None:
     question = Question("q1", "What is 2+2?", LABEL, 1, "addition")
     stream = Stream()
     await ask(client, "ratchet", question, stream)
-    await measure(client, "ratchet@base", [question], Protocol(n=2))
+    await measure(client, "ratchet@base", [question], Protocol(n=2), Equality())
     await parts.recorder.flush(5)
     assert (len(stream.replies), stream.failed) == (1, 0)
     assert (await parts.buffer.state()).waiting == 1

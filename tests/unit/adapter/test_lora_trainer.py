@@ -13,10 +13,10 @@ from adapter.probe_sheet import ProbeSheet
 from adapter.settings import AdapterSettings
 from adapter.token_scores import PaddedBatch, TokenSequence, score_tokens
 from adapter.trainer import TrainingGroup, UpdateDiverged
-from rewards.advantages import grpo
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 VOCAB = 40
+SPLIT = [0.866, -0.866, -0.866, 0.866]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,8 @@ def test_scores_equal_a_plain_forward_pass_for_each_sequence(
 
 def test_entropies_are_means_over_each_rollout(trainer: LoraTrainer) -> None:
     group = sampled(trainer)
-    for entropy, rollout in zip(trainer.entropies(group), group.rollouts, strict=True):
+    found = trainer.signals(group, frozenset({"entropies"}))["entropies"]
+    for entropy, rollout in zip(found, group.rollouts, strict=True):
         ids = torch.tensor([[*group.prompt_ids, *rollout.token_ids]])
         p = torch.softmax(trainer.model(ids).logits[0, 2:-1].detach(), -1)
         assert entropy == pytest.approx(float(-(p * p.log()).sum(-1).mean()), abs=1e-5)
@@ -98,7 +99,7 @@ def test_entropies_are_means_over_each_rollout(trainer: LoraTrainer) -> None:
 
 def test_an_update_moves_probability_to_what_was_rewarded(trainer: LoraTrainer) -> None:
     group = sampled(trainer)
-    advantages = grpo([1.0, 0.0, 0.0, 1.0])
+    advantages = SPLIT
     before = sampled(trainer).rollouts
     metrics = trainer.update([TrainingGroup(group, advantages)])
     after = sampled(trainer).rollouts
@@ -115,7 +116,7 @@ def test_micro_batches_do_not_change_the_update(model_folder: Path) -> None:
     updated = []
     for tokens in (8, 4096):
         trainer = LoraTrainer(settings(model_folder, micro_batch_tokens=tokens))
-        trainer.update([TrainingGroup(sampled(trainer), grpo([1.0, 0.0, 0.0, 1.0]))])
+        trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
         updated.append(torch.cat([p.flatten() for p in trainer._trained]))
     assert torch.allclose(*updated, atol=1e-5)
 
@@ -136,8 +137,8 @@ def test_rollouts_left_out_have_no_influence(model_folder: Path) -> None:
 
 def test_undo_brings_back_weights_and_optimiser(model_folder: Path) -> None:
     straight, detour = (LoraTrainer(settings(model_folder)) for _ in range(2))
-    good = TrainingGroup(sampled(straight), grpo([1.0, 0.0, 0.0, 1.0]))
-    bad = TrainingGroup(sampled(straight, seed=1), grpo([0.0, 1.0, 0.0, 0.0]))
+    good = TrainingGroup(sampled(straight), SPLIT)
+    bad = TrainingGroup(sampled(straight, seed=1), [-0.5, 1.5, -0.5, -0.5])
     straight.update([good])
     detour.update([good])
     detour.update([bad])
@@ -153,14 +154,14 @@ def test_a_non_finite_loss_changes_nothing(trainer: LoraTrainer) -> None:
     with pytest.raises(UpdateDiverged):
         trainer.update([TrainingGroup(group, [float("nan"), 0.0, 0.0, 0.0])])
     assert all(torch.equal(a, b) for a, b in zip(before, trainer._trained, strict=True))
-    trainer.update([TrainingGroup(group, grpo([1.0, 0.0, 0.0, 1.0]))])
+    trainer.update([TrainingGroup(group, SPLIT)])
 
 
 def test_saved_and_loaded_again_it_is_the_same_adapter(
     model_folder: Path, trainer: LoraTrainer, tmp_path: Path
 ) -> None:
     group = sampled(trainer)
-    trainer.update([TrainingGroup(group, grpo([1.0, 0.0, 0.0, 1.0]))])
+    trainer.update([TrainingGroup(group, SPLIT)])
     folders = AdapterFolders(tmp_path)
     name, _ = folders.commit(1, trainer.save)
     sheet = ProbeSheet.read(tmp_path / name)

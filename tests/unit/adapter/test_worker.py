@@ -11,13 +11,16 @@ from adapter.adapter_folders import AdapterFolders
 from adapter.memory_buffer import MemoryBuffer
 from adapter.memory_releases import MemoryReleases
 from adapter.releases import AdapterRelease, ReleaseState, rollback
+from adapter.scoring import Scoring
 from adapter.scripted_trainer import ScriptedTrainer
 from adapter.worker import LearnerDiverged, Recipe, Worker
 from rewards.advantages import grpo
+from rewards.equality import Equality
 from rewards.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
-RECIPE = Recipe(Majority(), grpo, groups_per_update=2, max_lag=1, keep_versions=2)
+SCORING = Scoring(Majority(), grpo, Equality())
+RECIPE = Recipe(SCORING, groups_per_update=2, max_lag=1, keep_versions=2)
 
 
 def group(name: str, version: int = 0, answers: str = "112", top_p: float = 1.0) -> RolloutGroup:
@@ -194,12 +197,12 @@ async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -
 
 async def test_a_group_that_breaks_the_estimator_is_buried_at_once(tmp_path) -> None:
     class Broken:
-        needs_entropy = False
+        needs = frozenset()
 
-        def estimate(self, answers, entropies=None):
+        def estimate(self, evidence):
             raise RuntimeError("boom")
 
-    bench = Bench(tmp_path, replace(RECIPE, estimator=Broken()))
+    bench = Bench(tmp_path, replace(RECIPE, scoring=replace(SCORING, estimator=Broken())))
     await bench.feed(group("a"))
     async with bench.running():
         await bench.totals(accepted=1, dead=1)

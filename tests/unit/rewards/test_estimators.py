@@ -1,131 +1,136 @@
-"""The reference numbers of the reward definitions, worked out by hand."""
+"""What holds for every estimator."""
+
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.advantages import ADVANTAGES, dr_grpo, grpo, rloo
+from rewards.advantages import grpo
 from rewards.dare import Dare
-from rewards.majority import Majority
+from rewards.equality import Equality
+from rewards.estimators import ESTIMATORS, build, options_of
+from rewards.evidence import Evidence
+from rewards.majority import Majority, SoftMajority
+from tests.unit.rewards.ballots import evidence
 
-ANSWERS = ["A"] * 4 + ["B"] * 3 + ["C"]
-ENTROPIES = [0.4] * 4 + [0.2] * 3 + [0.8]
-
-
-def near(*values: float) -> object:
-    return pytest.approx(list(values), abs=1e-5)
-
-
-def test_majority_rewards_and_advantages() -> None:
-    estimate = Majority().estimate(ANSWERS)
-    assert estimate.rewards == [1, 1, 1, 1, 0, 0, 0, 0]
-    assert estimate.label == "A"
-    assert grpo(estimate.rewards) == near(*[0.935413] * 4, *[-0.935413] * 4)
-    assert rloo(estimate.rewards) == near(*[0.571429] * 4, *[-0.571429] * 4)
-    assert dr_grpo(estimate.rewards) == near(*[0.5] * 4, *[-0.5] * 4)
+SIGNALS = ("entropies", "topk_entropies", "confidences", "self_certainties")
+answers = st.lists(st.sampled_from(["1", "2", "0.5", "1/2", None]), min_size=1, max_size=16)
 
 
-def test_majority_never_rewards_a_missing_answer() -> None:
-    assert Majority().estimate([None, None, "3"]).rewards == [0, 0, 1]
-    nobody = Majority().estimate([None, None])
-    assert (nobody.rewards, nobody.label) == ([0, 0], None)
+def given_evidence(rows, values) -> Evidence:
+    signals = dict.fromkeys(SIGNALS, values)
+    signals["reference_probabilities"] = [value / 12 for value in values]
+    return evidence(rows, truth="2", paraphrase="1", **signals)
 
 
-def test_dare_prefers_the_certain_minority_and_prunes_the_rare() -> None:
-    estimate = Dare(eps=0, alpha=0.1, tau=0.1).estimate(ANSWERS, ENTROPIES)
-    assert estimate.rewards == near(*[0.425714] * 4, *[0.645714] * 3, 0.0)
-    assert estimate.label == "B"
-    assert grpo(estimate.rewards) == near(*[-0.137063] * 4, *[0.892578] * 3, -2.129484)
+@st.composite
+def groups(draw) -> tuple[list[str | None], list[float]]:
+    rows = draw(answers)
+    size = len(rows)
+    return rows, draw(st.lists(st.floats(0, 11.9), min_size=size, max_size=size))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@given(group=groups())
+def test_rewards_are_finite_bounded_and_never_for_silence(name, group) -> None:
+    rows, values = group
+    estimate = build(name).estimate(given_evidence(rows, values))
+    assert len(estimate.rewards) == len(rows)
+    for answer, reward in zip(rows, estimate.rewards, strict=True):
+        assert math.isfinite(reward)
+        assert -3 <= reward <= 12
+        assert answer is not None or reward <= 0
+    assert set(estimate.kept) <= set(range(len(rows)))
+    assert all(math.isfinite(value) for value in estimate.stats.values())
+    assert not estimate.informative or any(rows)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@given(group=groups(), random=st.randoms())
+def test_rewards_follow_their_rollouts_when_these_are_shuffled(name, group, random) -> None:
+    rows, values = group
+    sizes = [rows.count("1"), rows.count("2"), rows.count("0.5") + rows.count("1/2")]
+    if sizes.count(max(sizes)) > 1 or len(set(values)) < len(values):
+        return  # a tie goes to the first, by definition
+    order = random.sample(range(len(rows)), len(rows))
+    straight = build(name).estimate(given_evidence(rows, values)).rewards
+    shuffled = build(name).estimate(
+        given_evidence([rows[i] for i in order], [values[i] for i in order])
+    )
+    assert shuffled.rewards == pytest.approx([straight[i] for i in order], abs=1e-9)
+
+
+@given(answers)
+def test_soft_majority_is_dare_at_equal_entropy_without_bonus(rows) -> None:
+    dare = Dare(alpha=0, tau=0).estimate(evidence(rows, entropies=[0.4] * len(rows)))
+    soft = SoftMajority().estimate(evidence(rows))
+    expected = grpo([soft.rewards], [])[0]
+    assert grpo([dare.rewards], [])[0] == pytest.approx(expected, abs=1e-4)
+
+
+@given(groups())
+def test_dare_is_majority_when_pruning_leaves_one_answer(group) -> None:
+    rows, values = group
+    dare = Dare(tau=0.5001, alpha=1).estimate(evidence(rows, entropies=values))
+    if dare.label is None:
+        return
+    winners = [row for row in rows if row is not None and Equality().same(row, dare.label)]
+    if 2 * len(winners) > len([row for row in rows if row is not None]):
+        assert list(dare.rewards) == Majority().estimate(evidence(rows)).rewards
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_what_it_needs_is_what_it_misses(name: str) -> None:
+    estimator = build(name)
+    bare = evidence(["1", "2"])
+    if not estimator.needs:
+        estimator.estimate(bare)
+        return
+    (need,) = estimator.needs
+    with pytest.raises(ValueError, match=need):
+        estimator.estimate(bare)
+    full = given_evidence(["1", "2"], [0.1, 0.2])
+    only = {need: full.signals[need]} if need in full.signals else {}
+    outside = {"truth": full.truth, "paraphrase": full.paraphrase}
+    estimator.estimate(
+        replace(bare, signals=only, **{k: v for k, v in outside.items() if k == need})
+    )
+
+
+def test_options_are_read_from_text() -> None:
+    dare = build(
+        "dare", options_of(["alpha=0.5", " tau = none ", "pruned=drop", "", "entropy=topk"])
+    )
+    assert dare == Dare(alpha=0.5, pruned="drop", entropy="topk")
+    assert build("dare", {"tau": "0.25"}) == Dare(tau=0.25)
+    assert options_of(["a=b=c"]) == {"a": "b=c"}
 
 
 @pytest.mark.parametrize(
-    ("alpha", "first", "second"), [(0, 0.75, 0.25), (0.1, 0.7675, 0.3025), (0.5, 0.8375, 0.5125)]
+    ("name", "options", "why"),
+    [
+        ("ttrl", {}, "unknown reward 'ttrl'; there are majority, dare,"),
+        ("majority", {"alpha": "1"}, "majority has no option 'alpha'; it has none"),
+        ("dare", {"aplha": "1"}, "dare has no option 'aplha'; it has eps, alpha"),
+        ("dare", {"alpha": "1.5"}, "dare: alpha: Input should be less than or equal to 1"),
+        ("dare", {"eps": "-1"}, "dare: eps: .* greater than or equal to 0"),
+        ("dare", {"tau": "2"}, "dare: tau: .* less than or equal to 1"),
+        ("dare", {"alpha": "much"}, "dare: alpha: .* valid number"),
+        ("dare", {"alpha": "nan"}, "dare: alpha"),
+        ("dare", {"uncertainty": "log"}, "dare: uncertainty: .* 'clip', 'raw', 'exp' or 'vocab'"),
+        ("dare", {"vocab_size": "1"}, "dare: vocab_size: .* greater than 1"),
+        ("scrl", {"consensus": "-0.1"}, "scrl: consensus"),
+        ("restrain", {"sigma": "0"}, "restrain: sigma"),
+        ("confidence_majority", {"keep": "0"}, "confidence_majority: keep"),
+    ],
 )
-def test_dare_alpha_vanishes_in_the_advantage_when_entropies_are_equal(
-    alpha: float, first: float, second: float
-) -> None:
-    rewards = Dare(eps=0, alpha=alpha, tau=0).estimate(["A"] * 6 + ["B"] * 2, [0.3] * 8).rewards
-    assert rewards == near(*[first] * 6, *[second] * 2)
-    assert grpo(rewards) == near(*[0.54006] * 6, *[-1.62018] * 2)
+def test_wrong_options_are_named(name, options, why) -> None:
+    with pytest.raises(ValueError, match=why):
+        build(name, options)
 
 
-@pytest.mark.parametrize(("uncertainty", "minority"), [("clip", 0.076923), ("raw", -0.298077)])
-def test_dare_bonus_above_one_nat(uncertainty: str, minority: float) -> None:
-    dare = Dare(eps=0, alpha=0.5, tau=0, uncertainty=uncertainty)  # type: ignore[arg-type]
-    rewards = dare.estimate(["A"] * 3 + ["B"], [0.5] * 3 + [2.0]).rewards
-    assert rewards == near(*[0.985577] * 3, minority)
-
-
-def test_dare_tiny_eps_lets_one_certain_rollout_win() -> None:
-    answers, entropies = ["A"] * 7 + ["B"], [0.35] * 7 + [0.0]
-    shares = [
-        Dare(eps=eps, alpha=0, tau=0).estimate(answers, entropies).rewards[7]
-        for eps in (1e-8, 0.01, 0.1)
-    ]
-    assert shares == pytest.approx([0.9999995, 0.8372, 0.3913], abs=1e-3)
-
-
-def test_dare_over_rollouts_ranks_the_minority_above_the_majority() -> None:
-    answers, entropies = ["A"] * 6 + ["B"] * 2, [0.3] * 8
-    rewards = Dare(eps=0, alpha=0.5, tau=0, normalise="rollouts").estimate(answers, entropies)
-    # weights 20 and 6.667; sum over rollouts 6*20 + 2*6.667 = 133.33; p = .15, .05
-    # bonus .25*.7 = .175 and .75*.7 = .525; r = .15 + .0875, .05 + .2625
-    assert rewards.rewards == near(*[0.2375] * 6, *[0.3125] * 2)
-
-
-def test_dare_drops_pruned_rollouts_from_the_advantage() -> None:
-    estimate = Dare(eps=0, alpha=0.1, tau=0.1, pruned="drop").estimate(ANSWERS, ENTROPIES)
-    assert list(estimate.kept) == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_dare_skips_a_group_of_which_nothing_survives() -> None:
-    estimate = Dare(tau=0.9).estimate(["A", "B"], [0.1, 0.1])
-    assert (estimate.label, estimate.rewards) == (None, [0, 0])
-
-
-def test_dare_needs_entropies() -> None:
-    with pytest.raises(ValueError, match="entropy"):
-        Dare().estimate(["A"], None)
-    with pytest.raises(ValueError, match="finite"):
-        Dare().estimate(["A", "B"], [float("nan"), 0.1])
-
-
-def test_dare_equals_majority_when_pruning_leaves_one_answer() -> None:
-    dare = Dare(eps=0.05, alpha=0.5, tau=0.5).estimate(["A"] * 5 + ["B"] * 3, [0.3] * 8)
-    assert grpo(dare.rewards) == near(*grpo(Majority().estimate(["A"] * 5 + ["B"] * 3).rewards))
-
-
-answers = st.lists(st.sampled_from(["1", "2", "0.5", None]), min_size=2, max_size=16)
-
-
-@given(answers, st.randoms(), st.sampled_from(["majority", "dare"]))
-def test_rewards_follow_their_rollouts_when_these_are_shuffled(rows, random, name) -> None:
-    entropies = {None: 0.1, "1": 0.2, "2": 0.7, "0.5": 1.5}
-    order = random.sample(range(len(rows)), len(rows))
-
-    def rewards(answers_in_order):
-        given = [entropies[a] for a in answers_in_order]
-        estimator = Dare() if name == "dare" else Majority()
-        return estimator.estimate(answers_in_order, given).rewards
-
-    votes = sorted((rows.count(a) for a in {a for a in rows if a}), reverse=True)
-    if name == "majority" and len(votes) > 1 and votes[0] == votes[1]:
-        return  # a tie goes to the first, by definition
-    straight = rewards(rows)
-    assert rewards([rows[i] for i in order]) == pytest.approx([straight[i] for i in order])
-
-
-@given(
-    st.lists(st.floats(-10, 10), min_size=2, max_size=12).filter(lambda r: max(r) - min(r) > 0.1),
-    st.floats(0.5, 5),
-    st.floats(-5, 5),
-)
-def test_standardised_advantages_ignore_scale_and_shift(rewards, scale, shift) -> None:
-    moved = [scale * reward + shift for reward in rewards]
-    assert grpo(moved) == pytest.approx(grpo(rewards), abs=1e-3)
-
-
-@pytest.mark.parametrize("name", ADVANTAGES)
-def test_equal_rewards_have_no_advantage(name: str) -> None:
-    assert ADVANTAGES[name]([1.0, 1.0, 1.0]) == [0.0, 0.0, 0.0]
-    assert ADVANTAGES[name]([1.0]) == [0.0]
+def test_an_option_is_key_and_value() -> None:
+    with pytest.raises(ValueError, match="'alpha' is not key=value"):
+        options_of(["alpha"])

@@ -1,33 +1,37 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.rollouts import Rollout
-from rewards.votes import answers_of, take_vote
+from rewards.votes import take_vote
+from tests.unit.rewards.ballots import ballot
 
 
 def test_majority_wins_across_equal_forms() -> None:
-    vote = take_vote(["1/2", "3", "0.5", "3", r"\frac{1}{2}", None])
-    assert (vote.answer, vote.winner, vote.valid, vote.total) == ("1/2", 0, 5, 6)
-    assert vote.counts == {"1/2": 3, "3": 2}
+    vote = take_vote(ballot(["3", "1/2", "0.5", "3", r"\frac{1}{2}", None]))
+    assert (vote.answer, vote.winner, vote.cluster) == ("1/2", 1, 1)
+    assert (vote.valid, vote.total) == (5, 6)
+    assert vote.counts == {"3": 2, "1/2": 3}
     assert vote.agreement == 0.5
     assert vote.margin == (3 - 2) / 6
 
 
 def test_a_tie_goes_to_the_answer_seen_first() -> None:
-    assert take_vote([None, "7", "8", "8", "7"]).answer == "7"
+    vote = take_vote(ballot([None, "7", "8", "8", "7"]))
+    assert (vote.answer, vote.margin) == ("7", 0.0)
+
+
+def test_one_answer_leads_by_all_its_votes() -> None:
+    assert take_vote(ballot(["7", "7", None, None])).margin == 0.5
 
 
 def test_nobody_answered() -> None:
-    vote = take_vote([None, None])
-    assert (vote.answer, vote.winner, vote.agreement, vote.margin) == (None, None, 0.0, 0.0)
-
-
-def test_a_truncated_rollout_has_no_vote() -> None:
-    rollouts = [Rollout(r"\boxed{1}", [1], [-0.1], end) for end in ("length", "stop", "abort")]
-    assert answers_of(rollouts) == [None, "1", None]
+    vote = take_vote(ballot([None, None]))
+    assert (vote.answer, vote.winner, vote.cluster) == (None, None, None)
+    assert (vote.agreement, vote.margin, vote.valid, vote.total) == (0.0, 0.0, 0, 2)
+    assert vote.counts == {}
+    assert take_vote(ballot([])).agreement == 0.0
 
 
 @given(st.lists(st.sampled_from(["1", "2", "3", None]), max_size=20), st.randoms())
-def test_counts_do_not_depend_on_order(answers: list[str | None], random) -> None:
+def test_counts_do_not_depend_on_order(answers, random) -> None:
     shuffled = random.sample(answers, len(answers))
-    assert take_vote(answers).counts == take_vote(shuffled).counts
+    assert take_vote(ballot(answers)).counts == take_vote(ballot(shuffled)).counts

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from rewards.ballot import answers_of
+from rewards.equality import Equality
 from rewards.rollouts import Rollout
 from server.engine import Sample
 from server.gate import GateLimits, PolicyStats, judge
@@ -15,8 +17,13 @@ def sample(*answers: str) -> Sample:
     return Sample([1], [{}] * len(answers), rollouts)
 
 
+def measured(*samples: Sample) -> PolicyStats:
+    ballots = [Equality().ballot(answers_of(sample.rollouts)) for sample in samples]
+    return PolicyStats.of(samples, ballots)
+
+
 def test_stats_by_hand() -> None:
-    stats = PolicyStats.of([sample("1", "1", "2", ""), sample("3", "3", "3", "3")])
+    stats = measured(sample("1", "1", "2", ""), sample("3", "3", "3", "3"))
     assert stats.agreement == (0.5 + 1.0) / 2
     assert stats.margin == (0.25 + 1.0) / 2
     assert stats.valid == 7 / 8
@@ -25,9 +32,9 @@ def test_stats_by_hand() -> None:
 
 
 def test_one_answer_to_everything_has_least_diversity() -> None:
-    constant = PolicyStats.of([sample("1", "1")] * 8)
+    constant = measured(*[sample("1", "1")] * 8)
     assert constant.diversity == pytest.approx(1 / 8)
-    silent = PolicyStats.of([sample("", "")] * 8)
+    silent = measured(*[sample("", "")] * 8)
     assert (silent.diversity, silent.agreement) == (pytest.approx(1 / 8), 0.0)
 
 

@@ -1,0 +1,44 @@
+"""From groups to what the trainer learns from: rewards, then advantages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapter.trainer import TRAINER_SIGNALS, Trainer, TrainingGroup
+from rewards.advantages import Advantage, advantages_of
+from rewards.ballot import answers_of
+from rewards.equality import Equality
+from rewards.estimate import RewardEstimator, ScoredGroup
+from rewards.evidence import Evidence
+from rewards.rollouts import RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What is rewarded, and how rewards become advantages."""
+
+    estimator: RewardEstimator
+    advantage: Advantage
+    equality: Equality
+    std_floor: float = 0.0
+    clip: float | None = None
+
+    def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
+        """Rewards of one group; the trainer is asked for the signals they need."""
+        names = TRAINER_SIGNALS & self.estimator.needs
+        ballot = self.equality.ballot(answers_of(group.rollouts))
+        evidence = Evidence(ballot, trainer.signals(group, names) if names else {})
+        return ScoredGroup(group, self.estimator.estimate(evidence))
+
+    def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
+        """One advantage per rollout of each group; None for rollouts that were left out."""
+        advantages = advantages_of(
+            [scored.estimate for scored in batch],
+            [[len(r.token_ids) for r in scored.group.rollouts] for scored in batch],
+            self.advantage,
+            self.std_floor,
+            self.clip,
+        )
+        return [
+            TrainingGroup(scored.group, values)
+            for scored, values in zip(batch, advantages, strict=True)
+        ]

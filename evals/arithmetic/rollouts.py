@@ -1,0 +1,142 @@
+"""Rollout groups of the arithmetic model with every signal an estimator can ask for, as a file for
+`ratchet score`: `python -m evals.arithmetic.rollouts --out FILE.jsonl`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from adapter.exact_signals import exact_signals
+from adapter.token_scores import PaddedBatch, TokenSequence, predicting_states, score_tokens
+from evals.arithmetic import tokenizer
+from evals.arithmetic.measurement import Reply, sample
+from evals.arithmetic.questions import Question, questions
+from rewards.equality import Equality
+from rewards.votes import take_vote
+
+MODEL = Path(__file__).parent / "model"
+TOP_LOGPROBS = 20
+_BOX = "\\boxed{"
+
+
+def paraphrase(question: Question) -> Question:
+    """The same sum with its numbers exchanged: another text, the same answer."""
+    left, right = question.text.removeprefix("What is ").removesuffix("?").split("+")
+    return Question(question.id, f"What is {right}+{left}?", question.answer, question.level, "")
+
+
+class Recorder:
+    """Samples groups from one model at temperature 1 and measures them."""
+
+    def __init__(self, folder: Path, rollouts: int, seed: int) -> None:
+        self._model: Any = AutoModelForCausalLM.from_pretrained(folder)
+        self._words: Any = AutoTokenizer.from_pretrained(folder)
+        self._rollouts = rollouts
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def record(self, asked: Sequence[Question]) -> list[dict[str, Any]]:
+        """One group a question, with the rollouts to its paraphrase."""
+        groups = self._sample(asked)
+        others = self._sample([paraphrase(question) for question in asked])
+        return [
+            {
+                "id": question.id,
+                "prompt": question.text,
+                "label": question.answer,
+                "rollouts": self._measured(question, replies),
+                "paraphrase": [self._plain(reply) for reply in other],
+            }
+            for question, replies, other in zip(asked, groups, others, strict=True)
+        ]
+
+    def _sample(self, asked: Sequence[Question]) -> list[list[Reply]]:
+        return sample(self._model, self._words, asked, self._rollouts, 1.0, 1.0, self._generator)
+
+    @staticmethod
+    def _plain(reply: Reply) -> dict[str, Any]:
+        return {"text": reply.text, "finish_reason": "stop" if reply.ended else "length"}
+
+    @torch.no_grad()
+    def _measured(self, question: Question, replies: Sequence[Reply]) -> list[dict[str, Any]]:
+        prompt = cast("list[int]", self._words(tokenizer.prompt_text(question.text))["input_ids"])
+        sequences = [TokenSequence(prompt, reply.token_ids) for reply in replies]
+        batch = PaddedBatch.of(sequences, torch.device("cpu"))
+        hidden = predicting_states(self._model, batch)
+        head = self._model.get_output_embeddings().weight
+        lengths = [len(reply.token_ids) for reply in replies]
+        entropies = exact_signals(hidden, head, frozenset({"entropies"}))["entropies"]
+        logs = torch.log_softmax(hidden @ head.T, dim=-1)
+        chosen = _split(logs.gather(-1, batch.targets[:, None]).squeeze(-1), lengths)
+        best = _split(logs.topk(TOP_LOGPROBS, dim=-1).values, lengths)
+        reference = take_vote(Equality().ballot([reply.answer for reply in replies])).answer
+        references = self._references(prompt, replies, reference or "")
+        return [
+            self._plain(reply)
+            | {
+                "entropy": round(float(entropy.mean()), 6),
+                "token_ids": reply.token_ids,
+                "logprobs": _rounded(logprobs),
+                "top_logprobs": [_rounded(row) for row in top],
+                "reference_logprobs": _rounded(probable),
+            }
+            for reply, entropy, logprobs, top, probable in zip(
+                replies, _split(entropies, lengths), chosen, best, references, strict=True
+            )
+        ]
+
+    def _references(
+        self, prompt: Sequence[int], replies: Sequence[Reply], answer: str
+    ) -> Sequence[torch.Tensor]:
+        """Log-probabilities of the reference's tokens where each reply writes its answer."""
+        ids = cast("list[int]", self._words(answer, add_special_tokens=False)["input_ids"])
+        if not ids:  # nobody answered, so there is no reference: certain of nothing
+            return [torch.zeros(1)] * len(replies)
+        sequences = [
+            TokenSequence([*prompt, *reply.token_ids[: self._answer_at(reply)]], ids)
+            for reply in replies
+        ]
+        scores, _ = score_tokens(self._model, PaddedBatch.of(sequences, torch.device("cpu")))
+        return _split(scores, [len(ids)] * len(replies))
+
+    def _answer_at(self, reply: Reply) -> int:
+        """Index of the first token inside the last box, or the reply's length."""
+        for end in range(len(reply.token_ids), 0, -1):
+            if self._words.decode(reply.token_ids[:end]).rstrip().endswith(_BOX):
+                return end
+        return len(reply.token_ids)
+
+
+def _split(values: torch.Tensor, lengths: Sequence[int]) -> Sequence[torch.Tensor]:
+    return cast("Sequence[torch.Tensor]", values.split(list(lengths)))
+
+
+def _rounded(values: torch.Tensor) -> list[float]:
+    return [round(min(float(value), 0.0), 6) for value in values]
+
+
+def main() -> None:
+    """Records groups and writes them, a JSON object a line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evals.arithmetic.rollouts", description=__doc__
+    )
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--questions", type=int, default=120)
+    parser.add_argument("--rollouts", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    recorder = Recorder(chosen.model, chosen.rollouts, chosen.seed)
+    groups = recorder.record(questions(chosen.seed, chosen.questions, "addition"))
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_bytes(b"".join(orjson.dumps(group) + b"\n" for group in groups))
+    print(f"{len(groups)} groups of {chosen.rollouts} rollouts in {chosen.out}")
+
+
+if __name__ == "__main__":
+    main()

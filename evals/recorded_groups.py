@@ -1,0 +1,177 @@
+"""Rollout groups recorded in a file, one JSON object a line, as evidence for an estimator."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from rewards.ballot import FINISHED, Ballot
+from rewards.equality import Equality
+from rewards.evidence import Evidence, Label, Need, Signal
+from rewards.extraction import extract_answer, loops, usable
+from rewards.token_signals import confidence, entropy_estimate, mean_over_tokens, self_certainty
+from rewards.votes import take_vote
+
+Json = Mapping[str, Any]
+
+_NUMBERS: frozenset[Signal] = frozenset(
+    {"entropies", "topk_entropies", "confidences", "self_certainties", "reference_probabilities"}
+)
+
+
+class BadInput(ValueError):
+    """A line that cannot be scored; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedGroup:
+    """One line. `tokens` [M] counts each rollout's tokens, 1 where they were not recorded;
+    `token_ids` is there if every rollout has them."""
+
+    id: Any
+    evidence: Evidence
+    tokens: Sequence[int]
+    token_ids: Sequence[Sequence[int]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads lines, taking from them the signals in `needs`."""
+
+    equality: Equality
+    needs: frozenset[Need]
+    vocab_size: int = 151_936
+
+    def read(self, line: bytes) -> RecordedGroup:
+        """One group. Raises BadInput."""
+        group = _parsed(line)
+        if "id" not in group:
+            raise BadInput("id: is missing")
+        rollouts = _rollouts(group, "rollouts")
+        answers = [_answer(rollout, f"rollouts[{i}]") for i, rollout in enumerate(rollouts)]
+        ballot = self.equality.ballot(answers)
+        signals: dict[Signal, Sequence[float]] = {
+            name: self._signal(name, rollouts, ballot) for name in _NUMBERS & self.needs
+        }
+        evidence = Evidence(
+            ballot,
+            signals,
+            paraphrase=self._paraphrase(group, ballot),
+            truth=self._truth(group, ballot),
+        )
+        ids = [_token_ids(rollout, f"rollouts[{i}]") for i, rollout in enumerate(rollouts)]
+        known = [each for each in ids if each is not None]
+        return RecordedGroup(
+            group["id"],
+            evidence,
+            [1 if each is None else len(each) for each in ids],
+            known if len(known) == len(ids) else None,
+        )
+
+    def _signal(self, name: Signal, rollouts: Sequence[Json], ballot: Ballot) -> list[float]:
+        """A number for each rollout with a vote; the others' are not looked at."""
+        return [
+            0.0 if cluster is None else self._measure(name, rollout, f"rollouts[{index}]")
+            for index, (rollout, cluster) in enumerate(zip(rollouts, ballot.clusters, strict=True))
+        ]
+
+    def _measure(self, name: Signal, rollout: Json, where: str) -> float:
+        if name == "entropies":
+            return _number(rollout.get("entropy"), f"{where}.entropy")
+        if name == "reference_probabilities":
+            logprobs = _vector(rollout.get("reference_logprobs"), f"{where}.reference_logprobs")
+            return math.fsum(map(math.exp, logprobs)) / len(logprobs)
+        field = f"{where}.top_logprobs"
+        rows = [_vector(row, f"{field}[{i}]") for i, row in _listed(rollout, field)]
+        try:
+            if name == "confidences":
+                return mean_over_tokens(confidence, rows)
+            measure = entropy_estimate if name == "topk_entropies" else self_certainty
+            return mean_over_tokens(lambda row: measure(row, self.vocab_size), rows)
+        except ValueError as error:
+            raise BadInput(f"{field}: {error}") from None
+
+    def _truth(self, group: Json, ballot: Ballot) -> Label | None:
+        label = group.get("label")
+        if label is None:
+            return None
+        if not isinstance(label, str):
+            raise BadInput("label: must be text")
+        return Label(label, self.equality.matches(ballot, label))
+
+    def _paraphrase(self, group: Json, ballot: Ballot) -> Label | None:
+        if "paraphrase" not in group:
+            return None
+        rollouts = _rollouts(group, "paraphrase")
+        answers = [_answer(rollout, f"paraphrase[{i}]") for i, rollout in enumerate(rollouts)]
+        answer = take_vote(self.equality.ballot(answers)).answer
+        return None if answer is None else Label(answer, self.equality.matches(ballot, answer))
+
+
+def _parsed(line: bytes) -> Json:
+    try:
+        data = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:  # Python's own writer emits NaN and Infinity, which JSON does not have
+            data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"not valid JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise BadInput('must be an object with "id" and "rollouts"')
+    return cast(Json, data)
+
+
+def _rollouts(group: Json, field: str) -> list[Json]:
+    rollouts = group.get(field)
+    if not isinstance(rollouts, list):
+        raise BadInput(f"{field}: must be a list of objects")
+    for index, rollout in enumerate(cast("list[Any]", rollouts)):
+        if not isinstance(rollout, dict):
+            raise BadInput(f"{field}[{index}]: must be an object")
+    return cast("list[Json]", rollouts)
+
+
+def _answer(rollout: Json, where: str) -> str | None:
+    """The answer as given, or as it stands in the text; none if cut short or going in circles."""
+    if rollout.get("finish_reason", FINISHED) != FINISHED:
+        return None
+    if "answer" in rollout:
+        answer = rollout["answer"]
+        if answer is not None and not isinstance(answer, str):
+            raise BadInput(f"{where}.answer: must be text or null")
+        return usable(answer)
+    text = rollout.get("text")
+    if not isinstance(text, str):
+        raise BadInput(f'{where}: needs "text" or "answer"')
+    return None if loops(text) else extract_answer(text)
+
+
+def _token_ids(rollout: Json, where: str) -> Sequence[int] | None:
+    ids = rollout.get("token_ids")
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or not all(type(each) is int for each in cast("list[Any]", ids)):
+        raise BadInput(f"{where}.token_ids: must be a list of integers")
+    return cast("list[int]", ids)
+
+
+def _listed(rollout: Json, field: str) -> enumerate[Any]:
+    positions = rollout.get("top_logprobs")
+    if not isinstance(positions, list) or not positions:
+        raise BadInput(f"{field}: must be a list of positions, each a list of log-probabilities")
+    return enumerate(cast("list[Any]", positions))
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput(f"{where}: must be a finite number, not {json.dumps(value)[:40]}")
+    return float(value)
+
+
+def _vector(value: Any, where: str) -> list[float]:
+    if not isinstance(value, list) or not value:
+        raise BadInput(f"{where}: must be a list of numbers")
+    return [_number(each, f"{where}[{i}]") for i, each in enumerate(cast("list[Any]", value))]

@@ -1,0 +1,88 @@
+"""Rewards and advantages of recorded rollout groups: what `ratchet score` prints."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from evals.recorded_groups import BadInput, Reader, RecordedGroup
+from rewards.advantages import ADVANTAGES, advantages_of
+from rewards.equality import Equality
+from rewards.estimate import Estimate, RewardEstimator
+from rewards.evidence import MissingEvidence
+from rewards.metrics import (
+    avg_at_n,
+    correctness,
+    label_accuracy,
+    maj_at_n,
+    point_biserial,
+    reward_accuracy,
+    rollout_correlation,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """How to score. `batch` groups make one batch for the advantages that whiten over it."""
+
+    estimator: RewardEstimator
+    equality: Equality
+    advantage: str = "grpo"
+    std_floor: float = 0.0
+    clip: float | None = None
+    batch: int = 8
+    vocab_size: int = 151_936
+
+    def score(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """One JSON line for each JSON line, in order. Raises BadInput naming line and field."""
+        reader = Reader(self.equality, self.estimator.needs, self.vocab_size)
+        waiting: list[tuple[RecordedGroup, Estimate]] = []
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                group = reader.read(line)
+                waiting.append((group, self.estimator.estimate(group.evidence)))
+            except (BadInput, MissingEvidence) as error:
+                raise BadInput(f"line {number}: {error}") from None
+            if len(waiting) == self.batch:
+                yield from self._written(waiting)
+                waiting = []
+        yield from self._written(waiting)
+
+    def _written(self, batch: Sequence[tuple[RecordedGroup, Estimate]]) -> Iterator[bytes]:
+        advantages = advantages_of(
+            [estimate for _, estimate in batch],
+            [group.tokens for group, _ in batch],
+            ADVANTAGES[self.advantage],
+            self.std_floor,
+            self.clip,
+        )
+        for (group, estimate), values in zip(batch, advantages, strict=True):
+            line: dict[str, Any] = {
+                "id": group.id,
+                "answers": group.evidence.ballot.answers,
+                "label": estimate.label,
+                "rewards": estimate.rewards,
+                "advantages": values,
+                "stats": {**estimate.stats, **self._quality(group, estimate)},
+            }
+            yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _quality(self, group: RecordedGroup, estimate: Estimate) -> dict[str, float]:
+        """What token ids and a label, if recorded, allow to say about rollouts and rewards."""
+        quality: dict[str, float] = {}
+        if group.token_ids is not None:
+            quality["rollout_correlation"] = rollout_correlation(group.token_ids)
+        if group.evidence.truth is not None:
+            ballot, truth = group.evidence.ballot, group.evidence.truth.answer
+            correct = correctness(self.equality, ballot, truth)
+            quality |= {
+                "avg": avg_at_n(correct),
+                "maj": maj_at_n(ballot, correct),
+                "label_accuracy": label_accuracy(self.equality, estimate.label, truth),
+                "reward_accuracy": reward_accuracy(self.equality, ballot, estimate.label, correct),
+                "reward_correlation": point_biserial(estimate.rewards, correct),
+            }
+        return quality

@@ -1,0 +1,199 @@
+"""`ratchet score` as a researcher uses it: lines in, lines out, errors that name line and field."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from evals.recorded_groups import BadInput
+from evals.scores import Scorer
+from rewards.equality import Equality
+from rewards.estimators import ESTIMATORS, build
+
+
+def score(*groups: object, reward: str = "majority", options=None, **given) -> list[dict]:
+    lines = [g if isinstance(g, bytes) else json.dumps(g).encode() for g in groups]
+    scorer = Scorer(build(reward, options), Equality(), **given)
+    return [json.loads(line) for line in scorer.score(lines)]
+
+
+def answers(text: str, **each) -> list[dict]:
+    return [{"answer": a, **each} for a in text]
+
+
+RICH = {
+    "id": "q",
+    "label": "1",
+    "rollouts": [
+        {"answer": a, "entropy": h, "token_ids": [1, int(a)], "logprobs": [-0.1, -0.2],
+         "top_logprobs": [[-0.1, -3.0], [-h, -4.0]], "reference_logprobs": [-h]}
+        for a, h in (("1", 0.2), ("2", 0.9), ("1", 0.4))
+    ],
+    "paraphrase": [{"answer": "2"}, {"text": r"\boxed{2}"}, {"answer": "1"}],
+}  # fmt: skip
+
+
+def test_the_reference_group() -> None:
+    entropies = [0.4] * 4 + [0.2] * 3 + [0.8]
+    rollouts = [{"answer": a, "entropy": h} for a, h in zip("AAAABBBC", entropies, strict=True)]
+    (line,) = score(
+        {"id": 7, "rollouts": rollouts},
+        reward="dare",
+        options={"eps": "0", "alpha": "0.1", "tau": "0.1"},
+    )
+    assert line["id"] == 7
+    assert line["answers"] == list("AAAABBBC")
+    assert line["label"] == "B"
+    assert line["rewards"] == pytest.approx([0.425714] * 4 + [0.645714] * 3 + [0], abs=1e-6)
+    assert line["advantages"] == pytest.approx(
+        [-0.137063] * 4 + [0.892578] * 3 + [-2.129484], abs=1e-5
+    )
+    assert line["stats"]["majority_ratio"] == 0.5
+
+
+def test_text_is_read_like_a_rollout() -> None:
+    (line,) = score(
+        {
+            "id": "t",
+            "rollouts": [
+                {"text": r"so \boxed{1/2}"},
+                {"text": "the answer is 0.5."},
+                {"text": r"\boxed{3}", "finish_reason": "length"},
+                {"text": "again and again " * 200 + r"\boxed{3}"},
+                {"answer": None},
+                {"answer": "  "},
+                {"answer": "7" * 100_000},
+            ],
+        }
+    )
+    assert line["answers"] == ["1/2", "0.5", None, None, None, None, None]
+    assert line["rewards"] == [1, 1, 0, 0, 0, 0, 0]
+
+
+def test_what_a_label_allows_to_say() -> None:
+    (line,) = score({**RICH, "label": "2"})
+    quality = {k: v for k, v in line["stats"].items() if k not in ("majority_ratio", "answered")}
+    assert quality == pytest.approx(
+        {"distinct": 2, "rollout_correlation": (1 / 3 + 1 + 1 / 3) / 3, "avg": 1 / 3, "maj": 0,
+         "label_accuracy": 0, "reward_accuracy": 0, "reward_correlation": -1}
+    )  # fmt: skip
+    bare = score({"id": 1, "rollouts": answers("112")})[0]["stats"]
+    assert not {"avg", "maj", "label_accuracy", "rollout_correlation"} & set(bare)
+
+
+@pytest.mark.parametrize("reward", ESTIMATORS)
+def test_every_estimator_scores_a_full_record(reward: str) -> None:
+    (line,) = score(RICH, reward=reward)
+    assert len(line["rewards"]) == len(line["advantages"]) == 3
+
+
+def test_topk_entropies_come_from_the_top_logprobs() -> None:
+    (line,) = score(RICH, reward="dare", options={"entropy": "topk", "tau": "0"}, vocab_size=100)
+    assert line["rewards"][0] > line["rewards"][1] > 0
+
+
+def test_whitening_is_per_batch() -> None:
+    groups = [{"id": i, "rollouts": answers("112")} for i in range(3)]
+    alone = score(*groups, advantage="reinforce_pp", batch=1)
+    together = score(*groups, advantage="reinforce_pp", batch=8)
+    assert [line["id"] for line in together] == [0, 1, 2]
+    assert alone[0]["advantages"] != together[0]["advantages"]
+
+
+def test_floor_clip_and_left_out_rollouts() -> None:
+    (line,) = score({"id": 1, "rollouts": answers("112")}, std_floor=10.0)
+    assert max(map(abs, line["advantages"])) < 0.1
+    (line,) = score({"id": 1, "rollouts": answers("112")}, clip=0.5)
+    assert line["advantages"] == [0.5, 0.5, -0.5]
+    (line,) = score(
+        {"id": 1, "rollouts": answers("1111112", entropy=0.3)},
+        reward="dare",
+        options={"pruned": "drop", "tau": "0.3"},
+    )
+    assert line["advantages"][6] is None
+
+
+def test_empty_lines_and_groups() -> None:
+    assert score(b"", b"  \n", {"id": 1, "rollouts": []})[0]["rewards"] == []
+    for reward in ESTIMATORS:
+        if reward not in ("co_reward", "ground_truth"):
+            (line,) = score({"id": 1, "rollouts": [{"answer": None}]}, reward=reward)
+            assert line["label"] is None
+            assert line["rewards"][0] <= 0
+
+
+@pytest.mark.parametrize(
+    ("line", "reward", "why"),
+    [
+        (b"{", "majority", "line 2: not valid JSON"),
+        (b"[" * 100_000, "majority", "line 2: not valid JSON"),
+        (b"\xff\xfe", "majority", "line 2: not valid JSON"),
+        (b"3", "majority", 'line 2: must be an object with "id"'),
+        ({"rollouts": []}, "majority", "line 2: id: is missing"),
+        ({"id": 1}, "majority", "line 2: rollouts: must be a list"),
+        ({"id": 1, "rollouts": ["x"]}, "majority", r"line 2: rollouts\[0\]: must be an object"),
+        ({"id": 1, "rollouts": [{}]}, "majority", r'rollouts\[0\]: needs "text" or "answer"'),
+        ({"id": 1, "rollouts": [{"answer": 5}]}, "majority", r"rollouts\[0\].answer: must be text"),
+        ({"id": 1, "rollouts": answers("1"), "label": 5}, "majority", "label: must be text"),
+        ({"id": 1, "rollouts": answers("12")}, "dare", r"rollouts\[0\].entropy: .* not null"),
+        ({"id": 1, "rollouts": answers("1", entropy=float("nan"))}, "dare", "entropy: .* not NaN"),
+        ({"id": 1, "rollouts": answers("1", entropy=float("inf"))}, "dare", "not Infinity"),
+        ({"id": 1, "rollouts": answers("1", entropy=True)}, "dare", "entropy: .* not true"),
+        ({"id": 1, "rollouts": answers("1", entropy="0.1")}, "dare", "entropy: .* finite number"),
+        ({"id": 1, "rollouts": answers("1")}, "confidence_majority", "top_logprobs: must be"),
+        ({"id": 1, "rollouts": answers("1", top_logprobs=[[]])}, "self_certainty",
+         r"top_logprobs\[0\]: must be a list of numbers"),
+        ({"id": 1, "rollouts": answers("1", top_logprobs=[[2.0]])}, "self_certainty", "at most 0"),
+        ({"id": 1, "rollouts": answers("1", top_logprobs=[["a"]])}, "confidence_majority",
+         r"top_logprobs\[0\]\[0\]: must be a finite number"),
+        ({"id": 1, "rollouts": answers("1")}, "rlpr", "reference_logprobs: must be a list"),
+        ({"id": 1, "rollouts": answers("1")}, "co_reward", "line 2: paraphrase is needed"),
+        ({"id": 1, "rollouts": answers("1")}, "ground_truth", "line 2: truth is needed"),
+        ({"id": 1, "rollouts": answers("1"), "paraphrase": [{}]}, "co_reward",
+         r"paraphrase\[0\]: needs"),
+        ({"id": 1, "rollouts": answers("1", token_ids=["a"])}, "majority", "token_ids: must be"),
+    ],
+)  # fmt: skip
+def test_errors_name_line_and_field(line, reward, why) -> None:
+    with pytest.raises(BadInput, match=why):
+        score(b"\n", line, reward=reward)
+
+
+def command(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ratchet", "score", *arguments],
+        input=given, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_reads_files_and_standard_input(tmp_path) -> None:
+    line = json.dumps({"id": "q", "rollouts": answers("112", entropy=0.3)})
+    file = tmp_path / "groups.jsonl"
+    file.write_text(line + "\n")
+    done = command(str(file), "--reward", "dare", "--set", "alpha=0.2", "--set", "tau=0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["label"] == "1"
+    assert command("-", given=line).stdout == command(str(file)).stdout
+
+
+def test_latex_goes_to_the_judge() -> None:
+    group = {"id": 1, "rollouts": [{"answer": r"\frac{\sqrt{3}}{3}"}, {"answer": r"1/\sqrt{3}"}]}
+    done = command("-", given=json.dumps(group))
+    assert json.loads(done.stdout)["rewards"] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "why"),
+    [
+        (["no/such/file"], "", "no/such/file: No such file"),
+        (["-", "--reward", "dare", "--set", "aplha=1"], "", "--set: dare has no option 'aplha'"),
+        (["-"], "{", "-: line 1: not valid JSON"),
+        (["-", "--reward", "ttrl"], "", "invalid choice: 'ttrl'"),
+    ],
+)
+def test_what_is_wrong_exits_with_2(arguments, given, why) -> None:
+    done = command(*arguments, given=given)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
