@@ -87,6 +87,8 @@ def test_the_server_is_light_and_free_of_torch(tmp_path: Path) -> None:
         megabytes = running.memory_info().rss / 2**20
         maps = Path(f"/proc/{process.pid}/maps").read_text()
         assert "torch" not in maps
+        children = [child.name() for child in running.children(recursive=True)]
+        assert children == []  # nobody's mathematics has been asked for yet
         assert megabytes <= 150
         cpu = running.cpu_times()
         assert min(seconds, cpu.user + cpu.system) <= 2.0
