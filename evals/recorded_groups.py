@@ -95,11 +95,9 @@ class Reader:
             raise BadInput(f"{field}: {error}") from None
 
     def _truth(self, group: Json, ballot: Ballot) -> Label | None:
-        label = group.get("label")
+        label = _text(group.get("label"), "label")
         if label is None:
             return None
-        if not isinstance(label, str):
-            raise BadInput("label: must be text")
         return Label(label, self.equality.matches(ballot, label))
 
     def _paraphrase(self, group: Json, ballot: Ballot) -> Label | None:
@@ -117,7 +115,8 @@ def _parsed(line: bytes) -> Json:
     except orjson.JSONDecodeError:
         try:  # Python's own writer emits NaN and Infinity, which JSON does not have
             data = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            orjson.dumps(data)  # but half a surrogate pair could not be written back
+        except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(f"not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise BadInput('must be an object with "id" and "rollouts"')
@@ -139,14 +138,19 @@ def _answer(rollout: Json, where: str) -> str | None:
     if rollout.get("finish_reason", FINISHED) != FINISHED:
         return None
     if "answer" in rollout:
-        answer = rollout["answer"]
-        if answer is not None and not isinstance(answer, str):
-            raise BadInput(f"{where}.answer: must be text or null")
-        return usable(answer)
+        return usable(_text(rollout["answer"], f"{where}.answer"))
     text = rollout.get("text")
     if not isinstance(text, str):
         raise BadInput(f'{where}: needs "text" or "answer"')
     return None if loops(text) else extract_answer(text)
+
+
+def _text(value: Any, where: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput(f"{where}: must be text, a number or null")
+    return str(value)
 
 
 def _token_ids(rollout: Json, where: str) -> Sequence[int] | None:

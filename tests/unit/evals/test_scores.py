@@ -71,6 +71,12 @@ def test_text_is_read_like_a_rollout() -> None:
     assert line["rewards"] == [1, 1, 0, 0, 0, 0, 0]
 
 
+def test_answers_and_labels_may_be_numbers() -> None:
+    (line,) = score({"id": 1, "label": 4, "rollouts": [{"answer": 4}, {"answer": 4.0}]})
+    assert line["answers"] == ["4", "4.0"]
+    assert line["stats"]["avg"] == 1.0
+
+
 def test_what_a_label_allows_to_say() -> None:
     (line,) = score({**RICH, "label": "2"})
     quality = {k: v for k, v in line["stats"].items() if k not in ("majority_ratio", "answered")}
@@ -129,13 +135,15 @@ def test_empty_lines_and_groups() -> None:
         (b"{", "majority", "line 2: not valid JSON"),
         (b"[" * 100_000, "majority", "line 2: not valid JSON"),
         (b"\xff\xfe", "majority", "line 2: not valid JSON"),
+        (rb'{"id": 1, "rollouts": [{"answer": "\ud800"}]}', "majority", "line 2: not valid JSON"),
+        ({"id": 1, "rollouts": answers("1"), "label": float("nan")}, "majority", "label: must"),
         (b"3", "majority", 'line 2: must be an object with "id"'),
         ({"rollouts": []}, "majority", "line 2: id: is missing"),
         ({"id": 1}, "majority", "line 2: rollouts: must be a list"),
         ({"id": 1, "rollouts": ["x"]}, "majority", r"line 2: rollouts\[0\]: must be an object"),
         ({"id": 1, "rollouts": [{}]}, "majority", r'rollouts\[0\]: needs "text" or "answer"'),
-        ({"id": 1, "rollouts": [{"answer": 5}]}, "majority", r"rollouts\[0\].answer: must be text"),
-        ({"id": 1, "rollouts": answers("1"), "label": 5}, "majority", "label: must be text"),
+        ({"id": 1, "rollouts": [{"answer": [5]}]}, "majority", "answer: must be text"),
+        ({"id": 1, "rollouts": answers("1"), "label": True}, "majority", "label: must be text"),
         ({"id": 1, "rollouts": answers("12")}, "dare", r"rollouts\[0\].entropy: .* not null"),
         ({"id": 1, "rollouts": answers("1", entropy=float("nan"))}, "dare", "entropy: .* not NaN"),
         ({"id": 1, "rollouts": answers("1", entropy=float("inf"))}, "dare", "not Infinity"),
