@@ -1,7 +1,6 @@
 """GRPO on a LoRA adapter with PEFT: the trainer that ships."""
 
-import copy
-from collections import defaultdict
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,9 @@ from transformers import AutoModelForCausalLM
 
 from adapter.adapter_folders import WEIGHTS
 from adapter.exact_signals import exact_signals
-from adapter.loss import LossLimits, effective_sample_size, kl_k3, token_losses
+from adapter.loss import LossLimits
+from adapter.optimiser import Optimiser, OptimiserOptions
+from adapter.policy_gradient import PolicyGradient, rows_of
 from adapter.probe_sheet import ProbeSheet
 from adapter.settings import AdapterSettings
 from adapter.token_scores import (
@@ -55,9 +56,37 @@ class LoraTrainer:
         )
         self._peft: peft.PeftModel = peft.get_peft_model(base.to(self._device), config)  # pyright: ignore[reportAssignmentType]
         self._peft.eval()
+        if settings.gradient_checkpointing:
+            # Checkpointing works in training mode only; with no dropout the two modes are the same.
+            self._peft.train()
+            self._peft.enable_input_require_grads()
+            base.gradient_checkpointing_enable({"use_reentrant": False})
         self._fresh = self._adapter_state()
         self._pinned: list[list[int]] = []
-        self._reset_optimiser()
+        self._gradient = PolicyGradient(
+            self.model,
+            self._peft.disable_adapter,
+            settings.loss,
+            LossLimits(
+                settings.clip_low,
+                settings.clip_high,
+                settings.importance_cap,
+                settings.kl_coefficient,
+            ),
+            settings.micro_batch_tokens,
+        )
+        self._optimiser = Optimiser(
+            [p for p in self._peft.parameters() if p.requires_grad],
+            OptimiserOptions(
+                settings.learning_rate,
+                settings.weight_decay,
+                settings.max_grad_norm,
+                settings.warmup_updates,
+                settings.schedule,
+                settings.schedule_updates,
+            ),
+        )
+        self._before = self._adapter_state(), self._optimiser.snapshot()
 
     @property
     def model(self) -> Any:
@@ -65,9 +94,14 @@ class LoraTrainer:
         return self._peft.get_base_model()
 
     def load(self, folder: Path | None) -> None:
-        state = self._fresh if folder is None else safetensors.torch.load_file(folder / WEIGHTS)
-        peft.set_peft_model_state_dict(self._peft, state)
-        self._reset_optimiser()
+        if folder is None:
+            peft.set_peft_model_state_dict(self._peft, self._fresh)
+            self._optimiser.reset()
+        else:
+            state = safetensors.torch.load_file(folder / WEIGHTS)
+            peft.set_peft_model_state_dict(self._peft, state)
+            self._pinned = self._optimiser.load(folder).get("pinned", [])
+        self._before = self._adapter_state(), self._optimiser.snapshot()
 
     @torch.no_grad()
     def signals(
@@ -76,7 +110,8 @@ class LoraTrainer:
         sequences = [TokenSequence(group.prompt_ids, r.token_ids) for r in group.rollouts]
         means: dict[Signal, list[float]] = {name: [0.0] * len(sequences) for name in names}
         head = self.model.get_output_embeddings()
-        for rows in self._micro_batches(sequences):
+        budget = self._settings.micro_batch_tokens
+        for rows in micro_batches([len(sequence) for sequence in sequences], budget):
             batch = PaddedBatch.of([sequences[row] for row in rows], self._device)
             hidden = predicting_states(self.model, batch)
             counts = [len(sequences[row].completion) for row in rows]
@@ -84,79 +119,41 @@ class LoraTrainer:
             for name, values in found.items():
                 parts = cast("Sequence[Tensor]", values.split(counts))
                 for row, part in zip(rows, parts, strict=True):
-                    means[name][row] = float(part.mean())
+                    means[name][row] = float(part.mean()) if len(part) else 0.0
         return means
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         self._pin(batch)
-        rows = [
-            (TokenSequence(tg.group.prompt_ids, r.token_ids), r.logprobs, advantage, tg.group)
-            for tg in batch
-            for r, advantage in zip(tg.group.rollouts, tg.advantages, strict=True)
-            if advantage is not None and len(r.token_ids)
-        ]
-        total = sum(len(row[0].completion) for row in rows)
-        limits = LossLimits(
-            self._settings.clip_low,
-            self._settings.clip_high,
-            self._settings.importance_cap,
-            self._settings.kl_coefficient,
-        )
-        sums: dict[str, float] = defaultdict(float)
-        raw_ratios: list[Tensor] = []
-        self._optimiser.zero_grad()
-        by_temperature: dict[float, list[int]] = defaultdict(list)
-        for index, row in enumerate(rows):
-            by_temperature[row[3].sampling.temperature].append(index)
-        for temperature, members in by_temperature.items():
-            for part in self._micro_batches([rows[index][0] for index in members]):
-                mine = [rows[members[at]] for at in part]
-                padded = PaddedBatch.of([row[0] for row in mine], self._device)
-                new, entropy = score_tokens(self.model, padded, temperature)
-                with torch.no_grad(), self._peft.disable_adapter():
-                    base, _ = score_tokens(self.model, padded, temperature)
-                counts = torch.tensor([len(row[0].completion) for row in mine])
-                advantage = torch.tensor([row[2] for row in mine]).repeat_interleave(counts)
-                engine = torch.tensor([value for row in mine for value in row[1]])
-                old = new.detach()
-                advantage, engine = advantage.to(new), engine.to(new)
-                losses = token_losses(new, old, engine, base, advantage, limits)
-                (losses.sum() / total).backward()
-                raw_ratios.append((old - engine).exp())
-                sums["loss"] += float(losses.detach().sum())
-                sums["entropy"] += float(entropy.sum())
-                sums["kl"] += float(kl_k3(old, base).sum())
-        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, self._settings.max_grad_norm))
-        if not (torch.isfinite(torch.tensor([norm, sums["loss"]])).all()):
-            self._optimiser.zero_grad()
-            raise UpdateDiverged(f"loss {sums['loss']:.3g}, gradient norm {norm:.3g}")
-        self._before = self._adapter_state(), copy.deepcopy(self._optimiser.state_dict())
-        self._steps += 1
-        for options in self._optimiser.param_groups:
-            warm = self._steps / max(1, self._settings.warmup_updates)
-            options["lr"] = self._settings.learning_rate * min(1.0, warm)
-        self._optimiser.step()
-        ratios = torch.cat(raw_ratios)
-        return {
-            "loss": sums["loss"] / total,
-            "entropy": sums["entropy"] / total,
-            "kl": sums["kl"] / total,
-            "grad_norm": norm,
-            "learning_rate": float(self._optimiser.param_groups[0]["lr"]),
-            "completions/mean_length": total / len(rows),
-            "importance/raw_mean": float(ratios.mean()),
-            "importance/clipped": float((ratios > limits.importance_cap).float().mean()),
-            "importance/effective_sample_size": effective_sample_size(ratios),
-            "tokens": float(total),
-        }
+        rows = rows_of(batch)
+        self._before = self._adapter_state(), self._optimiser.snapshot()
+        metrics: dict[str, float] = {}
+        try:
+            for _ in range(self._settings.passes):
+                self._optimiser.clear()
+                latest = self._gradient.backward(rows, self._device)
+                latest["grad_norm"] = self._optimiser.clip()
+                if not (math.isfinite(latest["loss"]) and math.isfinite(latest["grad_norm"])):
+                    self.undo()
+                    raise UpdateDiverged(
+                        f"loss {latest['loss']:.3g}, gradient norm {latest['grad_norm']:.3g}"
+                    )
+                latest["learning_rate"] = self._optimiser.step()
+                # What the engine sampled from is what the first pass sees.
+                metrics = {**latest, **{k: v for k, v in metrics.items() if k in _FIRST_PASS}}
+        finally:
+            self._gradient.forget()
+            self._optimiser.clear()
+        self._optimiser.updates += 1
+        return metrics
 
     def undo(self) -> None:
         state, optimiser = self._before
         peft.set_peft_model_state_dict(self._peft, state)
-        self._optimiser.load_state_dict(optimiser)
+        self._optimiser.restore(optimiser)
 
     def save(self, folder: Path) -> None:
         self._peft.save_pretrained(str(folder), safe_serialization=True)
+        self._optimiser.save(folder, {"pinned": self._pinned})
         adapter = [self._pinned_scores(ids) for ids in self._pinned]
         with self._peft.disable_adapter():
             base = [self._pinned_scores(ids) for ids in self._pinned]
@@ -173,18 +170,11 @@ class LoraTrainer:
             groups = [tg.group for tg in batch[:_PINNED]]
             self._pinned = [[*g.prompt_ids, *g.rollouts[0].token_ids] for g in groups]
 
-    def _micro_batches(self, sequences: Sequence[TokenSequence]) -> list[list[int]]:
-        lengths = [len(sequence) for sequence in sequences]
-        return list(micro_batches(lengths, self._settings.micro_batch_tokens))
-
     def _adapter_state(self) -> dict[str, Tensor]:
         state = peft.get_peft_model_state_dict(self._peft)
         return {name: value.detach().clone() for name, value in state.items()}
 
-    def _reset_optimiser(self) -> None:
-        self._trained = [p for p in self._peft.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.AdamW(
-            self._trained, self._settings.learning_rate, weight_decay=self._settings.weight_decay
-        )
-        self._steps = 0
-        self._before = self._adapter_state(), copy.deepcopy(self._optimiser.state_dict())
+
+_FIRST_PASS = frozenset(
+    {"entropy", "importance/raw_mean", "importance/clipped", "importance/effective_sample_size"}
+)

@@ -51,6 +51,10 @@ class AdapterSettings(ChannelSettings):
     """Least standard deviation to divide rewards by; differences below it are mostly noise."""
     advantage_clip: float | None = Field(None, gt=0)
     """Largest absolute advantage; none leaves advantages as they are."""
+    loss: Literal["grpo", "dr_grpo", "cispo", "gspo", "reinforce"] = "grpo"
+    """Policy-gradient loss. `gspo` wants clips near 3e-4: it compares whole sequences."""
+    passes: int = Field(1, gt=0)
+    """Optimiser steps on each batch; from the second on, the clip has something to clip."""
     learning_rate: float = Field(1e-5, gt=0)
     """AdamW's rate. LoRA wants about ten times that of full fine-tuning; tiny models far more."""
     weight_decay: float = Field(0.01, ge=0)
@@ -59,6 +63,10 @@ class AdapterSettings(ChannelSettings):
     """Gradient clipping by global norm."""
     warmup_updates: int = Field(0, ge=0)
     """Updates over which the learning rate rises linearly to its value."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """What the learning rate does after its warm-up."""
+    schedule_updates: int = Field(1000, gt=0)
+    """Updates after which a cosine schedule reaches 0."""
     groups_per_update: int = Field(8, gt=0)
     """Groups with a training signal that make up one update."""
     kl_coefficient: float = Field(0.001, ge=0)
@@ -77,6 +85,8 @@ class AdapterSettings(ChannelSettings):
     """LoRA alpha."""
     micro_batch_tokens: int = Field(8192, gt=0)
     """Tokens per forward pass; lower it when the trainer runs out of memory."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train. `auto` takes a GPU when torch sees one."""
     threads: int = Field(0, ge=0)

@@ -60,7 +60,7 @@ def predicting_states(model: Any, batch: PaddedBatch) -> Tensor:
 
 def score_tokens(model: Any, batch: PaddedBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """`model`, a transformers causal language model, on a batch: log-probability and entropy (nats)
-    of the N completion tokens, each [N] fp32, in row order.
+    of the N completion tokens, each [N] in fp32 or better, in row order.
 
     `temperature` divides the logits, as the engine did when it sampled.
     """
@@ -71,7 +71,9 @@ def score_tokens(model: Any, batch: PaddedBatch, temperature: float = 1.0) -> tu
     entropies: list[Tensor] = []
     for start in range(0, len(hidden), rows):
         targets = batch.targets[start : start + rows]
-        logs = torch.log_softmax(head(hidden[start : start + rows]).float() / temperature, dim=-1)
+        logits = head(hidden[start : start + rows])
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+        logs = torch.log_softmax(logits, dim=-1)
         logprobs.append(logs.gather(-1, targets[:, None]).squeeze(-1))
         entropies.append(-(logs.detach().exp() * logs.detach()).sum(-1))
     return torch.cat(logprobs), torch.cat(entropies)

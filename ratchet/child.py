@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+log = logging.getLogger("ratchet.stack")
 
 _RESTART_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -93,6 +96,7 @@ class Child:
             assert self._process is not None
             while self._process.poll() is None:
                 await asyncio.sleep(0.1)
+            log.warning("%s ended (status %s): starting it again", self.name, self.exit_code)
             await asyncio.sleep(_RESTART_SECONDS)
             self.restarts += 1
             self._spawn()

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Coroutine
@@ -101,6 +102,7 @@ def up(arguments: argparse.Namespace) -> int:
             settings = stack.settings
             print(f"OpenAI API   {stack.url}   (model {settings.model_name!r})")
             print(f"metrics      http://{settings.host}:{settings.port}/metrics")
+            print(f"Redis        {_without_password(settings.redis_url)}")
             print(f"logs         {settings.state_dir / 'logs'}")
             print("Ctrl-C drains and stops", flush=True)
             await asyncio.Event().wait()
@@ -172,6 +174,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     findings = list(examine(read(StackSettings, flags_of(arguments))))
     print("\n".join(map(str, findings)))
     return 0 if all(finding.fine for finding in findings) else 1
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r":[^:@/]+@", ":***@", url)
 
 
 def _leave_it_to_uvicorn(_number: int, _frame: FrameType | None) -> None:

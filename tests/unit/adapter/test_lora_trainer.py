@@ -117,7 +117,7 @@ def test_micro_batches_do_not_change_the_update(model_folder: Path) -> None:
     for tokens in (8, 4096):
         trainer = LoraTrainer(settings(model_folder, micro_batch_tokens=tokens))
         trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
-        updated.append(torch.cat([p.flatten() for p in trainer._trained]))
+        updated.append(torch.cat([p.flatten() for p in trainer._optimiser._parameters]))
     assert torch.allclose(*updated, atol=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_rollouts_left_out_have_no_influence(model_folder: Path) -> None:
             "g", "", group.prompt_ids, group.rollouts[:group_size], 0, group.sampling, "c", 0.0
         )
         trainer.update([TrainingGroup(shown, advantages)])
-        updated.append(torch.cat([p.flatten() for p in trainer._trained]))
+        updated.append(torch.cat([p.flatten() for p in trainer._optimiser._parameters]))
     assert torch.equal(*updated)
 
 
@@ -145,15 +145,20 @@ def test_undo_brings_back_weights_and_optimiser(model_folder: Path) -> None:
     detour.undo()
     for trainer in (straight, detour):
         trainer.update([good])
-    assert all(torch.equal(a, b) for a, b in zip(straight._trained, detour._trained, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(straight._optimiser._parameters, detour._optimiser._parameters, strict=True)
+    )
 
 
 def test_a_non_finite_loss_changes_nothing(trainer: LoraTrainer) -> None:
     group = sampled(trainer)
-    before = [p.detach().clone() for p in trainer._trained]
+    before = [p.detach().clone() for p in trainer._optimiser._parameters]
     with pytest.raises(UpdateDiverged):
         trainer.update([TrainingGroup(group, [float("nan"), 0.0, 0.0, 0.0])])
-    assert all(torch.equal(a, b) for a, b in zip(before, trainer._trained, strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, trainer._optimiser._parameters, strict=True)
+    )
     trainer.update([TrainingGroup(group, SPLIT)])
 
 
@@ -169,6 +174,9 @@ def test_saved_and_loaded_again_it_is_the_same_adapter(
     assert sheet.adapter[0] != sheet.base[0]
     other = LoraTrainer(settings(model_folder, seed=5))
     other.load(tmp_path / name)
-    assert all(torch.equal(a, b) for a, b in zip(trainer._trained, other._trained, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(trainer._optimiser._parameters, other._optimiser._parameters, strict=True)
+    )
     other.load(None)
     assert all(not p.detach().any() for n, p in other.model.named_parameters() if "lora_B" in n)

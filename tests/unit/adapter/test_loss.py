@@ -1,26 +1,41 @@
+"""Losses by hand, one token or one short sequence at a time."""
+
 import math
 
 import pytest
 import torch
 
-from adapter.loss import LossLimits, effective_sample_size, kl_k3, token_losses
+from adapter.loss import (
+    LOSSES,
+    BatchSize,
+    LossLimits,
+    Scores,
+    batch_loss,
+    effective_sample_size,
+    kl_k3,
+)
 from adapter.token_scores import PaddedBatch, TokenSequence, micro_batches
 
-LIMITS = LossLimits(low=0.2, high=0.28, importance_cap=2.0, kl_coefficient=0.0)
+ONE = BatchSize(tokens=1, sequences=1, capacity=1)
 
 
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def losses(new: float, old: float, engine: float, advantage: float, kl: float = 0.0) -> float:
-    limits = LossLimits(0.2, 0.28, 2.0, kl)
-    zero = tensor(-1.0)
-    return float(
-        token_losses(tensor(new), tensor(old), tensor(engine), zero, tensor(advantage), limits)[0]
+def loss(
+    name: str, ratio: float, advantage: float, *, raw: float = 1.0, kl: float = 0.0,
+    size: BatchSize = ONE,
+) -> float:  # fmt: skip
+    """Of one token whose new/old is `ratio` and whose old/engine is `raw`; base gave it 1/e."""
+    old = tensor(-1.0)
+    scores = Scores(
+        old + math.log(ratio), old, old - math.log(raw), tensor(-1.0), tensor(advantage), [1]
     )
+    return float(batch_loss(name, scores, LossLimits(0.2, 0.28, 2.0, kl), size))
 
 
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "gspo"])
 @pytest.mark.parametrize(
     ("ratio", "advantage", "surrogate"),
     [
@@ -31,21 +46,48 @@ def losses(new: float, old: float, engine: float, advantage: float, kl: float = 
         (0.5, -2.0, -1.6),  # clipped at 0.8
     ],
 )
-def test_clipped_surrogate(ratio: float, advantage: float, surrogate: float) -> None:
-    old = -1.0
-    assert losses(old + math.log(ratio), old, old, advantage) == pytest.approx(-surrogate)
+def test_clipped_surrogate(name: str, ratio: float, advantage: float, surrogate: float) -> None:
+    assert loss(name, ratio, advantage) == pytest.approx(-surrogate)
 
 
+@pytest.mark.parametrize("name", ["grpo", "gspo"])
 @pytest.mark.parametrize(("raw", "weight"), [(0.5, 0.5), (1.0, 1.0), (1.9, 1.9), (7.0, 2.0)])
-def test_importance_weights_are_truncated(raw: float, weight: float) -> None:
-    assert losses(-1.0, -1.0, -1.0 - math.log(raw), 3.0) == pytest.approx(-3.0 * weight)
+def test_importance_weights_are_truncated(name: str, raw: float, weight: float) -> None:
+    assert loss(name, 1.0, 3.0, raw=raw) == pytest.approx(-3.0 * weight)
 
 
-def test_gradient_of_an_on_policy_step_is_minus_advantage() -> None:
+def test_log_probability_losses() -> None:
+    # new = -1 + ln 1.5 = -.594535; cispo's weight stops at 1.28
+    assert loss("reinforce", 1.5, 2.0) == pytest.approx(2 * 0.594535, abs=1e-6)
+    assert loss("reinforce", 1.5, 2.0, raw=4.0) == pytest.approx(4 * 0.594535, abs=1e-6)
+    assert loss("cispo", 1.5, 2.0) == pytest.approx(1.28 * 2 * 0.594535, abs=1e-6)
+    assert loss("cispo", 0.5, 2.0) == pytest.approx(0.5 * 2 * 1.693147, abs=1e-6)
+
+
+def test_what_a_batch_is_divided_by() -> None:
+    size = BatchSize(tokens=10, sequences=4, capacity=40)
+    parts = {name: loss(name, 1.0, 1.0, size=size) for name in LOSSES}
+    assert parts == pytest.approx(
+        {"grpo": -0.1, "dr_grpo": -0.025, "cispo": 0.1, "gspo": -0.25, "reinforce": 0.1}
+    )
+
+
+def test_gspo_compares_whole_sequences() -> None:
+    # two tokens with ratios 2 and 1/2: the geometric mean is 1, and nothing is clipped
+    old = tensor(-1.0, -1.0)
+    new = old + tensor(math.log(2), -math.log(2))
+    scores = Scores(new, old, old, old, tensor(1.0), [2])
+    limits = LossLimits(3e-4, 4e-4, 2.0, 0.0)
+    assert float(batch_loss("gspo", scores, limits, ONE)) == pytest.approx(-1.0)
+    assert float(batch_loss("grpo", scores, limits, ONE)) == pytest.approx(-(1.0004 + 0.5))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_of_an_on_policy_step_is_minus_advantage(name: str) -> None:
     new = torch.tensor([-1.0, -2.0], requires_grad=True)
-    token_losses(
-        new, new.detach(), new.detach(), new.detach(), torch.tensor([0.5, -1.5]), LIMITS
-    ).sum().backward()
+    still = new.detach()
+    scores = Scores(new, still, still, still, torch.tensor([0.5, -1.5]), [1, 1])
+    batch_loss(name, scores, LossLimits(0.2, 0.28, 2.0, 0.0), ONE).backward()
     assert new.grad is not None
     assert new.grad.tolist() == pytest.approx([-0.5, 1.5])
 
@@ -54,7 +96,9 @@ def test_k3_by_hand() -> None:
     # base twice as likely: 2 - ln 2 - 1
     assert float(kl_k3(tensor(-1.0), tensor(-1.0 + math.log(2)))) == pytest.approx(1 - math.log(2))
     assert float(kl_k3(tensor(-1.0), tensor(-1.0))) == 0.0
-    assert losses(-1.0, -1.0, -1.0, 0.0, kl=0.1) == 0.0
+    # new twice as likely as base: 1/2 + ln 2 - 1
+    size = BatchSize(tokens=5, sequences=1, capacity=1)
+    assert loss("gspo", 2.0, 0.0, kl=0.1, size=size) == pytest.approx(0.1 * (math.log(2) - 0.5) / 5)
 
 
 def test_effective_sample_size() -> None:

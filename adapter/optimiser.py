@@ -1,0 +1,102 @@
+"""AdamW with warm-up and schedule, whose state can be kept beside an adapter and taken up again."""
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+STATE = "optimizer.safetensors"
+PROGRESS = "trainer_state.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserOptions:
+    """`schedule_updates` is where "cosine" reaches 0; "constant" never ends."""
+
+    learning_rate: float
+    weight_decay: float
+    max_grad_norm: float
+    warmup_updates: int
+    schedule: str
+    schedule_updates: int
+
+
+class Optimiser:
+    """Updates a fixed sequence of parameters, in their order."""
+
+    def __init__(self, parameters: Sequence[Tensor], options: OptimiserOptions) -> None:
+        self._parameters, self._options = list(parameters), options
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all moments and start counting updates anew."""
+        self._adam = torch.optim.AdamW(
+            self._parameters, self._options.learning_rate, weight_decay=self._options.weight_decay
+        )
+        self.updates = 0
+
+    def clear(self) -> None:
+        """Drop gradients."""
+        self._adam.zero_grad()
+
+    def clip(self) -> float:
+        """Clip gradients by their global norm; returns the norm before."""
+        return float(torch.nn.utils.clip_grad_norm_(self._parameters, self._options.max_grad_norm))
+
+    def step(self) -> float:
+        """One step at the scheduled rate, which is returned."""
+        rate = self.rate()
+        for group in self._adam.param_groups:
+            group["lr"] = rate
+        self._adam.step()
+        return rate
+
+    def rate(self) -> float:
+        """Learning rate of the update in progress."""
+        options = self._options
+        warm = min(1.0, (self.updates + 1) / max(1, options.warmup_updates))
+        if options.schedule == "constant":
+            return options.learning_rate * warm
+        done = min(1.0, self.updates / options.schedule_updates)
+        return options.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+    def snapshot(self) -> tuple[dict[str, Any], int]:
+        """State to `restore` later."""
+        return copy.deepcopy(self._adam.state_dict()), self.updates
+
+    def restore(self, snapshot: tuple[dict[str, Any], int]) -> None:
+        """Back to a snapshot."""
+        state, self.updates = snapshot
+        self._adam.load_state_dict(copy.deepcopy(state))
+
+    def save(self, folder: Path, progress: dict[str, Any]) -> None:
+        """Write moments and counters; `progress` goes along."""
+        moments = {
+            f"{index}.{name}": torch.as_tensor(state[name]).detach().cpu().contiguous()
+            for index, state in self._adam.state_dict()["state"].items()
+            for name in _MOMENTS
+        }
+        safetensors.torch.save_file(moments, str(folder / STATE))
+        (folder / PROGRESS).write_text(json.dumps({"updates": self.updates, **progress}))
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """Take up what `save` wrote, if it is there; returns the progress. Starts anew if not."""
+        self.reset()
+        if not (folder / STATE).is_file():
+            return {}
+        state = self._adam.state_dict()
+        for name, value in safetensors.torch.load_file(str(folder / STATE)).items():
+            index, _, moment = name.partition(".")
+            state["state"].setdefault(int(index), {})[moment] = value
+        self._adam.load_state_dict(state)
+        progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
+        self.updates = int(progress.pop("updates"))
+        return progress
