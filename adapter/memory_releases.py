@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
+from adapter.ledger import LedgerEntry, entry_after
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, UnknownRelease
 
 
@@ -17,7 +18,8 @@ class MemoryReleases:
         self._last_version = 0
         self._fence = 0
         self._lease_ends = 0.0
-        self._changes = 0
+        self._ledger: list[LedgerEntry] = []
+        self._paused: str | None = None
         self._changed = asyncio.Condition()
 
     async def acquire(self, ttl: float) -> int | None:
@@ -46,7 +48,7 @@ class MemoryReleases:
             raise Fenced(f"lease {token} is over")
         self._releases[release.version] = release
         self._trained.update(release.sample_ids)
-        await self._note_change()
+        await self._note("published", release.version)
 
     async def trained(self, group_ids: Sequence[str]) -> set[str]:
         return self._trained.intersection(group_ids)
@@ -74,7 +76,7 @@ class MemoryReleases:
         if expected not in (BASE, version):
             self._releases[expected] = self._releases[expected].retired()
         self._live = version
-        await self._note_change()
+        await self._note("promoted", version, reason)
         return True
 
     async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
@@ -82,16 +84,26 @@ class MemoryReleases:
         if release.state is not ReleaseState.CANDIDATE:
             return
         self._releases[version] = release.rejected(reason, verdict)
-        await self._note_change()
+        await self._note("rejected", version, reason)
+
+    async def pause(self, reason: str | None) -> None:
+        self._paused = reason
+        await self._note("resumed" if reason is None else "paused", self._live, reason or "")
+
+    async def paused(self) -> str | None:
+        return self._paused
+
+    async def ledger(self) -> list[LedgerEntry]:
+        return list(self._ledger)
 
     async def wait(self, seen: str, seconds: float) -> str:
         async with self._changed:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._changed.wait_for(lambda: str(self._changes) != (seen or "0"))
+                    await self._changed.wait_for(lambda: str(len(self._ledger)) != (seen or "0"))
             except TimeoutError:
                 pass
-            return str(self._changes)
+            return str(len(self._ledger))
 
     async def close(self) -> None:
         self._lease_ends = 0.0
@@ -99,7 +111,10 @@ class MemoryReleases:
     def _holds(self, token: int) -> bool:
         return token == self._fence and time.monotonic() < self._lease_ends
 
-    async def _note_change(self) -> None:
+    async def _note(self, event: str, version: int, note: str = "") -> None:
+        head = self._ledger[-1] if self._ledger else None
+        record = self._releases[version].to_json() if version in self._releases else None
+        entry = entry_after(head, time.time(), event, version, self._live, record, note)
         async with self._changed:
-            self._changes += 1
+            self._ledger.append(entry)
             self._changed.notify_all()

@@ -19,7 +19,8 @@ RELEASES = "{ratchet}:releases"  # hash version -> JSON record
 LIVE = "{ratchet}:live"  # version being served
 NEXT_VERSION = "{ratchet}:next_version"  # last version number given out
 TRAINED = "{ratchet}:trained"  # sorted set of group ids in a release, by time
-CHANGES = "{ratchet}:changes"  # short stream: one entry per change of a release
+LEDGER = "{ratchet}:ledger"  # stream, never trimmed: every change of a release, hash-chained
+PAUSED = "{ratchet}:paused"  # why no candidate is judged, while none is
 LEARNER = "{ratchet}:learner"  # lease of the single learner: its fencing token
 FENCE = "{ratchet}:fence"  # last fencing token given out
 

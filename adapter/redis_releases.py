@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapter import redis_connection as keys
+from adapter.ledger import LedgerEntry, entry_after
 from adapter.redis_connection import connect, reach
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, UnknownRelease
 
@@ -26,34 +27,59 @@ _RESIGN = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
-_PUBLISH = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
-for i = 6, #ARGV do redis.call('ZADD', KEYS[3], ARGV[4], ARGV[i]) end
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[5])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100, '*', 'v', ARGV[2])
-return 1
-"""
-
-# New records are written by the caller; the scripts check that nothing changed since it read them.
-_PROMOTE = """
-if (redis.call('GET', KEYS[1]) or '0') ~= ARGV[2] then return 0 end
-if ARGV[1] ~= '0' then
-  if redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[3] then return 0 end
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+# Each change below is written with its ledger entry, by the caller; the scripts check that neither
+# ledger nor record has moved since the caller read them. -1 asks for another try.
+_HEAD = """
+local function head()
+  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+  return last[1] and last[1][1] or ''
 end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], ARGV[2], ARGV[5]) end
-redis.call('SET', KEYS[1], ARGV[1])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'v', ARGV[1])
-return 1
+if head() ~= ARGV[1] then return -1 end
 """
 
-_REJECT = """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100, '*', 'v', ARGV[1])
+_PUBLISH = (
+    _HEAD
+    + """
+if redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
+for i = 8, #ARGV do redis.call('ZADD', KEYS[4], ARGV[6], ARGV[i]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[7])
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
 return 1
 """
+)
+
+_PROMOTE = (
+    _HEAD
+    + """
+if (redis.call('GET', KEYS[2]) or '0') ~= ARGV[4] then return 0 end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], ARGV[3], ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[3], ARGV[4], ARGV[6]) end
+redis.call('SET', KEYS[2], ARGV[3])
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
+return 1
+"""
+)
+
+_REJECT = (
+    _HEAD
+    + """
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
+return 1
+"""
+)
+
+_PAUSE = (
+    _HEAD
+    + """
+if ARGV[3] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[3]) end
+redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
+return 1
+"""
+)
+
+_AGAIN = -1
 
 
 class RedisReleases:
@@ -77,16 +103,15 @@ class RedisReleases:
 
     async def publish(self, release: AdapterRelease, token: int) -> None:
         now = time.time()
-        accepted = await self._run(
-            _PUBLISH,
-            [keys.LEARNER, keys.RELEASES, keys.TRAINED, keys.CHANGES],
-            token,
-            release.version,
-            release.to_json(),
-            now,
-            now - _TRAINED_SECONDS,
-            *release.sample_ids,
-        )
+        record = release.to_json()
+        names = [keys.LEARNER, keys.RELEASES, keys.TRAINED]
+        accepted = _AGAIN
+        while accepted == _AGAIN:
+            head = await self._head()
+            accepted = await self._change(
+                head, _PUBLISH, names, "published", release.version, await self.live(), record, "",
+                token, release.version, record, now, now - _TRAINED_SECONDS, *release.sample_ids,
+            )  # fmt: skip
         if not accepted:
             raise Fenced(f"lease {token} is over: another learner may be at work")
 
@@ -109,28 +134,60 @@ class RedisReleases:
     async def promote(
         self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
     ) -> bool:
-        old_text, new_text, retired = b"", b"", b""
-        if version != BASE:
-            old_text = await self._text(version)
-            release = AdapterRelease.from_json(old_text)
-            new_text = release.promoted(reason, verdict).to_json()
-        if expected not in (BASE, version):
-            retired = (await self.get(expected)).retired().to_json()
-        names = [keys.LIVE, keys.RELEASES, keys.CHANGES]
-        moved = await self._run(_PROMOTE, names, version, expected, old_text, new_text, retired)
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head = await self._head()
+            if await self.live() != expected:
+                return False
+            promoted, retired = b"", b""
+            if version != BASE:
+                promoted = (await self.get(version)).promoted(reason, verdict).to_json()
+            if expected not in (BASE, version):
+                retired = (await self.get(expected)).retired().to_json()
+            moved = await self._change(
+                head, _PROMOTE, [keys.LIVE, keys.RELEASES], "promoted", version, version,
+                promoted or None, reason, version, expected, promoted, retired,
+            )  # fmt: skip
         return bool(moved)
 
     async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
-        text = await self._text(version)
-        release = AdapterRelease.from_json(text)
-        if release.state is ReleaseState.CANDIDATE:
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head = await self._head()
+            release = await self.get(version)
+            if release.state is not ReleaseState.CANDIDATE:
+                return
             record = release.rejected(reason, verdict).to_json()
-            await self._run(_REJECT, [keys.RELEASES, keys.CHANGES], version, text, record)
+            moved = await self._change(
+                head, _REJECT, [keys.RELEASES], "rejected", version, await self.live(), record,
+                reason, version, record,
+            )  # fmt: skip
+
+    async def pause(self, reason: str | None) -> None:
+        event = "resumed" if reason is None else "paused"
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head, live = await self._head(), await self.live()
+            record = None if live == BASE else (await self.get(live)).to_json()
+            moved = await self._change(
+                head, _PAUSE, [keys.PAUSED], event, live, live, record, reason or "", reason or "",
+            )  # fmt: skip
+
+    async def paused(self) -> str | None:
+        reason = await reach(self._redis.get(keys.PAUSED))
+        return None if reason is None else reason.decode()
+
+    async def ledger(self) -> list[LedgerEntry]:
+        entries = await reach(self._redis.xrange(keys.LEDGER))
+        return [LedgerEntry.from_json(fields[b"e"]) for _, fields in entries]
 
     async def wait(self, seen: str, seconds: float) -> str:
-        block = max(1, round(seconds * 1000))
-        reply = await reach(self._redis.xread({keys.CHANGES: seen or "0"}, count=100, block=block))
-        return reply[0][1][-1][0].decode() if reply else seen
+        newest, _ = await self._head()
+        if newest == seen:
+            block = max(1, round(seconds * 1000))
+            await reach(self._redis.xread({keys.LEDGER: seen or "0"}, count=1, block=block))
+            newest, _ = await self._head()
+        return newest
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -140,6 +197,25 @@ class RedisReleases:
         if text is None:
             raise UnknownRelease(f"there is no version {version}")
         return text
+
+    async def _head(self) -> tuple[str, LedgerEntry | None]:
+        """Id and content of the newest ledger entry; an empty id if there is none."""
+        newest = await reach(self._redis.xrevrange(keys.LEDGER, count=1))
+        if not newest:
+            return "", None
+        entry_id, fields = newest[0]
+        return entry_id.decode(), LedgerEntry.from_json(fields[b"e"])
+
+    async def _change(
+        self, head: tuple[str, LedgerEntry | None], script: str, names: Sequence[str], event: str,
+        version: int, live: int, record: bytes | None, note: str, *arguments: Any,
+    ) -> int:  # fmt: skip
+        """Run a script that changes something and writes it down; -1 if `head` is not the head."""
+        entry_id, last = head
+        entry = entry_after(last, time.time(), event, version, live, record, note)
+        return int(
+            await self._run(script, [keys.LEDGER, *names], entry_id, entry.to_json(), *arguments)
+        )
 
     async def _run(self, script: str, names: Sequence[str], *arguments: Any) -> Any:
         return await reach(self._redis.eval(script, len(names), *names, *arguments))

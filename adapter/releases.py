@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import orjson
 
+from adapter.ledger import LedgerEntry
+
 BASE = 0
 
 
@@ -34,7 +36,8 @@ class AdapterRelease:
     """One adapter version. `folder` is its name inside the adapters folder, `sha256` its content's.
 
     `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `verdict` the
-    server's numbers and stage timings once judged, `reason` its words.
+    server's numbers and stage timings once judged, `reason` its words; `config` the hash of the
+    learner's settings.
     """
 
     version: int
@@ -47,6 +50,7 @@ class AdapterRelease:
     state: ReleaseState = ReleaseState.CANDIDATE
     reason: str = ""
     verdict: Mapping[str, float] = field(default_factory=dict[str, float])
+    config: str = ""
 
     def to_json(self) -> bytes:
         """The record as stored."""
@@ -68,9 +72,13 @@ class AdapterRelease:
     @staticmethod
     def from_json(data: bytes) -> "AdapterRelease":
         """Inverse of `to_json`."""
-        record: dict[str, Any] = orjson.loads(data)
-        record["state"] = ReleaseState(record["state"])
-        return AdapterRelease(**record)
+        return AdapterRelease.from_record(orjson.loads(data))
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "AdapterRelease":
+        """A release from its parsed JSON."""
+        fields: dict[str, Any] = {**record, "state": ReleaseState(record["state"])}
+        return AdapterRelease(**fields)
 
 
 class ReleaseStore(Protocol):
@@ -115,11 +123,26 @@ class ReleaseStore(Protocol):
     async def promote(
         self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
     ) -> bool:
-        """Make a release live if `expected` still is; the old one retires. False if it is not."""
+        """Make a release live if `expected` still is; the old one retires. False if it is not.
+
+        Every change of a release is written to the ledger with it, in one step.
+        """
         ...
 
     async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
         """Close a candidate for good."""
+        ...
+
+    async def pause(self, reason: str | None) -> None:
+        """Stop judging candidates, for the given reason; None goes on."""
+        ...
+
+    async def paused(self) -> str | None:
+        """Why no candidate is judged at present; None if they are."""
+        ...
+
+    async def ledger(self) -> list[LedgerEntry]:
+        """Every change there was, oldest first."""
         ...
 
     async def wait(self, seen: str, seconds: float) -> str:
@@ -129,6 +152,19 @@ class ReleaseStore(Protocol):
     async def close(self) -> None:
         """Release connections."""
         ...
+
+
+async def promote_by_hand(store: ReleaseStore, version: int) -> int:
+    """Serve a candidate or retired version whatever the gate says. Returns the one served before.
+
+    Raises UnknownRelease.
+    """
+    release, live = await store.get(version), await store.live()
+    if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
+        raise UnknownRelease(f"v{version} is {release.state}: it cannot be promoted")
+    if not await store.promote(version, live, "promoted by hand", {}):
+        raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
+    return live
 
 
 async def rollback(store: ReleaseStore, to: int | None = None) -> tuple[int, int]:

@@ -11,12 +11,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from adapter.adapter_folders import AdapterFolders
 from adapter.buffer import TRAINED, BufferUnavailable, Delivery, RolloutBuffer
 from adapter.metrics import LearnerMetrics
+from adapter.model_card import config_hash, write_card
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
 from adapter.trainer import Trainer, UpdateDiverged
@@ -39,12 +41,13 @@ class LearnerDiverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What turns groups into updates."""
+    """What turns groups into updates; `config` is what the ledger and the card say of it."""
 
     scoring: Scoring
     groups_per_update: int
     max_lag: int
     keep_versions: int
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Worker:
@@ -189,17 +192,23 @@ class Worker:
 
     async def _publish(self, token: int, metrics: Mapping[str, float]) -> AdapterRelease:
         started = time.monotonic()
-        version = await self._releases.reserve()
-        name, digest = await self._train(self._folders.commit, version, self._trainer.save)
-        release = AdapterRelease(
-            version=version,
+        draft = AdapterRelease(
+            version=await self._releases.reserve(),
             parent=self._lineage[-1],
-            folder=name,
-            sha256=digest,
+            folder="",
+            sha256="",
             sample_ids=[scored.group.id for _, scored in self._batch],
             metrics=metrics,
             created_at=time.time(),
+            config=config_hash(self._recipe.config),
         )
+
+        def write(folder: Path) -> None:
+            self._trainer.save(folder)
+            write_card(folder, draft, self._recipe.config)
+
+        name, digest = await self._train(self._folders.commit, draft.version, write)
+        release = replace(draft, folder=name, sha256=digest)
         await self._releases.publish(release, token)
         await self._settle([delivery for delivery, _ in self._batch], TRAINED)
         self._batch = []

@@ -62,8 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     releases = add(
         "releases", commands.releases, ChannelSettings, "Look at adapter versions, or go back."
     )
-    releases.add_argument("action", choices=["list", "show", "rollback"])
-    releases.add_argument("version", nargs="?", type=int, help="version to show or roll back to")
+    releases.add_argument(
+        "action",
+        choices=["list", "show", "verify", "promote", "rollback", "pause", "resume"],
+        help="verify checks ledger, records and folders; pause stops judging candidates",
+    )
+    releases.add_argument("version", nargs="?", type=int, help="of show, promote and rollback")
     _define_score(parsers.add_parser("score", help=_SCORE, description=_SCORE, allow_abbrev=False))
     add("doctor", commands.doctor, StackSettings, "Say what is missing and how to get it.")
     return parser

@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, BinaryIO
 
+from adapter.adapter_folders import AdapterFolders
+from adapter.audit import faults
 from adapter.channels import open_buffer, open_releases
-from adapter.releases import BASE, AdapterRelease, rollback
+from adapter.releases import BASE, AdapterRelease, promote_by_hand, rollback
 from adapter.settings import AdapterSettings, ChannelSettings
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from server.settings import ServerSettings
@@ -48,7 +50,6 @@ def serve(arguments: argparse.Namespace) -> int:
 def adapt(arguments: argparse.Namespace) -> int:
     """The learner process."""
     settings = read(AdapterSettings, flags_of(arguments))
-    from adapter.adapter_folders import AdapterFolders
     from adapter.lora_trainer import LoraTrainer
     from adapter.metrics import LearnerMetrics
     from adapter.scoring import Scoring
@@ -76,6 +77,7 @@ def adapt(arguments: argparse.Namespace) -> int:
             settings.groups_per_update,
             settings.max_lag,
             settings.keep_versions,
+            settings.model_dump(mode="json"),
         ),
         metrics,
         settings.lease_seconds,
@@ -119,7 +121,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def releases(arguments: argparse.Namespace) -> int:
-    """List, show, roll back."""
+    """Look at releases, check them, or move the live pointer by hand."""
     settings = read(ChannelSettings, flags_of(arguments))
     return asyncio.run(_releases(settings, arguments.action, arguments.version))
 
@@ -187,20 +189,43 @@ def _leave_it_to_uvicorn(_number: int, _frame: FrameType | None) -> None:
 async def _releases(settings: ChannelSettings, action: str, version: int | None) -> int:
     store = open_releases(settings)
     try:
-        if action == "rollback":
-            old, new = await rollback(store, version)
-            print(f"live: v{old} -> {'base' if new == BASE else f'v{new}'}")
-        elif action == "show":
-            shown = version if version is not None else await store.live()
-            print(json.dumps(asdict(await store.get(shown)), indent=2))
-        else:
-            for release in await store.all():
-                print(_line(release))
-            live = await store.live()
-            print(f"live: {'base' if live == BASE else f'v{live}'}")
+        match action:
+            case "rollback":
+                print(_moved(*await rollback(store, version)))
+            case "promote":
+                if version is None:
+                    raise ConfigurationError("promote which version? `releases promote N`")
+                print(_moved(await promote_by_hand(store, version), version))
+            case "pause" | "resume":
+                await store.pause("paused by hand" if action == "pause" else None)
+                print("candidates wait" if action == "pause" else "candidates are judged again")
+            case "verify":
+                found = [
+                    fault async for fault in faults(store, AdapterFolders(settings.adapters_dir))
+                ]
+                print("\n".join(found) or "ledger, records and folders agree")
+                return int(bool(found))
+            case "show":
+                shown = version if version is not None else await store.live()
+                print(json.dumps(asdict(await store.get(shown)), indent=2))
+            case _:
+                for release in await store.all():
+                    print(_line(release))
+                live = await store.live()
+                print(f"live: {_name(live)}")
+                if why := await store.paused():
+                    print(f"candidates wait: {why}")
     finally:
         await store.close()
     return 0
+
+
+def _moved(old: int, new: int) -> str:
+    return f"live: {_name(old)} -> {_name(new)}"
+
+
+def _name(version: int) -> str:
+    return "base" if version == BASE else f"v{version}"
 
 
 def _line(release: AdapterRelease) -> str:

@@ -71,6 +71,9 @@ class Promoter:
         live = await self._releases.live()
         if live != self._policy.live:
             await self._follow(live)
+        self._metrics.live_version.set(self._policy.live)
+        if await self._releases.paused() is not None:
+            return
         for release in await self._releases.all():
             if release.state is ReleaseState.CANDIDATE:
                 await self._judge(release)

@@ -6,9 +6,17 @@ import time
 import pytest
 
 from adapter.buffer import BufferUnavailable
+from adapter.ledger import fault_in
 from adapter.memory_releases import MemoryReleases
 from adapter.redis_releases import RedisReleases
-from adapter.releases import AdapterRelease, Fenced, ReleaseState, UnknownRelease, rollback
+from adapter.releases import (
+    AdapterRelease,
+    Fenced,
+    ReleaseState,
+    UnknownRelease,
+    promote_by_hand,
+    rollback,
+)
 from tests.conftest import programs
 
 
@@ -168,4 +176,69 @@ async def test_an_absent_server_is_reported_soon(own_server) -> None:
     assert time.monotonic() - started < 3.0
     own_server.start()
     assert (await store.get(1)).version == 1
+    await store.close()
+
+
+async def test_every_change_is_in_the_ledger_and_sealed(store) -> None:
+    await publish(store, 1, 2)
+    await store.promote(1, 0, "passed", {"n": 1.0})
+    await store.reject(2, "worse", {})
+    await store.promote(0, 1, "rollback from v1", {})
+    entries = await store.ledger()
+    assert [(e.seq, e.event, e.version, e.live, e.note) for e in entries] == [
+        (1, "published", 1, 0, ""),
+        (2, "published", 2, 0, ""),
+        (3, "promoted", 1, 1, "passed"),
+        (4, "rejected", 2, 1, "worse"),
+        (5, "promoted", 0, 0, "rollback from v1"),
+    ]
+    assert entries[2].record is not None
+    assert entries[2].record["verdict"] == {"n": 1.0}
+    assert fault_in(entries) is None
+    await store.close()
+
+
+async def test_what_did_not_happen_is_not_in_the_ledger(store) -> None:
+    await publish(store, 1)
+    assert not await store.promote(1, 7, "", {})
+    await store.promote(1, 0, "", {})
+    await store.reject(1, "too late", {})
+    with pytest.raises(Fenced):
+        await store.publish(release(2), 99)
+    assert [entry.event for entry in await store.ledger()] == ["published", "promoted"]
+    await store.close()
+
+
+async def test_writers_at_once_make_one_chain(store) -> None:
+    await publish(store, *range(1, 9))
+    await asyncio.gather(*(store.reject(version, "no", {}) for version in range(1, 9)))
+    entries = await store.ledger()
+    assert sorted(e.version for e in entries if e.event == "rejected") == list(range(1, 9))
+    assert fault_in(entries) is None
+    await store.close()
+
+
+async def test_judging_can_be_paused(store) -> None:
+    assert await store.paused() is None
+    await store.pause("maintenance")
+    assert await store.paused() == "maintenance"
+    await store.pause(None)
+    assert await store.paused() is None
+    assert [(e.event, e.note) for e in await store.ledger()] == [
+        ("paused", "maintenance"),
+        ("resumed", ""),
+    ]
+    await store.close()
+
+
+async def test_by_hand_a_candidate_or_a_retired_version_can_be_served(store) -> None:
+    await publish(store, 1, 2, 3)
+    assert await promote_by_hand(store, 1) == 0
+    assert await promote_by_hand(store, 2) == 1
+    assert await promote_by_hand(store, 1) == 2
+    assert await store.live() == 1
+    await store.reject(3, "worse", {})
+    for version, why in ((3, "rejected"), (1, "live"), (9, "no version")):
+        with pytest.raises(UnknownRelease, match=why):
+            await promote_by_hand(store, version)
     await store.close()

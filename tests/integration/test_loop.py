@@ -1,5 +1,6 @@
 """The loop on real parts: ask, vote, record, learn, prove, swap, roll back."""
 
+import json
 import re
 import subprocess
 import sys
@@ -123,6 +124,12 @@ def test_the_adapter_folder_is_usable_with_plain_peft(live: LiveStack) -> None:
     folder = live.folder / "adapters" / release.folder
     base = AutoModelForCausalLM.from_pretrained("evals/arithmetic/model", dtype=torch.float32)
     model = PeftModel.from_pretrained(base, str(folder)).eval()
+    card = (folder / "README.md").read_text()
+    assert f"# Version {release.version}" in card
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["sample_ids"] == list(release.sample_ids)
+    assert manifest["config"] == release.config
+    assert "redis" not in json.dumps(manifest["settings"])
     sheet = ProbeSheet.read(folder)
     ids = torch.tensor([list(sheet.sequences[0])])
     with torch.no_grad():
@@ -143,6 +150,14 @@ def test_rollback_is_one_command(live: LiveStack) -> None:
     listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
     assert re.search(rf"v{left} +retired", listed)
     learn_until(live, len(promoted(live)) + 1)  # and it goes on from there
+
+
+def test_the_ledger_holds_against_records_and_folders(live: LiveStack) -> None:
+    learn_until(live, 1)
+    command = [sys.executable, "-m", "ratchet", "releases", "verify", "--redis-url", live.redis_url,
+               "--adapters-dir", str(live.folder / "adapters")]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ledger, records and folders agree\n")
 
 
 def test_nothing_in_redis_is_a_prompt_in_the_logs(live: LiveStack) -> None:

@@ -180,3 +180,74 @@ def test_saved_and_loaded_again_it_is_the_same_adapter(
     )
     other.load(None)
     assert all(not p.detach().any() for n, p in other.model.named_parameters() if "lora_B" in n)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_learner_that_was_restarted_goes_on_bit_for_bit(
+    model_folder: Path, tmp_path: Path, schedule: str
+) -> None:
+    given = settings(model_folder, schedule=schedule, schedule_updates=5, warmup_updates=2)
+
+    def update(trainer: LoraTrainer, seed: int) -> None:
+        fixed = LoraTrainer(given)  # what the engine sampled does not depend on the learner
+        trainer.update([TrainingGroup(sampled(fixed, seed=seed), SPLIT)])
+
+    straight = LoraTrainer(given)
+    for seed in range(2):
+        update(straight, seed)
+    folder = tmp_path / "v2"
+    folder.mkdir()
+    straight.save(folder)
+    update(straight, 2)
+
+    restarted = LoraTrainer(given)
+    restarted.load(folder)
+    update(restarted, 2)
+    pairs = zip(straight._optimiser._parameters, restarted._optimiser._parameters, strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert straight._optimiser.rate() == restarted._optimiser.rate()
+    assert straight._pinned == restarted._pinned
+
+
+def test_an_adapter_without_optimiser_state_starts_it_anew(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    trainer = LoraTrainer(settings(model_folder))
+    trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
+    trainer.save(tmp_path)
+    (tmp_path / "optimizer.safetensors").unlink()
+    trainer.load(tmp_path)
+    assert trainer._optimiser.updates == 0
+
+
+def test_schedules_by_hand(model_folder: Path) -> None:
+    def rates(**changes) -> list[float]:
+        trainer = LoraTrainer(settings(model_folder, learning_rate=1.0, **changes))
+        found = []
+        for updates in range(5):
+            trainer._optimiser.updates = updates
+            found.append(trainer._optimiser.rate())
+        return found
+
+    assert rates(warmup_updates=2) == [0.5, 1.0, 1.0, 1.0, 1.0]
+    half = 0.5 * (1 + math.cos(math.pi / 4))
+    assert rates(schedule="cosine", schedule_updates=4) == pytest.approx(
+        [1, half, 0.5, 1 - half, 0]
+    )
+
+
+def test_later_passes_clip_against_the_first(model_folder: Path) -> None:
+    trainer = LoraTrainer(settings(model_folder, passes=3, clip_low=0.01, clip_high=0.01))
+    metrics = trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
+    assert metrics["clip_ratio"] > 0
+    assert metrics["importance/raw_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert trainer._optimiser.updates == 1
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(model_folder: Path) -> None:
+    updated = []
+    for checkpointing in (False, True):
+        trainer = LoraTrainer(settings(model_folder, gradient_checkpointing=checkpointing))
+        trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
+        updated.append(torch.cat([p.flatten() for p in trainer._optimiser._parameters]))
+    assert torch.allclose(*updated, atol=1e-6)

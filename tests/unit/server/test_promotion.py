@@ -188,3 +188,18 @@ async def test_two_servers_follow_one_pointer(bench: Bench) -> None:
     await bench.judged(await bench.publish())
     await other.promoter.sync()
     assert other.policy.live == bench.parts.policy.live == 1
+
+
+async def test_while_paused_candidates_wait_but_a_rollback_is_followed(bench: Bench) -> None:
+    first = await bench.publish()
+    await bench.parts.promoter.sync()
+    await bench.releases.pause("a look")
+    second = await bench.publish()
+    await bench.parts.promoter.sync()
+    assert (await bench.releases.get(second)).state is ReleaseState.CANDIDATE
+    await rollback(bench.releases)
+    await bench.parts.promoter.sync()
+    assert bench.parts.policy.live == 0
+    await bench.releases.pause(None)
+    await bench.parts.promoter.sync()
+    assert (await bench.releases.get(second)).reason == f"its parent v{first} is no longer live"

@@ -1,0 +1,77 @@
+"""The ledger: every change of a release, append-only, each entry sealed over the one before.
+
+An entry that was altered, dropped or slipped in breaks the chain from there on.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+
+GENESIS = "0" * 64
+"""What the first entry has for a predecessor."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One change. `event` is published, promoted, rejected, paused or resumed; `live` the version
+    served after it; `record` the release as it stands after it, None for the base model."""
+
+    seq: int
+    at: float
+    event: str
+    version: int
+    live: int
+    record: dict[str, Any] | None
+    note: str
+    previous: str
+    hash: str
+
+    def to_json(self) -> bytes:
+        """The entry as stored."""
+        return orjson.dumps(self)
+
+    @staticmethod
+    def from_json(data: bytes) -> "LedgerEntry":
+        """Inverse of `to_json`."""
+        return LedgerEntry(**orjson.loads(data))
+
+    def sealed(self) -> "LedgerEntry":
+        """This entry with the hash that belongs to it."""
+        content = {**asdict(self), "hash": ""}
+        text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        return replace(self, hash=hashlib.sha256(text).hexdigest())
+
+
+def entry_after(
+    head: LedgerEntry | None, at: float, event: str, version: int, live: int,
+    record: bytes | None, note: str = "",
+) -> LedgerEntry:  # fmt: skip
+    """The next entry of a ledger that ends in `head`; `record` is a release as JSON."""
+    return LedgerEntry(
+        seq=1 if head is None else head.seq + 1,
+        at=at,
+        event=event,
+        version=version,
+        live=live,
+        record=None if record is None else orjson.loads(record),
+        note=note,
+        previous=GENESIS if head is None else head.hash,
+        hash="",
+    ).sealed()
+
+
+def fault_in(entries: Sequence[LedgerEntry]) -> str | None:
+    """The first break of the chain in words, or None."""
+    previous = GENESIS
+    for seq, entry in enumerate(entries, 1):
+        if entry.seq != seq:
+            return f"entry {seq} is missing: found {entry.seq} in its place"
+        if entry.previous != previous:
+            return f"entry {seq} does not follow entry {seq - 1}"
+        if entry.sealed().hash != entry.hash:
+            return f"entry {seq} was altered"
+        previous = entry.hash
+    return None
