@@ -5,7 +5,7 @@ LOCK := deploy/lock
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants lock clean
+.PHONY: help setup demo test test-unit check mutants bench-learner lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -24,6 +24,9 @@ check: setup ## style, types and import direction
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+bench-learner: setup ## one update against TRL's GRPOTrainer, which must be installed beside us
+	$(BIN)/python -m loadtests.learner_bench
 
 mutants: setup ## mutation tests of rewards/ (about five minutes)
 	$(BIN)/mutmut run

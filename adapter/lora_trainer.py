@@ -19,7 +19,7 @@ from adapter.policy_gradient import PolicyGradient, rows_of
 from adapter.probe_sheet import ProbeSheet
 from adapter.settings import AdapterSettings
 from adapter.token_scores import (
-    PaddedBatch,
+    PromptBatch,
     TokenSequence,
     micro_batches,
     predicting_states,
@@ -111,8 +111,8 @@ class LoraTrainer:
         means: dict[Signal, list[float]] = {name: [0.0] * len(sequences) for name in names}
         head = self.model.get_output_embeddings()
         budget = self._settings.micro_batch_tokens
-        for rows in micro_batches([len(sequence) for sequence in sequences], budget):
-            batch = PaddedBatch.of([sequences[row] for row in rows], self._device)
+        for rows in micro_batches(sequences, budget):
+            batch = PromptBatch.of([sequences[row] for row in rows], self._device)
             hidden = predicting_states(self.model, batch)
             counts = [len(sequences[row].completion) for row in rows]
             found = exact_signals(hidden, head.weight, names, group.sampling.temperature, head.bias)
@@ -161,7 +161,7 @@ class LoraTrainer:
 
     @torch.no_grad()
     def _pinned_scores(self, ids: list[int]) -> list[float]:
-        batch = PaddedBatch.of([TokenSequence(ids[:1], ids[1:])], self._device)
+        batch = PromptBatch.of([TokenSequence(ids[:1], ids[1:])], self._device)
         return list(map(float, score_tokens(self.model, batch)[0]))
 
     def _pin(self, batch: Sequence[TrainingGroup]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adapter.loss import BatchSize, LossLimits, Scores, batch_loss, effective_sample_size, kl_k3
-from adapter.token_scores import PaddedBatch, TokenSequence, micro_batches, score_tokens
+from adapter.token_scores import PromptBatch, TokenSequence, micro_batches, score_tokens
 from adapter.trainer import TrainingGroup
 
 
@@ -105,7 +105,7 @@ class PolicyGradient:
     def _scores(
         self, rows: Sequence[Row], members: Sequence[int], device: torch.device
     ) -> tuple[Scores, Tensor]:
-        padded = PaddedBatch.of([row.sequence for row in rows], device)
+        padded = PromptBatch.of([row.sequence for row in rows], device)
         temperature = rows[0].temperature
         new, entropy = score_tokens(self._model, padded, temperature)
         with torch.no_grad(), self._without_adapter():
@@ -128,6 +128,6 @@ class PolicyGradient:
             [members[at] for at in part]
             for members in by_temperature.values()
             for part in micro_batches(
-                [len(rows[index].sequence) for index in members], self._micro_batch_tokens
+                [rows[index].sequence for index in members], self._micro_batch_tokens
             )
         ]

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapter.exact_signals import exact_signals
-from adapter.token_scores import PaddedBatch, TokenSequence, predicting_states, score_tokens
+from adapter.token_scores import PromptBatch, TokenSequence, predicting_states, score_tokens
 from evals.arithmetic import tokenizer
 from evals.arithmetic.measurement import Reply, sample
 from evals.arithmetic.questions import Question, questions
@@ -66,7 +66,7 @@ class Recorder:
     def _measured(self, question: Question, replies: Sequence[Reply]) -> list[dict[str, Any]]:
         prompt = cast("list[int]", self._words(tokenizer.prompt_text(question.text))["input_ids"])
         sequences = [TokenSequence(prompt, reply.token_ids) for reply in replies]
-        batch = PaddedBatch.of(sequences, torch.device("cpu"))
+        batch = PromptBatch.of(sequences, torch.device("cpu"))
         hidden = predicting_states(self._model, batch)
         head = self._model.get_output_embeddings().weight
         lengths = [len(reply.token_ids) for reply in replies]
@@ -101,7 +101,7 @@ class Recorder:
             TokenSequence([*prompt, *reply.token_ids[: self._answer_at(reply)]], ids)
             for reply in replies
         ]
-        scores, _ = score_tokens(self._model, PaddedBatch.of(sequences, torch.device("cpu")))
+        scores, _ = score_tokens(self._model, PromptBatch.of(sequences, torch.device("cpu")))
         return _split(scores, [len(ids)] * len(replies))
 
     def _answer_at(self, reply: Reply) -> int:

@@ -14,7 +14,7 @@ from adapter.loss import (
     effective_sample_size,
     kl_k3,
 )
-from adapter.token_scores import PaddedBatch, TokenSequence, micro_batches
+from adapter.token_scores import PromptBatch, TokenSequence, micro_batches
 
 ONE = BatchSize(tokens=1, sequences=1, capacity=1)
 
@@ -106,20 +106,38 @@ def test_effective_sample_size() -> None:
     assert effective_sample_size(tensor(1, 0, 0, 0)) == 0.25
 
 
-def test_padding_marks_exactly_the_positions_before_completion_tokens() -> None:
-    batch = PaddedBatch.of(
-        [TokenSequence([5, 6], [7, 8]), TokenSequence([9], [10])], torch.device("cpu")
-    )
-    assert batch.ids.tolist() == [[5, 6, 7, 8], [9, 10, 0, 0]]
-    assert batch.attention.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch.predicts.tolist() == [[False, True, True, False], [True, False, False, False]]
-    assert batch.targets.tolist() == [7, 8, 10]
+def test_a_batch_holds_each_prompt_once() -> None:
+    sequences = [
+        TokenSequence([5, 6], [7, 8]),
+        TokenSequence([1, 2], [3]),
+        TokenSequence([5, 6], [9]),
+    ]
+    batch = PromptBatch.of(sequences, torch.device("cpu"))
+    assert batch.prompts.tolist() == [[5, 6], [1, 2]]
+    assert batch.owner.tolist() == [0, 1, 0]
+    assert batch.completions.tolist() == [[7, 8], [3, 0], [9, 0]]
+    assert batch.real.tolist() == [[True, True], [True, False], [True, False]]
+    assert batch.targets.tolist() == [7, 8, 3, 9]
+    with pytest.raises(ValueError, match="one length"):
+        PromptBatch.of([TokenSequence([1], [2]), TokenSequence([1, 2], [3])], torch.device("cpu"))
 
 
 def test_micro_batches_hold_the_budget_and_everything_once() -> None:
-    lengths = [5, 1, 9, 3, 3, 20, 2]
-    batches = list(micro_batches(lengths, budget=12))
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    rng = torch.Generator().manual_seed(0)
+    sequences = [
+        TokenSequence(
+            [prompt] * (2 + prompt % 2), [0] * int(torch.randint(1, 9, (1,), generator=rng))
+        )
+        for prompt in range(4)
+        for _ in range(5)
+    ]
+    batches = list(micro_batches([*sequences, TokenSequence([9], [0] * 30)], budget=16))
+    assert sorted(index for batch in batches for index in batch) == list(range(21))
+    assert [20] in batches  # too long for the budget, so alone
     for batch in batches:
-        longest = max(lengths[index] for index in batch)
-        assert longest * len(batch) <= 12 or len(batch) == 1
+        chosen = [sequences[index] for index in batch if index < 20]
+        if len(batch) > 1:
+            prompts = {tuple(s.prompt) for s in chosen}
+            assert len({len(prompt) for prompt in prompts}) == 1
+            padded = len(chosen) * max(len(s.completion) for s in chosen)
+            assert padded + sum(map(len, prompts)) <= 16
