@@ -9,14 +9,16 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from adapter.adapter_folders import AdapterFolders
-from adapter.buffer import TRAINED, BufferUnavailable, Delivery, RolloutBuffer
+from adapter.buffer import TRAINED, BufferUnavailable, RolloutBuffer
+from adapter.intake import Intake, IntakeLimits
+from adapter.lineage import Lineage
 from adapter.metrics import LearnerMetrics
 from adapter.model_card import config_hash, write_card
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
@@ -30,7 +32,6 @@ log = logging.getLogger("ratchet.learner")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_ATTEMPTS = 3
 MAX_DIVERGED = 3
 _POLL_SECONDS = 1.0
 
@@ -63,12 +64,19 @@ class Worker:
         metrics: LearnerMetrics | None = None,
         lease_seconds: float = 15.0,
     ) -> None:
-        self._buffer, self._releases = buffer, releases
+        self._releases = releases
         self._trainer, self._folders, self._recipe = trainer, folders, recipe
         self._metrics = metrics or LearnerMetrics()
         self._lease_seconds = lease_seconds
-        self._lineage: list[int] = []  # live version last, its ancestors before it
-        self._batch: list[tuple[Delivery, ScoredGroup]] = []
+        self._lineage = Lineage()
+        self._intake = Intake(
+            buffer,
+            releases,
+            self._score,
+            self._lineage,
+            IntakeLimits(recipe.groups_per_update, recipe.max_lag),
+            self._metrics,
+        )
         self._diverged = 0
         # One thread for all of torch's work: each further one would hold memory of its own.
         self._thread = ThreadPoolExecutor(1, "trainer")
@@ -88,8 +96,8 @@ class Worker:
     async def _lead_once(self) -> None:
         token = await self._acquire()
         self._metrics.leading.set(1)
-        self._batch, self._lineage = [], []
-        await self._buffer.rewind()
+        self._lineage.clear()
+        await self._intake.restart()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_lease(token))
@@ -123,10 +131,10 @@ class Worker:
         """Fill a batch, make one candidate of it, and wait for its verdict."""
         await self._follow_live()
         started = time.monotonic()
-        await self._fill_batch()
+        await self._intake.fill()
         self._observe("collect", started)
         started = time.monotonic()
-        batch = self._recipe.scoring.advantages([scored for _, scored in self._batch])
+        batch = self._recipe.scoring.advantages(self._intake.batch)
         try:
             metrics = await self._train(self._trainer.update, batch)
         except UpdateDiverged as error:
@@ -140,64 +148,26 @@ class Worker:
     async def _follow_live(self) -> None:
         """Start from whatever is served now: after a rollback, that is an older version."""
         live = await self._releases.live()
-        if self._lineage and live == self._lineage[-1]:
+        if live == self._lineage.tip:
             return
         folder = None
         if live != BASE:
             folder = self._folders.verified(await self._releases.get(live))
         await self._train(self._trainer.load, folder)
-        parents = {r.version: r.parent for r in await self._releases.all()}
-        self._lineage = [live]
-        while self._lineage[0] != BASE:
-            self._lineage.insert(0, parents[self._lineage[0]])
-        stale = [row for row in self._batch if self._stale(row[1].group)]
-        self._batch = [row for row in self._batch if not self._stale(row[1].group)]
-        if stale:
-            await self._settle([row[0] for row in stale], "dropped:stale")
+        self._lineage.follow(live, await self._releases.all())
+        await self._intake.drop_stale()
 
-    async def _fill_batch(self) -> None:
-        while (missing := self._recipe.groups_per_update - len(self._batch)) > 0:
-            deliveries = await self._buffer.read(missing, _POLL_SECONDS)
-            known = await self._releases.trained([d.group.id for d in deliveries if d.group])
-            for delivery in deliveries:
-                await self._take(delivery, known)
-
-    async def _take(self, delivery: Delivery, known: set[str]) -> None:
-        group = delivery.group
-        if group is None:
-            await self._bury(delivery, "unreadable")
-        elif group.id in known:
-            await self._settle([delivery], TRAINED)
-        elif delivery.attempts > MAX_ATTEMPTS:
-            await self._bury(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
-        elif not group.sampling.trainable:
-            await self._settle([delivery], "dropped:truncated_sampling")
-        elif self._stale(group):
-            await self._settle([delivery], "dropped:stale")
-        else:
-            await self._score(delivery, group)
-
-    async def _score(self, delivery: Delivery, group: RolloutGroup) -> None:
-        try:
-            scored = await self._train(self._recipe.scoring.score, group, self._trainer)
-        except Exception as error:  # a group is data: whatever it breaks, the learner goes on
-            log.exception("group %s cannot be scored", group.id)
-            await self._bury(delivery, repr(error))
-            return
-        if scored.estimate.informative:
-            self._batch.append((delivery, scored))
-        else:
-            why = "unanimous" if scored.estimate.label is not None else "no_label"
-            await self._settle([delivery], f"dropped:{why}")
+    async def _score(self, group: RolloutGroup) -> ScoredGroup:
+        return await self._train(self._recipe.scoring.score, group, self._trainer)
 
     async def _publish(self, token: int, metrics: Mapping[str, float]) -> AdapterRelease:
         started = time.monotonic()
         draft = AdapterRelease(
             version=await self._releases.reserve(),
-            parent=self._lineage[-1],
+            parent=self._lineage.tip or BASE,
             folder="",
             sha256="",
-            sample_ids=[scored.group.id for _, scored in self._batch],
+            sample_ids=[scored.group.id for scored in self._intake.batch],
             metrics=metrics,
             created_at=time.time(),
             config=config_hash(self._recipe.config),
@@ -210,8 +180,7 @@ class Worker:
         name, digest = await self._train(self._folders.commit, draft.version, write)
         release = replace(draft, folder=name, sha256=digest)
         await self._releases.publish(release, token)
-        await self._settle([delivery for delivery, _ in self._batch], TRAINED)
-        self._batch = []
+        await self._intake.settle(TRAINED)
         self._observe("publish", started)
         for key, value in metrics.items():
             self._metrics.last.labels(key).set(value)
@@ -226,7 +195,7 @@ class Worker:
             await self._train(self._trainer.undo)
             log.warning("v%d rejected: %s", now.version, now.reason)
         else:
-            self._lineage.append(now.version)
+            self._lineage.grow(now.version)
             log.info("v%d promoted: %s", now.version, now.reason)
         await self._prune()
         return now
@@ -249,15 +218,15 @@ class Worker:
         self._diverged += 1
         self._metrics.diverged.inc()
         log.error("update skipped: %s", why)
-        await self._settle([delivery for delivery, _ in self._batch], "dropped:diverged")
-        self._batch = []
+        await self._intake.settle("dropped:diverged")
         if self._diverged >= MAX_DIVERGED:
             raise LearnerDiverged(f"{MAX_DIVERGED} updates in a row: {why}")
 
     def _reward_metrics(self) -> dict[str, float]:
-        estimates = [scored.estimate for _, scored in self._batch]
+        batch = self._intake.batch
+        estimates = [scored.estimate for scored in batch]
         rewards = [reward for estimate in estimates for reward in estimate.rewards]
-        lags = [self._lag(scored.group) or 0 for _, scored in self._batch]
+        lags = [self._lineage.lag(scored.group.policy_version) or 0 for scored in batch]
         names = estimates[0].stats
         return {
             **{name: sum(e.stats[name] for e in estimates) / len(estimates) for name in names},
@@ -265,27 +234,9 @@ class Worker:
             "lag": sum(lags) / len(lags),
         }
 
-    def _lag(self, group: RolloutGroup) -> int | None:
-        """Promotions since the group was sampled; None if its version is not an ancestor."""
-        if group.policy_version not in self._lineage:
-            return None
-        return len(self._lineage) - 1 - self._lineage.index(group.policy_version)
-
-    def _stale(self, group: RolloutGroup) -> bool:
-        lag = self._lag(group)
-        return lag is None or lag > self._recipe.max_lag
-
     async def _train(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-    async def _settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
-        await self._buffer.settle(deliveries, outcome)
-        self._metrics.groups.labels(outcome).inc(len(deliveries))
-
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
-        await self._buffer.bury(delivery, reason)
-        self._metrics.groups.labels("dead").inc()
 
     def _observe(self, stage: str, started: float) -> None:
         self._metrics.seconds.labels(stage).observe(time.monotonic() - started)
