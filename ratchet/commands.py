@@ -31,13 +31,18 @@ def serve(arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from server.app import application
+    from server.labelled_queries import LabelledQueriesInvalid
 
     settings = read(ServerSettings, flags_of(arguments))
+    try:
+        app = application(settings)
+    except LabelledQueriesInvalid as error:
+        raise ConfigurationError(str(error)) from None
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn drains on these, then raises them again, which would end us with a failure status
         signal.signal(number, _leave_it_to_uvicorn)
     uvicorn.run(
-        application(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_level="warning",

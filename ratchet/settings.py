@@ -100,7 +100,11 @@ def read(
 def environment_for(kind: type[ChannelSettings], settings: ChannelSettings) -> dict[str, str]:
     """`settings` as the environment of a child process that reads `kind`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    return {PREFIX + name.upper(): str(values[name]) for name in kind.model_fields}
+    return {
+        PREFIX + name.upper(): str(values[name])
+        for name in kind.model_fields
+        if values[name] is not None
+    }
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -17,11 +17,14 @@ from adapter.channels import open_buffer, open_releases
 from adapter.releases import ReleaseStore
 from rewards.equality import Equality
 from rewards.math_judge import MathJudge
+from server.canary import CanaryRules
 from server.chat import Caller, ChatLimits, ChatService, Stopwatch
 from server.engine import Engine, EngineError
 from server.engine_watch import EngineWatch
 from server.errors import ApiError, from_engine, from_validation
 from server.gate import GateLimits
+from server.labelled_queries import read_labelled_queries
+from server.live_signals import LiveSignals
 from server.metrics import ServerMetrics
 from server.middleware import App, Edge
 from server.policy import Policy
@@ -31,6 +34,7 @@ from server.recorder import Recorder
 from server.reservoir import Reservoir
 from server.schema import ChatRequest
 from server.settings import ServerSettings
+from server.trial import Trial, TrialRules
 from server.vllm_engine import VllmEngine
 
 log = logging.getLogger("ratchet.server")
@@ -59,28 +63,24 @@ class Parts:
         self.metrics = ServerMetrics()
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.reservoir = Reservoir()
+        self.signals = LiveSignals(settings.watch_queries)
         self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
+        limits = GateLimits(
+            settings.gate_max_kl,
+            settings.gate_min_margin,
+            settings.gate_min_diversity,
+            settings.gate_max_drop,
+            settings.gate_max_stretch,
+        )
         self.promoter = Promoter(
             self.engine,
             self.releases,
             AdapterFolders(settings.adapters_dir),
             self.policy,
-            ProbeSet(
-                self.engine,
-                self.reservoir,
-                equality,
-                settings.gate_prompts,
-                settings.gate_rollouts,
-                settings.gate_refresh,
-                settings.rollout_temperature,
-            ),
-            GateLimits(
-                settings.gate_max_kl,
-                settings.gate_min_margin,
-                settings.gate_min_diversity,
-                settings.gate_max_drop,
-                settings.gate_max_stretch,
-            ),
+            self._trial(equality, limits),
+            self.signals,
+            limits,
+            CanaryRules(settings.canary_share, settings.canary_seconds),
             self.metrics,
             parity_tolerance=settings.parity_tolerance,
             keep_loaded=settings.keep_loaded,
@@ -88,17 +88,31 @@ class Parts:
         self.watch = EngineWatch(
             self.engine, settings.probe_seconds, self.metrics, self.promoter.engine_restarted
         )
-        limits = ChatLimits(settings.rollouts, settings.max_rollouts, settings.rollout_temperature)
         self.chat = ChatService(
             self.engine,
             self.policy,
             self.recorder,
             self.reservoir,
+            self.signals,
             equality,
-            limits,
+            ChatLimits(settings.rollouts, settings.max_rollouts, settings.rollout_temperature),
             self.metrics,
             self.promoter.engine_restarted,
         )
+
+    def _trial(self, equality: Equality, limits: GateLimits) -> Trial:
+        settings = self.settings
+        probes = ProbeSet(
+            self.engine,
+            self.reservoir,
+            read_labelled_queries(settings.gate_file) if settings.gate_file else [],
+            settings.gate_prompts,
+            settings.gate_rollouts,
+            settings.gate_refresh,
+            settings.rollout_temperature,
+        )
+        rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
+        return Trial(probes, equality, settings.engine_model, rules)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

@@ -16,8 +16,10 @@ from rewards.rollouts import RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
 from server.engine import Engine, EngineRefused, EngineUnavailable, Sample
 from server.errors import ApiError
+from server.live_signals import LiveSignals
 from server.metrics import ServerMetrics
 from server.policy import Lease, Policy, UnknownModel
+from server.policy_stats import VoteRecord
 from server.recorder import Recorder
 from server.replies import chunks_of, completion_of, extension_of, new_id, ranked, sse
 from server.reservoir import Query, Reservoir
@@ -66,6 +68,7 @@ class ChatService:
         policy: Policy,
         recorder: Recorder,
         reservoir: Reservoir,
+        signals: LiveSignals,
         equality: Equality,
         limits: ChatLimits,
         metrics: ServerMetrics,
@@ -73,7 +76,7 @@ class ChatService:
     ) -> None:
         self._engine, self._policy = engine, policy
         self._on_forgotten = on_forgotten
-        self._recorder, self._reservoir = recorder, reservoir
+        self._recorder, self._reservoir, self._signals = recorder, reservoir, signals
         self._equality = equality
         self._limits, self._metrics = limits, metrics
 
@@ -184,7 +187,7 @@ class ChatService:
         watch.engine += time.perf_counter() - started
         ballot = await ballot_of(self._equality, sample.rollouts)
         vote = take_vote(ballot)
-        self._count(vote, sample)
+        self._count(vote, sample, lease)
         reason = self._keep_out(request, caller, lease, vote)
         if reason is None:
             self._reservoir.add(_key(messages), Query(messages, passed))
@@ -234,12 +237,14 @@ class ChatService:
             return "truncated_sampling"
         return None
 
-    def _count(self, vote: Vote, sample: Sample) -> None:
+    def _count(self, vote: Vote, sample: Sample, lease: Lease) -> None:
         self._metrics.rollouts.inc(vote.total)
         self._metrics.tokens.inc(sample.completion_tokens)
         self._metrics.votes.labels("answered" if vote.answer is not None else "no_answer").inc()
         if vote.answer is not None:
             self._metrics.voted(vote.agreement)
+        if not lease.pinned:
+            self._signals.note(lease.version, VoteRecord.of(vote, sample.completion_tokens))
 
 
 def _key(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -54,6 +54,9 @@ class ServerMetrics:
         self.verdicts = Counter(
             "ratchet_gate_verdicts", "Candidates judged, by verdict.", ["verdict"], registry=r
         )
+        self.rollbacks = Counter(
+            "ratchet_rollbacks", "Versions taken back because they turned out worse.", registry=r
+        )
         self.swap_seconds = Histogram(
             "ratchet_swap_seconds",
             "Seconds from publication to live, by stage.",

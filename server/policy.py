@@ -1,6 +1,7 @@
 """Which policy version answers: the live pointer, the versions at hand, and who still uses them."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ class Policy:
         self.name = name
         self._names = {BASE: base_engine_name}
         self._live = BASE
+        self._canary: int | None = None
+        self._canary_share = 0.0
         self._held: Counter[int] = Counter()
         self._awaited: dict[int, asyncio.Event] = {}
 
@@ -36,6 +39,11 @@ class Policy:
     def live(self) -> int:
         """Version that answers under the plain model name."""
         return self._live
+
+    @property
+    def canary(self) -> int | None:
+        """Version that answers a share of the requests for the plain model name, if any does."""
+        return self._canary
 
     @property
     def loaded(self) -> list[int]:
@@ -69,6 +77,14 @@ class Policy:
             raise UnknownModel(f"version {version} is not loaded")
         self._live = version
 
+    def begin_canary(self, version: int, share: float) -> None:
+        """Let `version`, which is loaded, answer this share of the plain name's requests."""
+        self._canary, self._canary_share = version, share
+
+    def end_canary(self) -> None:
+        """All requests go to the live version again."""
+        self._canary = None
+
     @contextmanager
     def lease(self, model: str) -> Generator[Lease, None, None]:
         """Hold the version that `model` names while the block runs. Raises UnknownModel."""
@@ -90,7 +106,9 @@ class Policy:
 
     def _resolve(self, model: str) -> int:
         if model == self.name:
-            return self._live
+            if self._canary is None or random.random() >= self._canary_share:
+                return self._live
+            return self._canary
         for version in self._names:
             if model == self.name_of(version):
                 return version

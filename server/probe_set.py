@@ -1,59 +1,111 @@
-"""The queries on which candidate, live version and base are compared, with what each answered."""
+"""The queries on which policies are compared, and what each policy answered to them.
+
+Each probe has a seed of its own, the same for every policy: the engine then draws with the same
+noise, so that two policies differ only where they are different (common random numbers).
+"""
 
 import asyncio
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from rewards.equality import Equality
-from server.engine import Engine, Sample
-from server.gate import PolicyStats
+from rewards.ballot import answers_of
+from server.engine import Engine
 from server.reservoir import Query, Reservoir
-from server.voting import ballot_of
+
+_LATER_THAN_CLIENTS = 1
+"""vLLM's `priority`: greater is later. Learning never outranks serving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A query of the gate and the seed of its rollouts."""
+
+    query: Query
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a policy's rollouts answered, and their tokens together."""
+
+    answers: Sequence[str | None]
+    tokens: int
 
 
 class ProbeSet:
-    """Draws queries from the reservoir and samples policies on them.
+    """Labelled queries, if the operator gave any, and recent ones from the reservoir.
 
-    The same queries serve `refresh` candidates, so that base and live are sampled once for each;
-    then new ones are drawn, so that no candidate can settle in on them.
+    One drawing serves `refresh` trials, so that base and live are sampled once for each; then
+    another is made, so that no lineage can settle in on it. A query may come up more than once in a
+    drawing, with another seed each time.
     """
 
     def __init__(
         self,
         engine: Engine,
         reservoir: Reservoir,
-        equality: Equality,
-        prompts: int,
+        labelled: Sequence[Query],
+        minimum: int,
         rollouts: int,
         refresh: int,
         temperature: float,
     ) -> None:
-        self._engine, self._reservoir, self._equality = engine, reservoir, equality
-        self._prompts, self._rollouts, self._refresh = prompts, rollouts, refresh
+        self._engine, self._reservoir, self._labelled = engine, reservoir, labelled
+        self._minimum, self._rollouts, self._refresh = minimum, rollouts, refresh
         self._temperature = temperature
-        self._queries: list[Query] = []
-        self._stats: dict[str, PolicyStats] = {}
-        self._used = 0
+        self._recent: list[Query] = []
+        self._drawn: dict[bool, list[Probe]] = {True: [], False: []}
+        self._replies: dict[tuple[str, int], Reply] = {}
+        self._trials = 0
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labelled queries."""
+        return bool(self._labelled)
 
     @property
     def ready(self) -> bool:
         """Whether enough distinct queries have been seen to decide anything."""
-        return bool(self._queries) or len(self._reservoir) >= self._prompts
+        return bool(self._recent) or len(self._reservoir) >= self._minimum
 
-    def begin(self) -> None:
-        """A new candidate is to be judged. Needs `ready`."""
-        if not self._queries or self._used >= self._refresh:
-            self._queries = self._reservoir.draw(self._prompts)
-            self._stats, self._used = {}, 0
-        self._used += 1
+    def begin(self, policies: Collection[str]) -> None:
+        """A new trial, of these engine names, is to be held. Needs `ready`."""
+        grown = len(self._reservoir) >= 2 * len(self._recent)
+        if not self._recent or grown or self._trials >= self._refresh:
+            self.refresh()
+        self._trials += 1
+        self._replies = {k: reply for k, reply in self._replies.items() if k[0] in policies}
 
-    async def stats(self, engine_name: str) -> PolicyStats:
-        """How the policy of that engine name answers the queries. Raises EngineError."""
-        if engine_name not in self._stats:
-            drawn = [self._sample(engine_name, query) for query in self._queries]
-            samples = await asyncio.gather(*drawn)
-            ballots = [await ballot_of(self._equality, sample.rollouts) for sample in samples]
-            self._stats[engine_name] = PolicyStats.of(samples, ballots)
-        return self._stats[engine_name]
+    def refresh(self) -> None:
+        """Draw anew: every query in the reservoir, in random order."""
+        self._recent = self._reservoir.draw(len(self._reservoir))
+        self._drawn = {True: [], False: []}
+        self._replies, self._trials = {}, 0
 
-    async def _sample(self, engine_name: str, query: Query) -> Sample:
-        options = {**query.options, "n": self._rollouts, "temperature": self._temperature}
-        return await self._engine.sample(engine_name, query.messages, options)
+    def probes(self, start: int, stop: int, *, labelled: bool = False) -> list[Probe]:
+        """The probes [start, stop) of the drawing."""
+        drawn, queries = self._drawn[labelled], self._labelled if labelled else self._recent
+        while len(drawn) < stop:
+            query = queries[len(drawn) % len(queries)]
+            drawn.append(Probe(query, random.getrandbits(31)))
+        return drawn[start:stop]
+
+    async def replies(self, engine_name: str, probes: Sequence[Probe]) -> list[Reply]:
+        """What the policy of that engine name answers. Raises EngineError."""
+        return await asyncio.gather(*(self._reply(engine_name, probe) for probe in probes))
+
+    async def _reply(self, engine_name: str, probe: Probe) -> Reply:
+        key = engine_name, probe.seed
+        if key not in self._replies:
+            options = {
+                **probe.query.options,
+                "n": self._rollouts,
+                "temperature": self._temperature,
+                "seed": probe.seed,
+                "priority": _LATER_THAN_CLIENTS,
+            }
+            sample = await self._engine.sample(engine_name, probe.query.messages, options)
+            answers = await asyncio.to_thread(answers_of, sample.rollouts)
+            self._replies[key] = Reply(answers, sample.completion_tokens)
+        return self._replies[key]

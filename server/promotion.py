@@ -1,4 +1,4 @@
-"""Brings candidates to life, or turns them away: load, parity, gate, flip, drain, unload.
+"""Brings candidates to life, or turns them away: load, parity, trial, canary, flip, drain, unload.
 
 Also follows the live pointer when something else moves it: another server, or a rollback.
 """
@@ -11,12 +11,15 @@ from adapter.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.buffer import BufferUnavailable
 from adapter.probe_sheet import ProbeSheet
 from adapter.releases import BASE, AdapterRelease, ReleaseState, ReleaseStore
+from server.canary import Canary, CanaryRules
 from server.engine import Engine, EngineError, EngineRefused
-from server.gate import GateLimits, Verdict, judge
+from server.gate import GateLimits, Verdict
+from server.live_signals import LiveSignals
 from server.metrics import ServerMetrics
 from server.parity import probe_parity
 from server.policy import Policy
-from server.probe_set import ProbeSet
+from server.trial import Trial
+from server.vigil import Vigil
 
 log = logging.getLogger("ratchet.promotion")
 
@@ -32,16 +35,20 @@ class Promoter:
         releases: ReleaseStore,
         folders: AdapterFolders,
         policy: Policy,
-        probes: ProbeSet,
+        trial: Trial,
+        signals: LiveSignals,
         limits: GateLimits,
+        canary: CanaryRules,
         metrics: ServerMetrics,
         *,
         parity_tolerance: float,
         keep_loaded: int,
     ) -> None:
         self._engine, self._releases, self._folders = engine, releases, folders
-        self._policy, self._probes, self._limits = policy, probes, limits
-        self._metrics = metrics
+        self._policy, self._trial, self._signals = policy, trial, signals
+        self._limits, self._canary_rules, self._metrics = limits, canary, metrics
+        self._vigil = Vigil(signals, trial, releases, policy, limits)
+        self._canary: Canary | None = None
         self._parity_tolerance, self._keep_loaded = parity_tolerance, keep_loaded
         self._draining: set[asyncio.Task[None]] = set()
         self._engine_lost = False
@@ -65,17 +72,22 @@ class Promoter:
         self._engine_lost = True
 
     async def sync(self) -> None:
-        """Follow the live pointer, then judge what waits. Raises EngineError, BufferUnavailable."""
+        """Follow the live pointer, look after it, judge what waits.
+
+        Raises EngineError, BufferUnavailable.
+        """
         if self._engine_lost:
             await self._restore()
-        live = await self._releases.live()
-        if live != self._policy.live:
-            await self._follow(live)
-        self._metrics.live_version.set(self._policy.live)
+        await self._follow()
         if await self._releases.paused() is not None:
             return
+        if self._canary is not None:
+            await self._review(self._canary)
+        elif await self._vigil.look():
+            self._metrics.rollbacks.inc()
+            await self._follow()
         for release in await self._releases.all():
-            if release.state is ReleaseState.CANDIDATE:
+            if release.state is ReleaseState.CANDIDATE and self._canary is None:
                 await self._judge(release)
         self._metrics.live_version.set(self._policy.live)
 
@@ -87,16 +99,19 @@ class Promoter:
                 await self._load(await self._releases.get(version))
         self._engine_lost = False
 
-    async def _follow(self, live: int) -> None:
+    async def _follow(self) -> None:
         """Serve what the pointer says, however it came there."""
-        if live not in self._policy.loaded:
+        live = await self._releases.live()
+        if live != self._policy.live and live not in self._policy.loaded:
             try:
                 await self._load(await self._releases.get(live))
             except ReleaseCorrupt as error:
                 log.error("v%d is live on record but cannot be served: %s", live, error)
                 return
-        self._policy.switch(live)
-        self._drain_old()
+        if live != self._policy.live:
+            self._policy.switch(live)
+            self._drain_old()
+        self._metrics.live_version.set(live)
 
     async def _load(self, release: AdapterRelease) -> None:
         folder = await asyncio.to_thread(self._folders.verified, release)
@@ -105,12 +120,10 @@ class Promoter:
 
     async def _judge(self, release: AdapterRelease) -> None:
         """Decide one candidate, or leave it for later while there are too few queries to judge."""
-        if not self._probes.ready:
+        if not self._trial.ready:
             return
         seconds: dict[str, float] = {"wait": max(0.0, time.time() - release.created_at)}
-        if release.parent != self._policy.live:  # a rollback must take its descendants along
-            gone = f"its parent v{release.parent} is no longer live"
-            await self._reject(release, Verdict(False, gone, {}), seconds)
+        if await self._orphaned(release, seconds):
             return
         started = time.monotonic()
         try:
@@ -131,21 +144,57 @@ class Promoter:
         if fault := parity.fault(self._parity_tolerance):
             await self._reject(release, Verdict(False, fault, numbers), seconds)
             return
-        verdict = await self._compare(release)
+        parent = self._policy.engine_name(self._policy.live)
+        kl = release.metrics.get("kl", float("nan"))
+        verdict = await self._trial.judge(release.folder, parent, kl)
         started = _lap(seconds, "gate", started)
         verdict = Verdict(verdict.passed, verdict.reason, {**numbers, **verdict.numbers})
-        if verdict.passed:
-            await self._promote(release, verdict, seconds, started)
-        else:
+        if not verdict.passed:
             await self._reject(release, verdict, seconds)
+        elif self._canary_rules.share:
+            self._begin_canary(Canary(release, verdict, seconds, started))
+        else:
+            await self._promote(release, verdict, seconds, started)
 
-    async def _compare(self, release: AdapterRelease) -> Verdict:
-        self._probes.begin()
-        base = await self._probes.stats(self._policy.engine_name(BASE))
-        live = await self._probes.stats(self._policy.engine_name(self._policy.live))
-        candidate = await self._probes.stats(release.folder)
-        kl = release.metrics.get("kl", float("nan"))
-        return judge(candidate, live, base, kl, self._limits)
+    async def _orphaned(self, release: AdapterRelease, seconds: dict[str, float]) -> bool:
+        """Turn away what descends from a version no longer live: a rollback takes it along."""
+        if release.parent == self._policy.live:
+            return False
+        gone = f"its parent v{release.parent} is no longer live"
+        await self._reject(release, Verdict(False, gone, {}), seconds)
+        return True
+
+    def _begin_canary(self, canary: Canary) -> None:
+        version = canary.release.version
+        self._policy.add(version, canary.release.folder)
+        self._signals.forget(version, self._policy.live)
+        self._policy.begin_canary(version, self._canary_rules.share)
+        self._canary = canary
+        log.info("v%d answers %.0f%% of requests", version, 100 * self._canary_rules.share)
+
+    async def _review(self, canary: Canary) -> None:
+        """Has the canary seen enough to be promoted, or turned away?"""
+        release, live = canary.release, self._policy.live
+        state = (await self._releases.get(release.version)).state
+        turned = self._signals.turned(release.version, live, self._limits)
+        seen = self._signals.enough(release.version) and self._signals.enough(live)
+        orphaned = release.parent != live or state is not ReleaseState.CANDIDATE
+        if not (seen or orphaned or canary.expired(self._canary_rules)):
+            return
+        self._policy.end_canary()
+        self._canary = None
+        if state is not ReleaseState.CANDIDATE:  # moved by hand: there is nothing left to decide
+            return
+        _lap(canary.seconds, "canary", canary.started)
+        if seen and turned is None and release.parent == live:
+            await self._promote(release, canary.verdict, canary.seconds, time.monotonic())
+            return
+        self._policy.remove(release.version)
+        await self._policy.drained(release.version)
+        if not await self._orphaned(release, canary.seconds):
+            reason = f"canary: {turned or 'undecided, too few queries in time'}"
+            verdict = Verdict(False, reason, canary.verdict.numbers)
+            await self._reject(release, verdict, canary.seconds)
 
     async def _promote(
         self,
@@ -178,7 +227,8 @@ class Promoter:
 
     def _drain_old(self) -> None:
         """Take the oldest versions off the list and unload each once its last request has ended."""
-        adapters = [v for v in self._policy.loaded if v not in (BASE, self._policy.live)]
+        in_use = (BASE, self._policy.live, self._policy.canary)
+        adapters = [v for v in self._policy.loaded if v not in in_use]
         for version in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
             task = asyncio.create_task(self._unload(version, self._policy.remove(version)))
             self._draining.add(task)

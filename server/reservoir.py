@@ -9,10 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A voted query as it went to the engine: `options` without n, seed and model."""
+    """A voted query as it went to the engine: `options` without n, seed and model. Only the
+    operator's own queries have a `label`."""
 
     messages: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any]
+    label: str | None = None
 
 
 class Reservoir:

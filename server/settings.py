@@ -1,5 +1,7 @@
 """Settings of the server process."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from adapter.settings import ChannelSettings
@@ -34,11 +36,28 @@ class ServerSettings(ChannelSettings):
     """Adapter versions kept in the engine: the live one and its predecessors. vLLM's --max-loras
     must leave room for one candidate and one draining version more."""
     gate_prompts: int = Field(16, ge=2)
-    """Recent distinct queries on which a candidate is compared with the live version and base."""
+    """Candidates wait until this many distinct queries have been seen: on recent ones a candidate
+    is compared with the live version and base."""
+    gate_queries: int = Field(160, ge=1)
+    """Most queries to spend on one candidate; it is turned away if nothing is proven by then."""
     gate_rollouts: int = Field(8, ge=2)
     """Rollouts per query in the gate."""
+    gate_margin: float = Field(0.05, gt=0, lt=1)
+    """A candidate passes once it is proven, at 95%, not to score worse by this much, neither than
+    the live version nor than base. Smaller margins take more queries: about 3 / margin."""
     gate_refresh: int = Field(16, ge=1)
     """Judge this many candidates on the same queries before drawing new ones."""
+    gate_file: Path | None = None
+    """Labelled questions of your own, which a candidate must not answer worse either: a JSON object
+    a line, with `question` (or `messages`) and `answer`. Labels decide promotions only."""
+    canary_share: float = Field(0.0, ge=0, le=0.5)
+    """Share of requests that a candidate answers after the gate and before it goes live; 0 for
+    none."""
+    canary_seconds: float = Field(600.0, gt=0)
+    """A canary that has not seen `watch_queries` queries by then is turned away."""
+    watch_queries: int = Field(64, ge=8)
+    """Voted queries after which live traffic is believed: of a canary, and of a live version, which
+    is compared with its parent again and rolled back if it turns out worse."""
     gate_max_kl: float = Field(1.0, gt=0)
     """Reject above this KL to base (nats per token, as the trainer measured it)."""
     gate_min_margin: float = Field(0.12, ge=0, le=1)

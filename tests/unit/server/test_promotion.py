@@ -11,8 +11,10 @@ from adapter.memory_releases import MemoryReleases
 from adapter.probe_sheet import ProbeSheet
 from adapter.releases import AdapterRelease, ReleaseState, rollback
 from server.app import Parts
+from server.chat import Caller, Stopwatch
 from server.engine import EngineUnavailable
 from server.reservoir import Query
+from server.schema import ChatRequest
 from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 
@@ -22,16 +24,18 @@ BASE_SCORES, ADAPTER_SCORES = [-1.5, -2.5], [-1.0, -2.0]
 class Bench:
     """A server without HTTP. `style` tells how each adapter answers."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, **settings: Any) -> None:
         self.style: dict[str, str] = {}
         self.engine = ScriptedEngine(self.script)
         self.engine.scores = self.scores
         self.releases = MemoryReleases()
         self.folders = AdapterFolders(tmp_path)
-        settings = ServerSettings(
-            redis_url="memory://", adapters_dir=tmp_path, gate_prompts=8, gate_rollouts=8
+        given = {"gate_prompts": 8, "gate_rollouts": 8, "watch_queries": 8, **settings}
+        self.parts = Parts(
+            ServerSettings(redis_url="memory://", adapters_dir=tmp_path, **given),
+            engine=self.engine,
+            releases=self.releases,
         )
-        self.parts = Parts(settings, engine=self.engine, releases=self.releases)
         self.see_queries(8)
 
     def see_queries(self, count: int) -> None:
@@ -48,6 +52,10 @@ class Bench:
             return [r"\boxed{1}"] * n
         if style == "mute":
             return ["?"] * n
+        if style == "careless" and question % 3 == 0:
+            return [rf"\boxed{{{question + 50}}}"] * n
+        if style == "fickle":
+            return [rf"\boxed{{{99 if i % 2 else question}}}" for i in range(n)]
         if style == "verbose":
             return ["so " * 40 + rf"\boxed{{{question}}}"] * n
         return [rf"\boxed{{{question if i % 4 else 99}}}" for i in range(n)]
@@ -55,9 +63,7 @@ class Bench:
     def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
         return BASE_SCORES if self.style.get(model) == "ignored" else ADAPTER_SCORES
 
-    async def publish(
-        self, style: str = "honest", kl: float = 0.1, parent: int | None = None
-    ) -> int:
+    async def publish(self, style: str = "honest") -> int:
         version = await self.releases.reserve()
 
         def write(folder: Path) -> None:
@@ -75,6 +81,16 @@ class Bench:
         await self.releases.resign(token)
         return version
 
+    async def ask(self, count: int) -> list[int]:
+        """Voted queries over the live name; returns the versions that answered."""
+        versions: list[int] = []
+        for number in range(count):
+            body = {"model": "ratchet", "messages": [{"role": "user", "content": str(number % 8)}]}
+            request = ChatRequest.model_validate(body)
+            reply = await self.parts.chat.reply(request, Caller(), Stopwatch())
+            versions.append(reply["ratchet"]["policy_version"])
+        return versions
+
     async def judged(self, version: int) -> AdapterRelease:
         await self.parts.promoter.sync()
         return await self.releases.get(version)
@@ -87,7 +103,8 @@ def bench(tmp_path: Path) -> Bench:
 
 async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
     release = await bench.judged(await bench.publish())
-    assert (release.state, release.reason) == (ReleaseState.LIVE, "passed")
+    assert release.state is ReleaseState.LIVE
+    assert release.reason == "not worse than its parent: +0.000 over 96 queries"
     assert bench.parts.policy.live == 1
     assert release.verdict["parity/to_trainer"] == 0.0
     assert {"seconds/load", "seconds/parity", "seconds/gate", "seconds/total"} <= set(
@@ -99,6 +116,7 @@ async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
     ("style", "reason"),
     [
         ("constant", "collapse"),
+        ("careless", "worse than its parent"),
         ("mute", "collapse"),
         ("verbose", "length"),
         ("ignored", "differ"),
@@ -130,7 +148,27 @@ async def test_a_damaged_folder_is_never_loaded(bench: Bench, tmp_path: Path) ->
     assert "not as published" in release.reason
 
 
-async def test_undecided_is_not_passed(tmp_path: Path) -> None:
+async def test_running_out_of_queries_is_undecided_and_not_a_pass(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, gate_queries=32)
+    release = await bench.judged(await bench.publish())
+    assert release.state is ReleaseState.REJECTED
+    assert release.reason == "undecided against its parent: +0.000 over 32 queries"
+
+
+async def test_labels_count_beside_the_consensus(tmp_path: Path) -> None:
+    """A candidate may repeat the majority and still be wrong by the operator's own questions."""
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(8)))
+    bench = Bench(tmp_path / "adapters", gate_file=file)
+    assert (await bench.judged(await bench.publish())).state is ReleaseState.LIVE
+    release = await bench.judged(await bench.publish())
+    assert release.verdict["gate/against_labels/mean"] == 0.0
+    worse = await bench.judged(await bench.publish("careless"))
+    assert worse.state is ReleaseState.REJECTED
+    assert worse.verdict["gate/against_labels/mean"] < -0.2
+
+
+async def test_too_few_queries_to_begin_with_leave_the_candidate_waiting(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.parts.reservoir._queries.clear()
     version = await bench.publish()
@@ -203,3 +241,80 @@ async def test_while_paused_candidates_wait_but_a_rollback_is_followed(bench: Be
     await bench.releases.pause(None)
     await bench.parts.promoter.sync()
     assert (await bench.releases.get(second)).reason == f"its parent v{first} is no longer live"
+
+
+async def test_a_canary_answers_its_share_and_is_promoted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    version = await bench.publish()
+    assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
+    assert set(await bench.ask(64)) == {0, 1}
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.LIVE
+    assert "seconds/canary" in release.verdict
+    assert set(await bench.ask(8)) == {1}
+
+
+async def test_a_canary_that_real_traffic_turns_against_is_withdrawn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    version = await bench.publish()
+    folder = (await bench.judged(version)).folder
+    bench.style[folder] = "mute"
+    await bench.ask(64)
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.REJECTED
+    assert release.reason.startswith("canary: answers collapse")
+    assert set(await bench.ask(8)) == {0}
+    assert bench.engine.adapters == {}
+
+
+async def test_a_canary_without_traffic_is_undecided(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5, canary_seconds=1e-9)
+    version = await bench.publish()
+    await bench.judged(version)
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.REJECTED
+    assert release.reason == "canary: undecided, too few queries in time"
+
+
+async def test_a_rollback_ends_a_canary(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    first = await bench.publish()
+    await bench.judged(first)
+    await bench.ask(64)
+    await bench.judged(first)
+    second = await bench.publish()
+    await bench.judged(second)
+    await rollback(bench.releases)
+    release = await bench.judged(second)
+    assert release.reason == f"its parent v{first} is no longer live"
+    assert set(await bench.ask(32)) == {0}
+
+
+async def test_a_version_that_turns_out_worse_is_rolled_back(bench: Bench) -> None:
+    await bench.ask(8)
+    version = await bench.publish()
+    await bench.judged(version)
+    bench.style[(await bench.releases.get(version)).folder] = "fickle"
+    assert set(await bench.ask(8)) == {version}
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == bench.parts.policy.live == 0
+    entry = (await bench.releases.ledger())[-1]
+    assert entry.note.startswith("automatic rollback from v1: agreement fell from 0.75 to 0.50")
+    assert "side by side: agreement fell" in entry.note
+    assert bench.parts.metrics.rollbacks._value.get() == 1
+
+
+async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
+    """Signals turn because queries got harder for every version: the comparison shows it."""
+    await bench.ask(8)
+    version = await bench.publish()
+    await bench.judged(version)
+    for name in ("base", (await bench.releases.get(version)).folder):
+        bench.style[name] = "fickle"
+    await bench.ask(8)
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == version
+    asked = len(bench.engine.requests)
+    await bench.ask(8)
+    await bench.parts.promoter.sync()
+    assert len(bench.engine.requests) == asked + 8  # what was looked into is not looked into again
