@@ -93,6 +93,12 @@ class AdapterSettings(ChannelSettings):
     """CPU threads of torch; 0 leaves torch's own choice."""
     seed: int = 0
     """Seed of the LoRA initialisation."""
+    max_age: int = Field(10_000, ge=0)
+    """Distinct queries that one lineage of versions may learn from, for it collapses if it learns
+    without labels for too long; 0 for no limit. Then `reanchor` is served and learnt from."""
+    reanchor: Literal["last_good", "base"] = "last_good"
+    """Where to go back to after `max_age`: the newest version with at least half of it left, or the
+    base model."""
     keep_versions: int = Field(5, gt=1)
     """Retired adapter folders to keep for rollback; older ones are deleted."""
     lease_seconds: float = Field(15.0, gt=0)

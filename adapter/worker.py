@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from adapter.adapter_folders import AdapterFolders
 from adapter.buffer import TRAINED, BufferUnavailable, RolloutBuffer
 from adapter.intake import Intake, IntakeLimits
-from adapter.lineage import Lineage
+from adapter.lineage import AGE, Lineage, last_good
 from adapter.metrics import LearnerMetrics
 from adapter.model_card import config_hash, write_card
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
@@ -33,6 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_DIVERGED = 3
+LAST_GOOD = "last_good"
 _POLL_SECONDS = 1.0
 
 
@@ -48,6 +49,8 @@ class Recipe:
     groups_per_update: int
     max_lag: int
     keep_versions: int
+    max_age: int = 0
+    reanchor: str = LAST_GOOD
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -130,6 +133,9 @@ class Worker:
     async def learn(self, token: int) -> AdapterRelease | None:
         """Fill a batch, make one candidate of it, and wait for its verdict."""
         await self._follow_live()
+        if self._recipe.max_age and self._lineage.age >= self._recipe.max_age:
+            await self._reanchor()
+            return None
         started = time.monotonic()
         await self._intake.fill()
         self._observe("collect", started)
@@ -154,27 +160,40 @@ class Worker:
         if live != BASE:
             folder = self._folders.verified(await self._releases.get(live))
         await self._train(self._trainer.load, folder)
-        self._lineage.follow(live, await self._releases.all())
+        self._lineage.follow(live, await self._releases.all(), folder)
         await self._intake.drop_stale()
+
+    async def _reanchor(self) -> None:
+        """The lineage has spent its age budget: have an earlier version served, and go on there."""
+        live, budget = self._lineage.tip or BASE, self._recipe.max_age
+        target = BASE
+        if self._recipe.reanchor == LAST_GOOD:
+            target = last_good(await self._releases.all(), live, budget)
+        why = f"v{live} has learnt from {self._lineage.age} distinct queries, budget {budget}"
+        await self._releases.promote(target, live, why, {})
+        log.warning("back to %s: %s", f"v{target}" if target else "base", why)
 
     async def _score(self, group: RolloutGroup) -> ScoredGroup:
         return await self._train(self._recipe.scoring.score, group, self._trainer)
 
     async def _publish(self, token: int, metrics: Mapping[str, float]) -> AdapterRelease:
         started = time.monotonic()
+        batch = self._intake.batch
+        age = self._lineage.consider(scored.group.prompt for scored in batch)
         draft = AdapterRelease(
             version=await self._releases.reserve(),
             parent=self._lineage.tip or BASE,
             folder="",
             sha256="",
-            sample_ids=[scored.group.id for scored in self._intake.batch],
-            metrics=metrics,
+            sample_ids=[scored.group.id for scored in batch],
+            metrics={**metrics, AGE: age},
             created_at=time.time(),
             config=config_hash(self._recipe.config),
         )
 
         def write(folder: Path) -> None:
             self._trainer.save(folder)
+            self._lineage.save(folder)
             write_card(folder, draft, self._recipe.config)
 
         name, digest = await self._train(self._folders.commit, draft.version, write)
@@ -182,7 +201,7 @@ class Worker:
         await self._releases.publish(release, token)
         await self._intake.settle(TRAINED)
         self._observe("publish", started)
-        for key, value in metrics.items():
+        for key, value in draft.metrics.items():
             self._metrics.last.labels(key).set(value)
         return release
 
@@ -207,11 +226,16 @@ class Worker:
         return now
 
     async def _prune(self) -> None:
-        """Keep the folders of live, candidate and the last few retired versions; delete others."""
+        """Keep the folders of live, candidate, the last few retired versions, and of the one to go
+        back to; delete others."""
         releases = await self._releases.all()
         needed = [r for r in releases if r.state in (ReleaseState.LIVE, ReleaseState.CANDIDATE)]
         retired = [r for r in releases if r.state is ReleaseState.RETIRED]
-        keep = {r.folder for r in [*needed, *retired[-self._recipe.keep_versions :]]}
+        kept = [*needed, *retired[-self._recipe.keep_versions :]]
+        if self._recipe.max_age and self._recipe.reanchor == LAST_GOOD:
+            good = last_good(releases, await self._releases.live(), self._recipe.max_age)
+            kept += [release for release in releases if release.version == good]
+        keep = {release.folder for release in kept}
         await asyncio.to_thread(self._folders.prune, keep)
 
     async def _skip_diverged(self, why: str) -> None:

@@ -82,6 +82,8 @@ def adapt(arguments: argparse.Namespace) -> int:
             settings.groups_per_update,
             settings.max_lag,
             settings.keep_versions,
+            settings.max_age,
+            settings.reanchor,
             settings.model_dump(mode="json"),
         ),
         metrics,

@@ -58,6 +58,9 @@ def engine_command(settings: StackSettings, port: int) -> list[str]:
     if engine_is_cpu():
         command += ["--dtype", "float32", "--enforce-eager"]
         command += ["--distributed-executor-backend", "uni"]
+        # A request with a seed whose prompt is computed in two parts ends vLLM 0.32 on CPU ("CPU
+        # Generator does not use offset"), and the gate seeds its requests.
+        command += ["--no-enable-chunked-prefill"]
     else:
         command += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
     return command

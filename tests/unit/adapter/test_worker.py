@@ -240,3 +240,39 @@ async def test_folders_are_bounded(bench: Bench, tmp_path) -> None:
         await bench.candidate()
         kept = sorted(int(entry.name[1:].split("-")[0]) for entry in tmp_path.iterdir())
     assert kept == [4, 5, 6, 7]
+
+
+async def grown_old(bench: Bench) -> None:
+    """Promote versions of two new queries each until the learner goes back."""
+    for version in range(1, 5):
+        names = f"x{version}", f"y{version}"
+        await bench.feed(*(replace(group(n, version - 1), prompt=n) for n in names))
+        await bench.candidate()
+        await bench.releases.promote(version, version - 1, "", {})
+    seen = ""
+    while await bench.releases.live() == 4:
+        seen = await bench.releases.wait(seen, 5.0)
+
+
+async def test_an_old_lineage_goes_back_to_a_younger_version(tmp_path) -> None:
+    bench = Bench(tmp_path, replace(RECIPE, max_age=8, keep_versions=1))
+    async with bench.running():
+        await grown_old(bench)
+        assert await bench.releases.live() == 2  # has learnt from 4 of 8
+        assert (await bench.releases.ledger())[-1].note == (
+            "v4 has learnt from 8 distinct queries, budget 8"
+        )
+        await bench.feed(group("a", 2), group("b", 2))
+        release = await bench.candidate()
+    assert (release.parent, release.metrics["lineage/queries"]) == (2, 5)  # "p" is new to it
+    assert bench.trainer.learnt == ["x1", "y1", "x2", "y2", "a", "b"]
+
+
+async def test_or_to_base(tmp_path) -> None:
+    bench = Bench(tmp_path, replace(RECIPE, max_age=8, reanchor="base"))
+    async with bench.running():
+        await grown_old(bench)
+        assert await bench.releases.live() == 0
+        await bench.feed(group("a"), group("b"))
+        release = await bench.candidate()
+    assert (release.parent, bench.trainer.learnt) == (0, ["a", "b"])
