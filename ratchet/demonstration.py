@@ -38,6 +38,7 @@ RECIPE: dict[str, Any] = {
     "learning_rate": 5e-4,
     "groups_per_update": 16,
     "rollouts": 32,
+    "gate_rollouts": 4,
     "threads": 1,
     "micro_batch_tokens": 4096,
     "port": 0,

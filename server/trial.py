@@ -16,7 +16,7 @@ from server.policy_stats import PolicyStats, VoteRecord
 from server.probe_set import Probe, ProbeSet, Reply
 from server.sequential_test import Decision, SequentialTest
 
-_LOOK = 32
+_LOOK = 16
 """Queries between two looks at the evidence."""
 
 _NAMES = {"parent": "its parent", "base": "base", "labels": "its parent by the labels"}
