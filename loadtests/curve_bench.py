@@ -1,0 +1,278 @@
+"""Learning curves beside TRL's GRPOTrainer, both with a majority reward: `make bench-curves`.
+
+Same base, questions, LoRA, learning rate and number of updates, over several seeds; every side
+samples by itself. Ours runs without and with the promotion gate. Label-free learning can collapse:
+what counts is the mean, and the worst seed. Needs no engine; a seed takes some four minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from adapter.lora_trainer import LoraTrainer
+from adapter.scoring import Scoring
+from adapter.settings import AdapterSettings
+from adapter.token_scores import PromptBatch, TokenSequence, score_tokens
+from evals.arithmetic import tokenizer
+from evals.arithmetic.measurement import MAX_NEW_TOKENS, measure, sample
+from evals.arithmetic.questions import Question, stream_and_held_out
+from rewards.advantages import grpo
+from rewards.equality import Equality
+from rewards.extraction import extract_answer
+from rewards.majority import Majority
+from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.votes import take_vote
+from server.engine import Sample
+from server.gate import GateLimits
+from server.probe_set import ProbeSet
+from server.reservoir import Query, Reservoir
+from server.scripted_engine import ScriptedEngine
+from server.trial import Trial, TrialRules
+
+MODEL = "evals/arithmetic/model"
+SIDES = ("trl", "ours", "ours, gated")
+_GROUPS, _ROLLOUTS, _HELD_OUT, _EVERY = 16, 32, 200, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One run: `updates` optimiser steps at `rate` over questions drawn from `seed`."""
+
+    side: str
+    seed: int
+    updates: int
+    rate: float
+
+    def questions(self) -> tuple[list[Question], list[Question]]:
+        """The stream, a batch of questions an update, and the held-out ones."""
+        return stream_and_held_out(self.seed, self.updates * _GROUPS, _HELD_OUT)
+
+
+def main() -> None:
+    """Every side and seed in a process of its own; a table, and the curves as JSON lines."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.curve_bench", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--updates", type=int, default=30)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-curves.jsonl"))
+    parser.add_argument("--course", help="run one course and print its curve (used by itself)")
+    chosen = parser.parse_args()
+    if chosen.course:
+        print(json.dumps(_run(Course(**json.loads(chosen.course)))))
+        return
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    ends: dict[str, list[float]] = {side: [] for side in SIDES}
+    with chosen.out.open("w") as file:
+        for seed in range(chosen.seeds):
+            for side in SIDES:
+                course = {
+                    "side": side, "seed": seed, "updates": chosen.updates, "rate": chosen.rate
+                }  # fmt: skip
+                started = time.monotonic()
+                curve = _in_a_process(course)
+                ends[side].append(curve["avg"][-1])
+                file.write(json.dumps({**course, **curve}) + "\n")
+                file.flush()
+                line = " ".join(f"{100 * value:.1f}" for value in curve["avg"])
+                print(
+                    f"seed {seed} {side}: {line} ({time.monotonic() - started:.0f} s)", flush=True
+                )
+    print("\n| side | mean of seeds, avg@16 | worst | best |\n|---|---|---|---|")
+    for side, values in ends.items():
+        mean = sum(values) / len(values)
+        print(f"| {side} | {mean:.1%} | {min(values):.1%} | {max(values):.1%} |")
+
+
+def _in_a_process(course: Mapping[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "loadtests.curve_bench", "--course", json.dumps(course)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{course}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _run(course: Course) -> dict[str, Any]:
+    torch.manual_seed(course.seed)
+    torch.set_num_threads(1)
+    return _trl(course) if course.side == "trl" else _ours(course)
+
+
+def _accuracy(model: Any, words: Any, held_out: Sequence[Question]) -> float:
+    return measure(model, words, held_out)[0].avg
+
+
+def _ours(course: Course) -> dict[str, Any]:
+    words = AutoTokenizer.from_pretrained(MODEL)
+    trainer = LoraTrainer(
+        AdapterSettings(model=MODEL, learning_rate=course.rate, device="cpu", seed=course.seed)
+    )
+    scoring = Scoring(Majority(), grpo, Equality(), 0.05)
+    generator = torch.Generator().manual_seed(course.seed)
+    stream, held_out = course.questions()
+    gate = _Gate(trainer, words) if course.side == "ours, gated" else None
+    curve = [_accuracy(trainer.model, words, held_out)]
+    rejected = 0
+    for update in range(course.updates):
+        asked = stream[update * _GROUPS : (update + 1) * _GROUPS]
+        groups = _groups(trainer, words, asked, generator)
+        scored = [scoring.score(group, trainer) for group in groups]
+        batch = scoring.advantages([one for one in scored if one.estimate.informative])
+        metrics = trainer.update(batch)
+        if gate is not None and not gate.passes(asked, metrics["kl"]):
+            trainer.undo()
+            rejected += 1
+        if (update + 1) % _EVERY == 0:
+            curve.append(_accuracy(trainer.model, words, held_out))
+    return {"avg": curve, "rejected": rejected}
+
+
+def _groups(
+    trainer: LoraTrainer, words: Any, asked: Sequence[Question], generator: torch.Generator
+) -> list[RolloutGroup]:
+    groups: list[RolloutGroup] = []
+    replies = sample(trainer.model, words, asked, _ROLLOUTS, 1.0, 1.0, generator)
+    for question, mine in zip(asked, replies, strict=True):
+        prompt: list[int] = words(tokenizer.prompt_text(question.text))["input_ids"]
+        batch = PromptBatch.of(
+            [TokenSequence(prompt, reply.token_ids) for reply in mine], torch.device("cpu")
+        )
+        with torch.no_grad():
+            scores = score_tokens(trainer.model, batch)[0]
+        parts = scores.split([len(reply.token_ids) for reply in mine])
+        rollouts = [
+            Rollout(reply.text, reply.token_ids, part.tolist(), "stop" if reply.ended else "length")
+            for reply, part in zip(mine, parts, strict=True)
+        ]
+        sampling = Sampling(max_tokens=MAX_NEW_TOKENS)
+        groups.append(
+            RolloutGroup(question.id, question.text, prompt, rollouts, 0, sampling, "", 0.0)
+        )
+    return groups
+
+
+class _Gate:
+    """The server's trial, over the weights that passed last and those of now."""
+
+    def __init__(self, trainer: LoraTrainer, words: Any) -> None:
+        self._trainer = trainer
+        self._engine = _LocalEngine(trainer, words)
+        self._reservoir = Reservoir()
+        self._live, self._judged = "base", 0
+        limits = GateLimits(1.0, 0.12, 0.7, 0.1, 2.0)  # the server's defaults
+        probes = ProbeSet(self._engine, self._reservoir, [], 16, 8, 16, 1.0)
+        self._trial = Trial(probes, Equality(), "base", TrialRules(0.05, 160, limits))
+
+    def passes(self, asked: Sequence[Question], kl: float) -> bool:
+        """Judge the trainer's weights."""
+        for question in asked:
+            message = {"role": "user", "content": question.text}
+            self._reservoir.add(question.text, Query([message], {}))
+        self._judged += 1
+        name = f"v{self._judged}"
+        self._engine.weights[name] = self._trainer._adapter_state()
+        verdict = asyncio.run(self._trial.judge(name, self._live, kl))
+        self._engine.show(name)
+        if verdict.passed:
+            self._live = name
+        return verdict.passed
+
+
+class _LocalEngine(ScriptedEngine):
+    """Samples from the trainer's own model under any of several adapter weights."""
+
+    def __init__(self, trainer: LoraTrainer, words: Any) -> None:
+        super().__init__(lambda *_: [])
+        self._trainer, self._words = trainer, words
+        self.weights: dict[str, Any] = {}
+
+    def show(self, name: str) -> None:
+        """Put the adapter weights of that name into the model."""
+        peft.set_peft_model_state_dict(self._trainer._peft, self.weights[name])
+
+    async def sample(
+        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> Sample:
+        question = Question("", messages[0]["content"], "", 0, "")
+        generator = torch.Generator().manual_seed(options["seed"])
+        draw = (self._words, [question], options["n"], options["temperature"], 1.0, generator)
+        if model == "base":
+            with self._trainer._peft.disable_adapter():
+                replies = sample(self._trainer.model, *draw)[0]
+        else:
+            self.show(model)
+            replies = sample(self._trainer.model, *draw)[0]
+        rollouts = [
+            Rollout(r.text, r.token_ids, [], "stop" if r.ended else "length") for r in replies
+        ]
+        return Sample([1], [], rollouts)
+
+
+def _trl(course: Course) -> dict[str, Any]:
+    """TRL's own loop: its sampling, its loss; only the reward is ours, by the same answers."""
+    warnings.simplefilter("ignore")
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    words = AutoTokenizer.from_pretrained(MODEL)
+    stream, held_out = course.questions()
+    prompts = [tokenizer.prompt_text(question.text) for question in stream]
+    equality = Equality()
+
+    def majority(completions: list[str], **_: Any) -> list[float]:
+        rewards: list[float] = []
+        for start in range(0, len(completions), _ROLLOUTS):
+            answers = [extract_answer(text) for text in completions[start : start + _ROLLOUTS]]
+            ballot = equality.ballot(answers)
+            winner = take_vote(ballot).cluster
+            rewards += [float(winner is not None and c == winner) for c in ballot.clusters]
+        return rewards
+
+    curve: list[float] = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+            if state.global_step % _EVERY == 0:
+                model.eval()
+                curve.append(_accuracy(model.get_base_model(), words, held_out))
+                model.train()
+
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(MODEL),
+        reward_funcs=majority,
+        args=GRPOConfig(
+            output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, beta=0.001, loss_type="dapo",
+            learning_rate=course.rate, lr_scheduler_type="constant", max_steps=course.updates,
+            per_device_train_batch_size=_GROUPS * _ROLLOUTS, num_generations=_ROLLOUTS,
+            generation_batch_size=_GROUPS * _ROLLOUTS, max_completion_length=MAX_NEW_TOKENS,
+            temperature=1.0, epsilon_high=0.28, gradient_checkpointing=False, report_to=[],
+            shuffle_dataset=False, seed=course.seed, disable_tqdm=True, save_strategy="no",
+            weight_decay=0.01, logging_steps=1000,
+        ),
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        processing_class=words,
+        peft_config=peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
+        callbacks=[Watch()],
+    )  # fmt: skip
+    base = _accuracy(trainer.model.get_base_model(), words, held_out)
+    trainer.train()
+    return {"avg": [base, *curve]}
+
+
+if __name__ == "__main__":
+    main()
