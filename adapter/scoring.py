@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapter.trainer import TRAINER_SIGNALS, Trainer, TrainingGroup
+from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
 from rewards.ballot import answers_of
 from rewards.equality import Equality
 from rewards.estimate import RewardEstimator, ScoredGroup
-from rewards.evidence import Evidence
+from rewards.evidence import Evidence, MissingEvidence
 from rewards.rollouts import RolloutGroup
 
 
@@ -23,10 +23,14 @@ class Scoring:
     clip: float | None = None
 
     def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
-        """Rewards of one group; the trainer is asked for the signals they need."""
+        """Rewards of one group; the trainer is asked for the signals they need and that were not
+        recorded. Raises MissingEvidence."""
         names = TRAINER_SIGNALS & self.estimator.needs
         ballot = self.equality.ballot(answers_of(group.rollouts))
-        evidence = Evidence(ballot, trainer.signals(group, names) if names else {})
+        signals = dict(trainer.signals(group, names)) if names else {}
+        if self.estimator.needs & RECORDED_SIGNALS:
+            signals["topk_entropies"] = _recorded(group)
+        evidence = Evidence(ballot, signals)
         return ScoredGroup(group, self.estimator.estimate(evidence))
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
@@ -42,3 +46,10 @@ class Scoring:
             TrainingGroup(scored.group, values)
             for scored, values in zip(batch, advantages, strict=True)
         ]
+
+
+def _recorded(group: RolloutGroup) -> list[float]:
+    entropies = [rollout.entropy for rollout in group.rollouts]
+    if None in entropies:
+        raise MissingEvidence("no entropies were recorded: set record_top_logprobs for the server")
+    return [entropy for entropy in entropies if entropy is not None]

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adapter.trainer import TRAINER_SIGNALS
+from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS
 from rewards.estimate import RewardEstimator
 from rewards.estimators import build, options_of
 
@@ -114,7 +114,7 @@ class AdapterSettings(ChannelSettings):
     @model_validator(mode="after")
     def _reward_can_be_had(self) -> Self:
         estimator = self.estimator()
-        if absent := estimator.needs - TRAINER_SIGNALS:
+        if absent := estimator.needs - TRAINER_SIGNALS - RECORDED_SIGNALS:
             raise ValueError(
                 f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
                 "not carry; `ratchet score` can use it on recorded rollouts"

@@ -11,6 +11,9 @@ from rewards.rollouts import RolloutGroup
 TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "self_certainties"})
 """What one forward pass of the trainer yields beside log-probabilities."""
 
+RECORDED_SIGNALS: frozenset[Signal] = frozenset({"topk_entropies"})
+"""What a group may carry from its sampling."""
+
 
 class UpdateDiverged(Exception):
     """Loss or gradient is not finite. The weights were not touched."""

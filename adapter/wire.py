@@ -41,6 +41,7 @@ def pack(group: RolloutGroup) -> bytes:
             "tokens": [len(r.token_ids) for r in group.rollouts],
             "texts": [r.text for r in group.rollouts],
             "finish": [r.finish_reason for r in group.rollouts],
+            "entropies": [r.entropy for r in group.rollouts],
             "version": group.policy_version,
             "sampling": [s.temperature, s.top_p, s.top_k, s.max_tokens],
             "client": group.client,
@@ -76,11 +77,17 @@ def unpack(data: bytes) -> RolloutGroup:
             logprobs.byteswap()
         at = header["prompt_tokens"]
         rollouts: list[Rollout] = []
-        for text, finish, length in zip(header["texts"], header["finish"], lengths, strict=True):
+        # Groups of before entropies were recorded have none.
+        entropies: list[float | None] = header.get("entropies", [None] * len(lengths))
+        for text, finish, entropy, length in zip(
+            header["texts"], header["finish"], entropies, lengths, strict=True
+        ):
             mine = slice(at, at + length)
             offset = header["prompt_tokens"]
             rollouts.append(
-                Rollout(text, ids[mine], logprobs[at - offset : at - offset + length], finish)
+                Rollout(
+                    text, ids[mine], logprobs[at - offset : at - offset + length], finish, entropy
+                )
             )
             at += length
         temperature, top_p, top_k, max_tokens = header["sampling"]

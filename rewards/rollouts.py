@@ -9,13 +9,15 @@ class Rollout:
     """One sampled completion, exactly as the engine produced it.
 
     `token_ids` and `logprobs` have one entry per generated token (the end token included);
-    log-probabilities are natural, under the distribution that was sampled from.
+    log-probabilities are natural, under the distribution that was sampled from. `entropy` is the
+    mean token entropy in nats, estimated from the engine's top-k, where that was recorded.
     """
 
     text: str
     token_ids: Sequence[int]
     logprobs: Sequence[float]
     finish_reason: str
+    entropy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

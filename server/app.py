@@ -34,6 +34,7 @@ from server.recorder import Recorder
 from server.reservoir import Reservoir
 from server.schema import ChatRequest
 from server.settings import ServerSettings
+from server.topk_entropies import vocabulary_of
 from server.trial import Trial, TrialRules
 from server.vllm_engine import VllmEngine
 
@@ -95,7 +96,13 @@ class Parts:
             self.reservoir,
             self.signals,
             equality,
-            ChatLimits(settings.rollouts, settings.max_rollouts, settings.rollout_temperature),
+            ChatLimits(
+                settings.rollouts,
+                settings.max_rollouts,
+                settings.rollout_temperature,
+                settings.record_top_logprobs,
+                settings.vocab_size or vocabulary_of(settings.model),
+            ),
             self.metrics,
             self.promoter.engine_restarted,
         )

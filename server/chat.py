@@ -24,6 +24,7 @@ from server.recorder import Recorder
 from server.replies import chunks_of, completion_of, extension_of, new_id, ranked, sse
 from server.reservoir import Query, Reservoir
 from server.schema import PASSED, PASSED_SINGLE, ChatRequest
+from server.topk_entropies import with_entropies
 from server.voting import ballot_of
 
 KEEP_ALIVE_SECONDS = 1.0
@@ -31,11 +32,16 @@ KEEP_ALIVE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ChatLimits:
-    """Rollouts per query by default and at most, and the temperature votes are sampled at."""
+    """Rollouts per query by default and at most, and the temperature votes are sampled at.
+
+    `top_logprobs` are recorded as entropies over a vocabulary of `vocab_size`; 0 for none.
+    """
 
     rollouts: int
     max_rollouts: int
     temperature: float
+    top_logprobs: int
+    vocab_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +186,8 @@ class ChatService:
             options["top_k"] = request.top_k
         if request.seed is not None:
             options["seed"] = _derived_seed(request.seed, messages)
-        if request.top_logprobs:
-            options["top_logprobs"] = request.top_logprobs
+        if tops := max(request.top_logprobs or 0, self._limits.top_logprobs):
+            options["top_logprobs"] = tops
         started = time.perf_counter()
         sample = await self._engine.sample(lease.engine_name, messages, options)
         watch.engine += time.perf_counter() - started
@@ -191,7 +197,8 @@ class ChatService:
         reason = self._keep_out(request, caller, lease, vote)
         if reason is None:
             self._reservoir.add(_key(messages), Query(messages, passed))
-            reason = self._recorder.offer(self._group(request, caller, lease, messages, sample))
+            group = await self._group(request, caller, lease, messages, sample)
+            reason = self._recorder.offer(group)
         extension = extension_of(
             "majority", vote.total, lease, recorded=reason is None, reason=reason
         ) | {
@@ -202,7 +209,7 @@ class ChatService:
         }
         return completion_of(request, sample, ranked(ballot, vote)[: request.n], extension)
 
-    def _group(
+    async def _group(
         self,
         request: ChatRequest,
         caller: Caller,
@@ -212,11 +219,14 @@ class ChatService:
     ) -> RolloutGroup:
         limit = request.max_completion_tokens or request.max_tokens or 0
         top_p, top_k = request.top_p or 1.0, max(0, request.top_k or 0)
+        rollouts = sample.rollouts
+        if self._limits.top_logprobs:
+            rollouts = await with_entropies(sample, self._limits.vocab_size)
         return RolloutGroup(
             id=uuid.uuid4().hex,
             prompt=orjson.dumps(messages).decode(),
             prompt_ids=sample.prompt_ids,
-            rollouts=sample.rollouts,
+            rollouts=rollouts,
             policy_version=lease.version,
             sampling=Sampling(self._limits.temperature, top_p, top_k, limit),
             client=caller.client,
@@ -235,6 +245,8 @@ class ChatService:
             return "no_answer"
         if (request.top_p or 1.0) < 1.0 or (request.top_k or 0) > 0:
             return "truncated_sampling"
+        if request.bends_sampling:
+            return "altered_sampling"
         return None
 
     def _count(self, vote: Vote, sample: Sample, lease: Lease) -> None:

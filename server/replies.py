@@ -65,7 +65,7 @@ def completion_of(
             {
                 "index": index,
                 "message": sample.choices[row]["message"],
-                "logprobs": sample.choices[row]["logprobs"] if request.logprobs else None,
+                "logprobs": _logprobs(sample.choices[row], request),
                 "finish_reason": sample.choices[row]["finish_reason"],
                 "stop_reason": sample.choices[row].get("stop_reason"),
             }
@@ -78,6 +78,18 @@ def completion_of(
         },
         "ratchet": extension,
     }
+
+
+def _logprobs(choice: Mapping[str, Any], request: ChatRequest) -> Mapping[str, Any] | None:
+    """What the client asked for of the engine's log-probabilities: we may have had more."""
+    if not request.logprobs:
+        return None
+    asked = request.top_logprobs or 0
+    content = [
+        {**token, "top_logprobs": token.get("top_logprobs", [])[:asked]}
+        for token in choice["logprobs"]["content"]
+    ]
+    return {**choice["logprobs"], "content": content}
 
 
 def extension_of(

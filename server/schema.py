@@ -118,6 +118,13 @@ class ChatRequest(_Strict):
         plain = options.strategy == "single" or options.rollouts == 1
         return plain or bool(self.tools) or self.response_format is not None
 
+    @property
+    def bends_sampling(self) -> bool:
+        """Whether rollouts are drawn from something else than the model's own distribution."""
+        penalties = self.presence_penalty or self.frequency_penalty or self.logit_bias
+        forced = self.ignore_eos or self.min_tokens
+        return bool(penalties or forced) or (self.repetition_penalty or 1.0) != 1.0
+
     def passed_on(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The named fields that the client set."""
         given = self.model_dump(include=set(names), exclude_none=True, exclude_unset=True)

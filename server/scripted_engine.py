@@ -12,7 +12,10 @@ Script = Callable[[str, Sequence[Mapping[str, Any]], int], Sequence[str]]
 
 
 class ScriptedEngine:
-    """Each character is a token with log-probability -0.1. Set `fault` to make every call raise."""
+    """Each character is a token with log-probability -0.1, and `?` the runner-up with -3.
+
+    Set `fault` to make every call raise.
+    """
 
     def __init__(self, script: Script, base_model: str = "base") -> None:
         self._script = script
@@ -30,7 +33,8 @@ class ScriptedEngine:
         self._check(model)
         self.requests.append({"model": model, "messages": messages, **options})
         texts = self._script(model, messages, int(options.get("n", 1)))
-        choices = [_choice(index, text) for index, text in enumerate(texts)]
+        tops = int(options.get("top_logprobs", 0))
+        choices = [_choice(index, text, tops) for index, text in enumerate(texts)]
         rollouts = [Rollout(t, list(t.encode()), [-0.1] * len(t.encode()), "stop") for t in texts]
         return Sample([1], choices, rollouts)
 
@@ -96,11 +100,16 @@ class ScriptedEngine:
         yield _chunk({}, "stop")
 
 
-def _choice(index: int, text: str) -> dict[str, Any]:
+def _choice(index: int, text: str, tops: int = 0) -> dict[str, Any]:
+    def likeliest(token: str) -> list[dict[str, Any]]:
+        return [{"token": token, "logprob": -0.1}, {"token": "?", "logprob": -3.0}][:tops]
+
     return {
         "index": index,
         "message": {"role": "assistant", "content": text},
-        "logprobs": {"content": [{"token": c, "logprob": -0.1} for c in text]},
+        "logprobs": {
+            "content": [{"token": c, "logprob": -0.1, "top_logprobs": likeliest(c)} for c in text]
+        },
         "finish_reason": "stop",
     }
 

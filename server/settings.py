@@ -26,6 +26,13 @@ class ServerSettings(ChannelSettings):
     """Most rollouts, and most choices `n`, one request may ask for."""
     rollout_temperature: float = Field(1.0, gt=0, le=2)
     """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6."""
+    record_top_logprobs: int = Field(0, ge=0, le=20)
+    """Top log-probabilities to have the engine return for every token of a vote, so that entropies
+    are recorded with its rollouts: what the reward `dare` with `entropy=topk` learns from. 5 are
+    enough; 0 records none."""
+    vocab_size: int = Field(0, ge=0)
+    """Tokens in the model's vocabulary, for those entropies; 0 reads `config.json` in the folder
+    `model`, and takes 151936 where there is none."""
     max_body_bytes: int = Field(4 << 20, gt=0)
     """Largest request body accepted (413 above)."""
     recorder_queue: int = Field(1024, gt=0)

@@ -10,6 +10,7 @@ from ratchet.settings import ConfigurationError, read
 from rewards.advantages import ADVANTAGES, grpo, reinforce_pp
 from rewards.equality import Equality
 from rewards.estimators import ESTIMATORS, build
+from rewards.evidence import MissingEvidence
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 
@@ -75,7 +76,6 @@ def test_labels_never_train() -> None:
         ({"reward": "ttrl"}, "unknown reward 'ttrl'"),
         ({"reward": "dare", "reward_options": "alpha=2"}, "dare: alpha"),
         ({"reward": "dare", "reward_options": "alpha"}, "'alpha' is not key=value"),
-        ({"reward": "dare", "reward_options": "entropy=topk"}, "needs topk_entropies"),
         ({"advantage": "gae"}, "advantage"),
     ],
 )
@@ -93,3 +93,30 @@ def test_the_recipe_as_text() -> None:
     assert made.estimator() == build("dare", {"alpha": "0.2"})
     assert (made.advantage, made.advantage_clip) == ("rloo", None)
     assert set(ADVANTAGES) >= {made.advantage}
+
+
+def test_recorded_entropies_cost_the_trainer_nothing() -> None:
+    """A x 2 (H .4), B x 1 (H .2), tau 0: rewards as `rewards.dare` gives them by hand."""
+    scoring = Scoring(build("dare", {"entropy": "topk", "tau": "0"}), grpo, Equality())
+    rollouts = [
+        Rollout(rf"\boxed{{{answer}}}", [5], [-0.5], "stop", entropy)
+        for answer, entropy in (("1", 0.4), ("1", 0.4), ("2", 0.2))
+    ]
+    group = RolloutGroup("g", "p", [1], rollouts, 0, Sampling(), "c", 0.0)
+
+    class Idle(ScriptedTrainer):
+        def signals(self, group, names):
+            raise AssertionError("the trainer was asked")
+
+    rewards = scoring.score(group, Idle()).estimate.rewards
+    weights = 2 / (0.4 + 0.05), 1 / (0.2 + 0.05)
+    first = weights[0] / sum(weights) + 0.1 * (1 - 2 / 3) * (1 - 0.4)
+    assert rewards[0] == rewards[1] == pytest.approx(first)
+
+
+def test_a_group_without_entropies_is_refused_with_the_setting_to_change() -> None:
+    scoring = Scoring(build("dare", {"entropy": "topk"}), grpo, Equality())
+    rollouts = [Rollout(r"\boxed{1}", [5], [-0.5], "stop")] * 2
+    group = RolloutGroup("g", "p", [1], rollouts, 0, Sampling(), "c", 0.0)
+    with pytest.raises(MissingEvidence, match="record_top_logprobs"):
+        scoring.score(group, ScriptedTrainer())

@@ -1,4 +1,6 @@
 import random
+import struct
+import zlib
 
 import pytest
 from hypothesis import given
@@ -10,10 +12,13 @@ from rewards.rollouts import Rollout, RolloutGroup, Sampling
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 tokens = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(-50, 0, width=32)), max_size=10)
 rollouts = st.builds(
-    lambda text, row, end: Rollout(text, [t for t, _ in row], [p for _, p in row], end),
+    lambda text, row, end, entropy: Rollout(
+        text, [t for t, _ in row], [p for _, p in row], end, entropy
+    ),
     texts,
     tokens,
     st.sampled_from(["stop", "length"]),
+    st.none() | st.floats(0, 12),
 )
 
 
@@ -25,6 +30,7 @@ def test_round_trip(drawn: list[Rollout], prompt_ids: list[int], prompt: str) ->
     assert (back.policy_version, back.sampling, back.created_at) == (7, group.sampling, 1.5)
     for one, other in zip(back.rollouts, drawn, strict=True):
         assert (one.text, one.finish_reason) == (other.text, other.finish_reason)
+        assert one.entropy == other.entropy
         assert list(one.token_ids) == list(other.token_ids)
         assert list(one.logprobs) == list(other.logprobs)
 
@@ -43,6 +49,17 @@ def test_64_rollouts_of_3000_tokens_fit_in_1600_kb() -> None:
     ]
     group = RolloutGroup("id", "p", [1] * 200, rolled, 1, Sampling(), "c", 0.0)
     assert len(pack(group)) <= 1_600_000
+
+
+def test_groups_from_before_entropies_were_recorded_are_read() -> None:
+    group = RolloutGroup(
+        "id", "p", [1], [Rollout("t", [3], [-1.0], "stop", 0.5)], 0, Sampling(), "c", 0
+    )
+    body = zlib.decompress(pack(group)[3:])
+    old = body.replace(b'"entropies":[0.5],', b"")
+    length = struct.pack("<I", struct.unpack_from("<I", body)[0] - (len(body) - len(old)))
+    back = unpack(b"RG1" + zlib.compress(length + old[4:]))
+    assert back.rollouts[0].entropy is None
 
 
 @given(st.binary(max_size=200))

@@ -10,6 +10,7 @@ import pytest
 
 from adapter.buffer import BufferUnavailable
 from adapter.memory_buffer import MemoryBuffer
+from rewards.token_signals import entropy_estimate
 from server.app import Parts, create_app
 from server.engine import EngineReplyInvalid, EngineTimeout, EngineUnavailable
 from server.scripted_engine import ScriptedEngine
@@ -296,3 +297,39 @@ async def test_health(api: Api) -> None:
     assert (await api.client.get("/nowhere")).status_code == 404
     assert (await api.client.get("/v1/chat/completions")).status_code == 405
     assert "ratchet_requests_total" in (await api.client.get("/metrics")).text
+
+
+async def test_top_logprobs_are_recorded_as_entropies_and_not_sent_unasked() -> None:
+    buffer = MemoryBuffer()
+    async with serving(buffer, record_top_logprobs=2, vocab_size=100) as api:
+        body = (await api.chat(logprobs=True)).json()
+        assert body["choices"][0]["logprobs"]["content"][0]["top_logprobs"] == []
+        body = (await api.chat(logprobs=True, top_logprobs=1)).json()
+        assert len(body["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) == 1
+        assert await api.recorded() == 2
+        group = (await buffer.read(1, 1.0))[0].group
+    assert group is not None
+    expected = pytest.approx(entropy_estimate([-0.1, -3.0], 100))
+    assert [rollout.entropy for rollout in group.rollouts] == [expected] * 4
+
+
+async def test_nothing_is_recorded_of_entropies_by_default() -> None:
+    buffer = MemoryBuffer()
+    async with serving(buffer) as api:
+        await api.chat()
+        assert await api.recorded() == 1
+        group = (await buffer.read(1, 1.0))[0].group
+    assert group is not None
+    assert {rollout.entropy for rollout in group.rollouts} == {None}
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [{"presence_penalty": 0.5}, {"logit_bias": {"5": 3}}, {"repetition_penalty": 1.1},
+     {"ignore_eos": True}, {"min_tokens": 4}],
+)  # fmt: skip
+async def test_what_was_not_drawn_from_the_model_itself_is_not_trained(
+    api: Api, bent: dict[str, Any]
+) -> None:
+    assert (await api.chat(**bent)).json()["ratchet"]["reason"] == "altered_sampling"
+    assert await api.recorded() == 0
