@@ -28,7 +28,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
 # Each change below is written with its ledger entry, by the caller; the scripts check that neither
-# ledger nor record has moved since the caller read them. -1 asks for another try.
+# ledger nor record has moved since the caller read them. -1 asks for another try. Age goes by the
+# server's clock: a caller whose clock has jumped must not make everybody forget what was trained.
 _HEAD = """
 local function head()
   local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -42,8 +43,9 @@ _PUBLISH = (
     + """
 if redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
-for i = 8, #ARGV do redis.call('ZADD', KEYS[4], ARGV[6], ARGV[i]) end
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[7])
+local now = tonumber(redis.call('TIME')[1])
+for i = 7, #ARGV do redis.call('ZADD', KEYS[4], now, ARGV[i]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - tonumber(ARGV[6]))
 redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
 return 1
 """
@@ -102,7 +104,6 @@ class RedisReleases:
         return int(await reach(self._redis.incr(keys.NEXT_VERSION)))
 
     async def publish(self, release: AdapterRelease, token: int) -> None:
-        now = time.time()
         record = release.to_json()
         names = [keys.LEARNER, keys.RELEASES, keys.TRAINED]
         accepted = _AGAIN
@@ -110,7 +111,7 @@ class RedisReleases:
             head = await self._head()
             accepted = await self._change(
                 head, _PUBLISH, names, "published", release.version, await self.live(), record, "",
-                token, release.version, record, now, now - _TRAINED_SECONDS, *release.sample_ids,
+                token, release.version, record, _TRAINED_SECONDS, *release.sample_ids,
             )  # fmt: skip
         if not accepted:
             raise Fenced(f"lease {token} is over: another learner may be at work")

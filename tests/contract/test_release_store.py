@@ -27,11 +27,12 @@ def release(version: int, parent: int = 0) -> AdapterRelease:
 
 
 @pytest.fixture(params=["memory", *sorted(programs())])
-def store(request, servers):
-    if request.param == "memory":
-        return MemoryReleases()
-    server = servers(request.param)
-    return RedisReleases(server.url)
+async def store(request, servers):
+    opened = (
+        MemoryReleases() if request.param == "memory" else RedisReleases(servers(request.param).url)
+    )
+    yield opened
+    await opened.close()
 
 
 async def publish(store, *versions: int) -> None:
@@ -97,6 +98,16 @@ async def test_samples_count_as_trained_from_the_moment_of_publication(store) ->
     assert await store.trained(["g1", "g2"]) == {"g1"}
     assert await store.trained([]) == set()
     await store.close()
+
+
+@pytest.mark.parametrize("days", [8, -8])
+async def test_a_clock_that_jumps_makes_nobody_forget(store, monkeypatch, days: int) -> None:
+    await publish(store, 1)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + days * 86_400)
+    await publish(store, 2)
+    assert await store.trained(["g1", "g2"]) == {"g1", "g2"}
+    assert fault_in(await store.ledger()) is None
 
 
 async def test_versions_are_never_given_out_twice(store) -> None:
