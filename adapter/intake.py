@@ -42,6 +42,8 @@ class Intake:
         self._buffer, self._releases, self._score_group = buffer, releases, score
         self._lineage, self._limits, self._metrics = lineage, limits, metrics
         self._batch: list[tuple[Delivery, ScoredGroup]] = []
+        self.flat = 0
+        """Groups left out since the last batch because all their rewards were equal."""
 
     @property
     def batch(self) -> list[ScoredGroup]:
@@ -50,7 +52,7 @@ class Intake:
 
     async def restart(self) -> None:
         """Forget the batch; everything unsettled is delivered again."""
-        self._batch = []
+        self._batch, self.flat = [], 0
         await self._buffer.rewind()
 
     async def fill(self) -> None:
@@ -64,7 +66,7 @@ class Intake:
     async def settle(self, outcome: str) -> None:
         """Done with the whole batch."""
         await self._settle([delivery for delivery, _ in self._batch], outcome)
-        self._batch = []
+        self._batch, self.flat = [], 0
 
     async def drop_stale(self) -> None:
         """After the lineage has moved elsewhere: drop what is no longer of it."""
@@ -98,6 +100,7 @@ class Intake:
         if scored.estimate.informative:
             self._batch.append((delivery, scored))
         else:
+            self.flat += 1
             why = "unanimous" if scored.estimate.label is not None else "no_label"
             await self._settle([delivery], f"dropped:{why}")
 

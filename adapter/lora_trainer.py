@@ -139,7 +139,7 @@ class LoraTrainer:
                     )
                 latest["learning_rate"] = self._optimiser.step()
                 # What the engine sampled from is what the first pass sees.
-                metrics = {**latest, **{k: v for k, v in metrics.items() if k in _FIRST_PASS}}
+                metrics = {**latest, **{k: v for k, v in metrics.items() if _of_first_pass(k)}}
         finally:
             self._gradient.forget()
             self._optimiser.clear()
@@ -175,6 +175,5 @@ class LoraTrainer:
         return {name: value.detach().clone() for name, value in state.items()}
 
 
-_FIRST_PASS = frozenset(
-    {"entropy", "importance/raw_mean", "importance/clipped", "importance/effective_sample_size"}
-)
+def _of_first_pass(name: str) -> bool:
+    return name == "entropy" or name.startswith(("sampling/", "importance/"))

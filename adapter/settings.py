@@ -99,8 +99,15 @@ class AdapterSettings(ChannelSettings):
     """Time to live of the single-learner lease."""
     adapter_metrics_port: int = Field(0, ge=0, le=65535)
     """Loopback port of the learner's /metrics; 0 for none."""
+    log_dir: Path | None = Path(".ratchet/tensorboard")
+    """Folder for the numbers of every update, to be shown by `tensorboard --logdir`; empty for
+    none. The names are those of TRL's GRPOTrainer, the x axis is the version."""
+    wandb_project: str = ""
+    """Weights & Biases project for the same numbers; empty for none. Needs `ratchet[wandb]`."""
+    wandb_mode: Literal["online", "offline"] = "online"
+    """`offline` needs no network: `wandb sync` sends the run later."""
 
-    @field_validator("advantage_clip", mode="before")
+    @field_validator("advantage_clip", "log_dir", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value in ("", "none", "None") else value

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from adapter.adapter_folders import AdapterFolders
+from adapter.batch_metrics import batch_metrics
 from adapter.buffer import TRAINED, BufferUnavailable, RolloutBuffer
 from adapter.intake import Intake, IntakeLimits
 from adapter.lineage import Lineage
@@ -24,6 +25,7 @@ from adapter.model_card import config_hash, write_card
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
 from adapter.trainer import Trainer, UpdateDiverged
+from adapter.training_log import TrainingLog
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
 
@@ -63,10 +65,12 @@ class Worker:
         recipe: Recipe,
         metrics: LearnerMetrics | None = None,
         lease_seconds: float = 15.0,
+        training_log: TrainingLog | None = None,
     ) -> None:
         self._releases = releases
         self._trainer, self._folders, self._recipe = trainer, folders, recipe
         self._metrics = metrics or LearnerMetrics()
+        self._log = training_log or TrainingLog()
         self._lease_seconds = lease_seconds
         self._lineage = Lineage()
         self._intake = Intake(
@@ -121,8 +125,9 @@ class Worker:
         raise Fenced(f"lease {token} was lost")
 
     async def _learn_forever(self, token: int) -> None:
-        for release in await self._releases.all():  # what a predecessor left unjudged
-            await self._verdict(release.version)
+        for release in await self._releases.all():
+            if release.state is ReleaseState.CANDIDATE:  # what a predecessor left unjudged
+                await self._log_verdict(await self._verdict(release.version))
         await self._prune()
         while True:
             await self.learn(token)
@@ -130,7 +135,7 @@ class Worker:
     async def learn(self, token: int) -> AdapterRelease | None:
         """Fill a batch, make one candidate of it, and wait for its verdict."""
         await self._follow_live()
-        started = time.monotonic()
+        begun = started = time.monotonic()
         await self._intake.fill()
         self._observe("collect", started)
         started = time.monotonic()
@@ -142,7 +147,8 @@ class Worker:
             return None
         self._diverged = 0
         self._observe("train", started)
-        release = await self._publish(token, {**metrics, **self._reward_metrics()})
+        metrics = {**metrics, **await self._batch_metrics(), "step_time": time.monotonic() - begun}
+        release = await self._publish(token, metrics)
         return await self._await_verdict(release)
 
     async def _follow_live(self) -> None:
@@ -184,6 +190,7 @@ class Worker:
         self._observe("publish", started)
         for key, value in metrics.items():
             self._metrics.last.labels(key).set(value)
+        await asyncio.to_thread(self._log.write, release.version, metrics)
         return release
 
     async def _await_verdict(self, release: AdapterRelease) -> AdapterRelease:
@@ -191,6 +198,7 @@ class Worker:
         now = await self._verdict(release.version)
         self._observe("verdict", started)
         self._metrics.updates.labels(now.state.value).inc()
+        await self._log_verdict(now)
         if now.state is ReleaseState.REJECTED:
             await self._train(self._trainer.undo)
             log.warning("v%d rejected: %s", now.version, now.reason)
@@ -222,17 +230,19 @@ class Worker:
         if self._diverged >= MAX_DIVERGED:
             raise LearnerDiverged(f"{MAX_DIVERGED} updates in a row: {why}")
 
-    def _reward_metrics(self) -> dict[str, float]:
+    async def _log_verdict(self, judged: AdapterRelease) -> None:
+        promoted = float(judged.state in (ReleaseState.LIVE, ReleaseState.RETIRED))
+        numbers = {**judged.verdict, "promoted": promoted}
+        await asyncio.to_thread(self._log.write, judged.version, numbers)
+
+    async def _batch_metrics(self) -> dict[str, float]:
         batch = self._intake.batch
-        estimates = [scored.estimate for scored in batch]
-        rewards = [reward for estimate in estimates for reward in estimate.rewards]
+        found = batch_metrics(batch, self._recipe.scoring.name, self._intake.flat)
+        if self._lineage.tip:  # counted over the whole lineage
+            parent = await self._releases.get(self._lineage.tip)
+            found["num_tokens"] += parent.metrics.get("num_tokens", 0.0)
         lags = [self._lineage.lag(scored.group.policy_version) or 0 for scored in batch]
-        names = estimates[0].stats
-        return {
-            **{name: sum(e.stats[name] for e in estimates) / len(estimates) for name in names},
-            "reward": sum(rewards) / len(rewards),
-            "lag": sum(lags) / len(lags),
-        }
+        return {**found, "lag": sum(lags) / len(lags)}
 
     async def _train(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(work, *args, **kwargs)

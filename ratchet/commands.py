@@ -52,12 +52,23 @@ def adapt(arguments: argparse.Namespace) -> int:
     settings = read(AdapterSettings, flags_of(arguments))
     from adapter.lora_trainer import LoraTrainer
     from adapter.metrics import LearnerMetrics
+    from adapter.model_card import public
     from adapter.scoring import Scoring
+    from adapter.training_log import TrainingLog, TrainingLogUnavailable
     from adapter.worker import LearnerDiverged, Recipe, Worker
     from rewards.advantages import ADVANTAGES
     from rewards.equality import Equality
     from rewards.math_judge import MathJudge
 
+    try:
+        training_log = TrainingLog(
+            settings.log_dir,
+            settings.wandb_project,
+            settings.wandb_mode,
+            public(settings.model_dump(mode="json")),
+        )
+    except TrainingLogUnavailable as error:
+        raise ConfigurationError(str(error)) from None
     metrics = LearnerMetrics()
     judge = MathJudge(settings.equality_deadline)
     metrics.serve(settings.adapter_metrics_port)
@@ -73,6 +84,7 @@ def adapt(arguments: argparse.Namespace) -> int:
                 Equality(judge),
                 settings.advantage_std_floor,
                 settings.advantage_clip,
+                settings.reward,
             ),
             settings.groups_per_update,
             settings.max_lag,
@@ -81,6 +93,7 @@ def adapt(arguments: argparse.Namespace) -> int:
         ),
         metrics,
         settings.lease_seconds,
+        training_log,
     )
     try:
         asyncio.run(_until_signalled(worker.run()))
@@ -88,6 +101,7 @@ def adapt(arguments: argparse.Namespace) -> int:
         logging.getLogger("ratchet").error("stopped: %s", error)
         return 1
     finally:
+        training_log.close()
         judge.close()
     return 0
 

@@ -110,7 +110,7 @@ def test_an_update_moves_probability_to_what_was_rewarded(trainer: LoraTrainer) 
     after = sampled(trainer).rollouts
     for advantage, old, new in zip(advantages, before, after, strict=True):
         assert (sum(new.logprobs) - sum(old.logprobs)) * advantage > 0
-    assert metrics["importance/raw_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["importance/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)  # measured before the first step
     assert metrics["tokens"] == 14
@@ -251,8 +251,8 @@ def test_schedules_by_hand(model_folder: Path) -> None:
 def test_later_passes_clip_against_the_first(model_folder: Path) -> None:
     trainer = LoraTrainer(settings(model_folder, passes=3, clip_low=0.01, clip_high=0.01))
     metrics = trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
-    assert metrics["clip_ratio"] > 0
-    assert metrics["importance/raw_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["clip_ratio/region_mean"] > 0
+    assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-4)
     assert trainer._optimiser.updates == 1
 
 

@@ -13,11 +13,13 @@ from adapter.memory_releases import MemoryReleases
 from adapter.releases import AdapterRelease, ReleaseState, rollback
 from adapter.scoring import Scoring
 from adapter.scripted_trainer import ScriptedTrainer
+from adapter.training_log import TrainingLog
 from adapter.worker import LearnerDiverged, Recipe, Worker
 from rewards.advantages import grpo
 from rewards.equality import Equality
 from rewards.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from tests.unit.adapter.test_training_log import written
 
 SCORING = Scoring(Majority(), grpo, Equality())
 RECIPE = Recipe(SCORING, groups_per_update=2, max_lag=1, keep_versions=2)
@@ -32,6 +34,18 @@ class Killed(Exception):
     """The process ends here."""
 
 
+class Watched(MemoryReleases):
+    """Tells when somebody waits for a change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = asyncio.Event()
+
+    async def wait(self, seen: str, seconds: float) -> str:
+        self.awaited.set()
+        return await super().wait(seen, seconds)
+
+
 class Bench:
     """A worker with everything around it; `judge` stands in for the server."""
 
@@ -39,12 +53,14 @@ class Bench:
         self.buffer, self.releases = MemoryBuffer(), MemoryReleases()
         self.trainer, self.folders = ScriptedTrainer(), AdapterFolders(tmp_path)
         self.recipe = recipe
+        self.log = TrainingLog()
         self.worker = self.new_worker()
 
     def new_worker(self) -> Worker:
         return Worker(
-            self.buffer, self.releases, self.trainer, self.folders, self.recipe, lease_seconds=0.3
-        )
+            self.buffer, self.releases, self.trainer, self.folders, self.recipe,
+            lease_seconds=0.3, training_log=self.log,
+        )  # fmt: skip
 
     async def feed(self, *groups: RolloutGroup) -> None:
         for one in groups:
@@ -240,3 +256,50 @@ async def test_folders_are_bounded(bench: Bench, tmp_path) -> None:
         await bench.candidate()
         kept = sorted(int(entry.name[1:].split("-")[0]) for entry in tmp_path.iterdir())
     assert kept == [4, 5, 6, 7]
+
+
+async def test_every_update_and_its_verdict_are_logged(bench: Bench, tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    bench.log = TrainingLog(folder)
+    bench.worker = bench.new_worker()
+    await bench.feed(group("flat", answers="111"), group("a"), group("b"))
+    async with bench.running():
+        await bench.candidate()
+        await bench.releases.promote(1, 0, "", {"gate/live/margin": 0.5})
+        await bench.feed(group("c", 1), group("d", 1))
+        await bench.candidate()
+        await bench.releases.reject(2, "bad", {})
+        await bench.feed(group("e", 1), group("f", 1))
+        third = await bench.candidate()
+    bench.log.close()
+    assert third.metrics["num_tokens"] == 24.0  # those of v1 and its own: v2 is no ancestor
+    found = written(folder)
+    found = {name: [point for point in found[name] if point[0] < 3] for name in found}
+    assert found["num_tokens"] == [(1, 12.0), (2, 24.0)]
+    assert found["frac_reward_zero_std"] == [(1, pytest.approx(1 / 3)), (2, 0.0)]
+    assert found["rewards/estimate/mean"] == [(v, pytest.approx(2 / 3)) for v in (1, 2)]
+    assert found["promoted"] == [(1, 1.0), (2, 0.0)]
+    assert found["gate/live/margin"] == [(1, 0.5)]
+    assert {name for name, points in found.items() if len(points) == 2} >= {"loss", "kl", "lag"}
+    assert all(seconds > 0 for _, seconds in found["step_time"])
+
+
+async def test_a_verdict_on_a_predecessor_s_candidate_is_logged(
+    bench: Bench, tmp_path_factory
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    bench.releases = Watched()
+    bench.worker = bench.new_worker()
+    await bench.feed(group("a"), group("b"))
+    async with bench.running():
+        await bench.candidate()
+    bench.releases.awaited.clear()
+    bench.log = TrainingLog(folder)
+    bench.worker = bench.new_worker()
+    async with bench.running():
+        await bench.releases.awaited.wait()
+        await bench.releases.promote(1, 0, "", {})
+        await bench.feed(group("c", 1), group("d", 1))
+        await bench.candidate()
+    bench.log.close()
+    assert written(folder)["promoted"] == [(1, 1.0)]
