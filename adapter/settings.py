@@ -30,6 +30,12 @@ class ChannelSettings(BaseSettings):
     """Rollout buffer: refuse new groups above this many payload bytes."""
     buffer_max_groups: int = Field(50_000, gt=0)
     """Rollout buffer: refuse new groups above this many entries."""
+    retention_seconds: float = Field(7 * 86_400, gt=0)
+    """Groups that have waited this long expire, and dead letters this old are deleted, whether or
+    not a learner runs: no client's text stays longer."""
+    keep_trained_seconds: float = Field(7 * 86_400, ge=0)
+    """Trained groups are kept this much longer, up to `buffer_max_bytes` of them, so that `ratchet
+    forget` can train the lineage again without a client; with 0 it can only roll back."""
     equality_deadline: float = Field(1.0, gt=0)
     """Seconds that deciding whether two answers are mathematically equal may take; then they are
     different. The same for server and learner, so that both see the same vote."""
