@@ -1,4 +1,4 @@
-"""The rollout buffer's changes of more than one Redis key: each script happens whole or not at all.
+"""The rollout buffer's changes of more than one Redis key: each happens whole or not at all.
 
 An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and, if it is
 there to be learnt from once more, r.

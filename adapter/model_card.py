@@ -13,6 +13,8 @@ from adapter.releases import AdapterRelease
 
 MANIFEST = "manifest.json"
 _SECRET = frozenset({"redis_url"})
+# What is not known yet, and what is nobody's business where the folder may be copied to.
+_LEFT_OUT = frozenset({"folder", "sha256", "state", "clients"})
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -22,7 +24,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 def write_card(folder: Path, draft: AdapterRelease, config: Mapping[str, Any]) -> None:
     """Write README.md and manifest.json; `draft` is the release before its folder has a name."""
-    record = {k: v for k, v in asdict(draft).items() if k not in ("folder", "sha256", "state")}
+    record = {name: value for name, value in asdict(draft).items() if name not in _LEFT_OUT}
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     manifest = {**record, "weights_sha256": weights, "settings": public(config)}
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS

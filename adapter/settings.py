@@ -85,6 +85,17 @@ class AdapterSettings(ChannelSettings):
     """Cap of the token-level trainer/engine importance weights."""
     max_lag: int = Field(4, ge=0)
     """Drop groups sampled by a policy more than this many versions old."""
+    client_groups: int | None = Field(None, gt=0)
+    """Most groups of one client (the request's `user`) in one update; further ones are dropped.
+    Requests without `user` are all one client, so with this, as with `client_token_share`, a
+    deployment of too few clients to fill an update learns nothing, and says so in its log."""
+    client_token_share: float = Field(1.0, gt=0, le=1)
+    """Largest share of an update's completion tokens from one client. A full batch that breaks it
+    gives up a group of the client with most and waits for another; 1 is no limit."""
+    duplicate_limit: int | None = Field(1, gt=0)
+    """Most groups of nearly the same prompt in one update, as adapter/prompt_print.py tells them;
+    none for no limit. With 1, an update needs `groups_per_update` different questions, which is no
+    more than the gate needs."""
     lora_rank: int = Field(16, gt=0)
     """LoRA rank; the engine's --max-lora-rank must be at least this."""
     lora_alpha: int = Field(32, gt=0)
@@ -113,7 +124,7 @@ class AdapterSettings(ChannelSettings):
     wandb_mode: Literal["online", "offline"] = "online"
     """`offline` needs no network: `wandb sync` sends the run later."""
 
-    @field_validator("advantage_clip", "log_dir", mode="before")
+    @field_validator("advantage_clip", "log_dir", "client_groups", "duplicate_limit", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value in ("", "none", "None") else value

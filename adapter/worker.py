@@ -18,11 +18,13 @@ from typing import Any, ParamSpec, TypeVar
 from adapter.adapter_folders import AdapterFolders
 from adapter.batch_metrics import batch_metrics
 from adapter.buffer import TRAINED, BufferUnavailable, RolloutBuffer
+from adapter.clients import pseudonym
 from adapter.intake import Intake, IntakeLimits
 from adapter.lineage import Lineage
 from adapter.metrics import LearnerMetrics
 from adapter.model_card import config_hash, write_card
-from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
+from adapter.quota import InfluenceLimits
+from adapter.releases import BASE, CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
 from adapter.trainer import Trainer, UpdateDiverged
 from adapter.training_log import TrainingLog
@@ -51,6 +53,7 @@ class Recipe:
     max_lag: int
     keep_versions: int
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    influence: InfluenceLimits = field(default_factory=InfluenceLimits)
 
 
 class Worker:
@@ -78,7 +81,7 @@ class Worker:
             releases,
             self._score,
             self._lineage,
-            IntakeLimits(recipe.groups_per_update, recipe.max_lag),
+            IntakeLimits(recipe.groups_per_update, recipe.max_lag, recipe.influence),
             self._metrics,
         )
         self._diverged = 0
@@ -177,6 +180,7 @@ class Worker:
             metrics=metrics,
             created_at=time.time(),
             config=config_hash(self._recipe.config),
+            clients=sorted({pseudonym(scored.group.client) for scored in self._intake.batch}),
         )
 
         def write(folder: Path) -> None:
@@ -199,9 +203,9 @@ class Worker:
         self._observe("verdict", started)
         self._metrics.updates.labels(now.state.value).inc()
         await self._log_verdict(now)
-        if now.state is ReleaseState.REJECTED:
+        if now.state in CLOSED:
             await self._train(self._trainer.undo)
-            log.warning("v%d rejected: %s", now.version, now.reason)
+            log.warning("v%d %s: %s", now.version, now.state, now.reason)
         else:
             self._lineage.grow(now.version)
             log.info("v%d promoted: %s", now.version, now.reason)

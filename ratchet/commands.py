@@ -53,6 +53,7 @@ def adapt(arguments: argparse.Namespace) -> int:
     from adapter.lora_trainer import LoraTrainer
     from adapter.metrics import LearnerMetrics
     from adapter.model_card import public
+    from adapter.quota import InfluenceLimits
     from adapter.scoring import Scoring
     from adapter.training_log import TrainingLog, TrainingLogUnavailable
     from adapter.worker import LearnerDiverged, Recipe, Worker
@@ -90,6 +91,9 @@ def adapt(arguments: argparse.Namespace) -> int:
             settings.max_lag,
             settings.keep_versions,
             settings.model_dump(mode="json"),
+            InfluenceLimits(
+                settings.client_groups, settings.client_token_share, settings.duplicate_limit
+            ),
         ),
         metrics,
         settings.lease_seconds,
