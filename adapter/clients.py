@@ -10,4 +10,4 @@ def pseudonym(client: str) -> str:
 
     No key: whoever guesses a name can find it again. It keeps names out of records that stay.
     """
-    return hashlib.sha256(client.encode()).hexdigest()[:_LENGTH]
+    return hashlib.sha256(client.encode(errors="surrogateescape")).hexdigest()[:_LENGTH]

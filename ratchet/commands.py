@@ -144,6 +144,14 @@ def releases(arguments: argparse.Namespace) -> int:
     return asyncio.run(_releases(settings, arguments.action, arguments.version))
 
 
+def forget(arguments: argparse.Namespace) -> int:
+    """Forget a client, or only record it again."""
+    settings = read(ChannelSettings, flags_of(arguments))
+    from ratchet.forgetting import forget_client
+
+    return asyncio.run(forget_client(settings, arguments.client, arguments.undo))
+
+
 def score(arguments: argparse.Namespace) -> int:
     """Score recorded groups from a file or standard input."""
     from evals.recorded_groups import BadInput

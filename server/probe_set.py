@@ -32,17 +32,21 @@ class ProbeSet:
         self._queries: list[Query] = []
         self._stats: dict[str, PolicyStats] = {}
         self._used = 0
+        self._forgotten = 0
 
     @property
     def ready(self) -> bool:
         """Whether enough distinct queries have been seen to decide anything."""
-        return bool(self._queries) or len(self._reservoir) >= self._prompts
+        kept = bool(self._queries) and self._forgotten == self._reservoir.forgotten
+        return kept or len(self._reservoir) >= self._prompts
 
     def begin(self) -> None:
         """A new candidate is to be judged. Needs `ready`."""
-        if not self._queries or self._used >= self._refresh:
+        outdated = self._used >= self._refresh or self._forgotten != self._reservoir.forgotten
+        if not self._queries or outdated:
             self._queries = self._reservoir.draw(self._prompts)
             self._stats, self._used = {}, 0
+            self._forgotten = self._reservoir.forgotten
         self._used += 1
 
     async def stats(self, engine_name: str) -> PolicyStats:

@@ -2,17 +2,19 @@
 
 import random
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A voted query as it went to the engine: `options` without n, seed and model."""
+    """A voted query as it went to the engine: `options` without n, seed and model; `client` is the
+    pseudonym of who asked."""
 
     messages: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any]
+    client: str = ""
 
 
 class Reservoir:
@@ -21,6 +23,8 @@ class Reservoir:
     def __init__(self, limit: int = 512) -> None:
         self._limit = limit
         self._queries: OrderedDict[str, Query] = OrderedDict()
+        self.forgotten = 0
+        """Queries removed since the start because their clients opted out."""
 
     def __len__(self) -> int:
         return len(self._queries)
@@ -31,6 +35,13 @@ class Reservoir:
         self._queries.move_to_end(key)
         while len(self._queries) > self._limit:
             self._queries.popitem(last=False)
+
+    def forget(self, clients: Collection[str]) -> None:
+        """Remove the queries of these clients."""
+        gone = [key for key, query in self._queries.items() if query.client in clients]
+        for key in gone:
+            del self._queries[key]
+        self.forgotten += len(gone)
 
     def draw(self, count: int) -> list[Query]:
         """`count` of them at random, or fewer if there are not as many."""

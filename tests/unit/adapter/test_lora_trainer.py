@@ -1,6 +1,7 @@
 """The trainer's mathematics on a tiny random model, against plain PyTorch and Transformers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,20 @@ def test_a_learner_that_was_restarted_goes_on_bit_for_bit(
     assert all(torch.equal(a, b) for a, b in pairs)
     assert straight._optimiser.rate() == restarted._optimiser.rate()
     assert straight._pinned == restarted._pinned
+
+
+def test_pinned_tokens_are_only_those_of_the_lineage(trainer: LoraTrainer, tmp_path: Path) -> None:
+    """What a client said goes with the versions that learnt from it."""
+    first, second = (replace(sampled(trainer, seed=seed), prompt_ids=[seed]) for seed in (4, 5))
+    trainer.update([TrainingGroup(first, SPLIT)])
+    trainer.undo()
+    assert trainer._pinned == []
+    trainer.update([TrainingGroup(second, SPLIT)])
+    trainer.save(tmp_path)
+    trainer.load(None)
+    assert trainer._pinned == []
+    trainer.load(tmp_path)
+    assert trainer._pinned == [[5, *second.rollouts[0].token_ids]]
 
 
 def test_an_adapter_without_optimiser_state_starts_it_anew(
