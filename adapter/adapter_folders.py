@@ -62,10 +62,14 @@ class AdapterFolders:
         """Delete every folder whose name is not in `keep`, unfinished ones too. Returns names."""
         if not self.root.is_dir():
             return []
-        gone = [entry for entry in self.root.iterdir() if entry.name not in keep]
-        for entry in gone:
-            shutil.rmtree(entry, ignore_errors=True)
-        return sorted(entry.name for entry in gone)
+        gone = [entry.name for entry in self.root.iterdir() if entry.name not in keep]
+        self.remove(gone)
+        return sorted(gone)
+
+    def remove(self, names: Collection[str]) -> None:
+        """Delete these folders, as far as they are there."""
+        for name in names:
+            shutil.rmtree(self.root / name, ignore_errors=True)
 
 
 def fingerprint(folder: Path) -> str:

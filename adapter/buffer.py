@@ -1,10 +1,10 @@
 """The rollout buffer: where the server leaves groups and the learner takes them.
 
 Delivery is at least once. A group stays pending until it is settled: trained, dropped with a
-reason, or dead-lettered (invariant I1).
+reason, dead-lettered, expired or forgotten (invariant I1). Clients are named by their pseudonym.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -13,6 +13,7 @@ from rewards.rollouts import RolloutGroup
 
 TRAINED = "trained"
 DEAD = "dead"
+WEEK = 7 * 86_400.0
 
 
 class BufferUnavailable(Exception):
@@ -25,16 +26,21 @@ class Append(StrEnum):
     RECORDED = "recorded"
     DUPLICATE = "duplicate"
     FULL = "buffer_full"
+    OPTED_OUT = "opted_out"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A group on loan. `group` is None if its bytes could not be read; `attempts` starts at 1."""
+    """A group on loan. `group` is None if its bytes could not be read; `attempts` starts at 1.
+
+    A `replay` was trained on before, in versions that have been withdrawn since.
+    """
 
     entry: str
     group: RolloutGroup | None
     size: int
     attempts: int
+    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,20 @@ class BufferState:
     totals: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Groups of a client that were removed: waiting, dead-lettered, kept after training."""
+
+    waiting: int
+    dead: int
+    kept: int
+
+
 class RolloutBuffer(Protocol):
     """One producer side, one consumer. Every method may raise BufferUnavailable."""
 
     async def append(self, group: RolloutGroup) -> Append:
-        """Keep a group, once per group id, unless the buffer is full."""
+        """Keep a group, once per group id, unless the buffer is full or its client opted out."""
         ...
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
@@ -65,11 +80,38 @@ class RolloutBuffer(Protocol):
         ...
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
-        """Done with these: counts them under `outcome` and forgets them. Repeating is harmless."""
+        """Done with these: counts them under `outcome` and lets go of them, but keeps what was
+        trained for a while if it is to. Repeating is harmless."""
         ...
 
     async def bury(self, delivery: Delivery, reason: str) -> None:
         """Put a group that cannot be processed aside, with the reason, and settle it as dead."""
+        ...
+
+    async def expire(self) -> int:
+        """Settle what has waited too long as expired; drop dead letters and kept groups that are
+        too old. Returns how many groups expired."""
+        ...
+
+    async def forget(self, client: str) -> Forgotten:
+        """Remove every group of a client. Those that waited are counted as forgotten."""
+        ...
+
+    async def replay(self, group_ids: Collection[str]) -> int:
+        """Let those of these groups that are kept wait once more, as replays. They do not count as
+        trained any longer. Returns how many there were."""
+        ...
+
+    async def opt_out(self, client: str) -> None:
+        """Keep nothing of this client from now on."""
+        ...
+
+    async def opt_in(self, client: str) -> None:
+        """Undo `opt_out`."""
+        ...
+
+    async def opted_out(self) -> frozenset[str]:
+        """All clients that have opted out."""
         ...
 
     async def state(self) -> BufferState:

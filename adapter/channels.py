@@ -11,7 +11,12 @@ from adapter.settings import ChannelSettings
 
 def open_buffer(settings: ChannelSettings) -> RolloutBuffer:
     """The rollout buffer at `redis_url`."""
-    limits = settings.buffer_max_bytes, settings.buffer_max_groups
+    limits = (
+        settings.buffer_max_bytes,
+        settings.buffer_max_groups,
+        settings.retention_seconds,
+        settings.keep_trained_seconds,
+    )
     if settings.redis_url.startswith("memory:"):
         return MemoryBuffer(*limits)
     return RedisBuffer(settings.redis_url, *limits)

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapter.buffer import TRAINED, Delivery, RolloutBuffer
 from adapter.lineage import Lineage
 from adapter.metrics import LearnerMetrics
+from adapter.prompt_print import PromptPrint
+from adapter.quota import InfluenceLimits, Member, refusal, surplus
 from adapter.releases import ReleaseStore
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
@@ -15,16 +17,28 @@ log = logging.getLogger("ratchet.learner")
 
 MAX_ATTEMPTS = 3
 _POLL_SECONDS = 1.0
+_PATIENCE = 4
+"""Batches' worth of groups left out after which somebody should know."""
 
 Score = Callable[[RolloutGroup], Awaitable[ScoredGroup]]
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """Groups in one batch, and how many promotions old they may be."""
+    """Groups in one batch, how many promotions old they may be, and who they may come from."""
 
     groups: int
     max_lag: int
+    influence: InfluenceLimits = field(default_factory=InfluenceLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A group in the batch."""
+
+    delivery: Delivery
+    scored: ScoredGroup
+    member: Member
 
 
 class Intake:
@@ -41,21 +55,27 @@ class Intake:
     ) -> None:
         self._buffer, self._releases, self._score_group = buffer, releases, score
         self._lineage, self._limits, self._metrics = lineage, limits, metrics
-        self._batch: list[tuple[Delivery, ScoredGroup]] = []
+        self._batch: list[_Taken] = []
+        self._left_out = 0
+        self.flat = 0
+        """Groups dropped since the last batch because all their rewards were equal."""
 
     @property
     def batch(self) -> list[ScoredGroup]:
         """The groups taken so far."""
-        return [scored for _, scored in self._batch]
+        return [taken.scored for taken in self._batch]
 
     async def restart(self) -> None:
         """Forget the batch; everything unsettled is delivered again."""
-        self._batch = []
+        self._clear()
         await self._buffer.rewind()
 
     async def fill(self) -> None:
-        """Read until the batch is full."""
-        while (missing := self._limits.groups - len(self._batch)) > 0:
+        """Read until the batch is full and nobody has more than their share of it."""
+        while True:
+            missing = self._limits.groups - len(self._batch) or await self._share_out()
+            if not missing:
+                return
             deliveries = await self._buffer.read(missing, _POLL_SECONDS)
             known = await self._releases.trained([d.group.id for d in deliveries if d.group])
             for delivery in deliveries:
@@ -63,13 +83,13 @@ class Intake:
 
     async def settle(self, outcome: str) -> None:
         """Done with the whole batch."""
-        await self._settle([delivery for delivery, _ in self._batch], outcome)
-        self._batch = []
+        await self._settle([taken.delivery for taken in self._batch], outcome)
+        self._clear()
 
     async def drop_stale(self) -> None:
         """After the lineage has moved elsewhere: drop what is no longer of it."""
-        stale = [delivery for delivery, scored in self._batch if self._stale(scored.group)]
-        self._batch = [row for row in self._batch if not self._stale(row[1].group)]
+        stale = [t.delivery for t in self._batch if self._stale(t.delivery, t.scored.group)]
+        self._batch = [taken for taken in self._batch if taken.delivery not in stale]
         if stale:
             await self._settle(stale, "dropped:stale")
 
@@ -83,12 +103,18 @@ class Intake:
             await self._bury(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
         elif not group.sampling.trainable:
             await self._settle([delivery], "dropped:truncated_sampling")
-        elif self._stale(group):
+        elif self._stale(delivery, group):
             await self._settle([delivery], "dropped:stale")
         else:
-            await self._score(delivery, group)
+            prompt = PromptPrint.of(group.prompt)
+            members = [taken.member for taken in self._batch]
+            why = refusal(members, group.client, prompt, self._limits.influence)
+            if why is not None:
+                await self._leave_out(delivery, why)
+            else:
+                await self._score(delivery, group, prompt)
 
-    async def _score(self, delivery: Delivery, group: RolloutGroup) -> None:
+    async def _score(self, delivery: Delivery, group: RolloutGroup, prompt: PromptPrint) -> None:
         try:
             scored = await self._score_group(group)
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
@@ -96,14 +122,37 @@ class Intake:
             await self._bury(delivery, repr(error))
             return
         if scored.estimate.informative:
-            self._batch.append((delivery, scored))
+            tokens = sum(len(group.rollouts[row].token_ids) for row in scored.estimate.kept)
+            self._batch.append(_Taken(delivery, scored, Member(group.client, tokens, prompt)))
         else:
+            self.flat += 1
             why = "unanimous" if scored.estimate.label is not None else "no_label"
             await self._settle([delivery], f"dropped:{why}")
 
-    def _stale(self, group: RolloutGroup) -> bool:
+    async def _share_out(self) -> int:
+        """Take one group out of a full batch if a client has too much of it; how many were."""
+        at = surplus([taken.member for taken in self._batch], self._limits.influence)
+        if at is None:
+            return 0
+        await self._leave_out(self._batch.pop(at).delivery, "client_quota")
+        return 1
+
+    async def _leave_out(self, delivery: Delivery, why: str) -> None:
+        self._left_out += 1
+        if self._left_out % (_PATIENCE * self._limits.groups) == 0:
+            log.warning(
+                "%d groups left out of this update, the last for %s: it waits for other clients "
+                "or other questions", self._left_out, why,
+            )  # fmt: skip
+        await self._settle([delivery], f"dropped:{why}")
+
+    def _stale(self, delivery: Delivery, group: RolloutGroup) -> bool:
+        """Too old, or of another branch; but what is replayed was, and was wanted back."""
         lag = self._lineage.lag(group.policy_version)
-        return lag is None or lag > self._limits.max_lag
+        return not delivery.replay and (lag is None or lag > self._limits.max_lag)
+
+    def _clear(self) -> None:
+        self._batch, self.flat, self._left_out = [], 0, 0
 
     async def _settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
         await self._buffer.settle(deliveries, outcome)

@@ -16,8 +16,8 @@ GENESIS = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One change. `event` is published, promoted, rejected, paused or resumed; `live` the version
-    served after it; `record` the release as it stands after it, None for the base model."""
+    """One change. `event` is published, promoted, rejected, withdrawn, paused or resumed; `live`
+    the version served after it; `record` the release as it stands after it, None for the base."""
 
     seq: int
     at: float

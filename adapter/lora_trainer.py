@@ -86,7 +86,7 @@ class LoraTrainer:
                 settings.schedule_updates,
             ),
         )
-        self._before = self._adapter_state(), self._optimiser.snapshot()
+        self._before = self._snapshot()
 
     @property
     def model(self) -> Any:
@@ -97,11 +97,12 @@ class LoraTrainer:
         if folder is None:
             peft.set_peft_model_state_dict(self._peft, self._fresh)
             self._optimiser.reset()
+            self._pinned = []
         else:
             state = safetensors.torch.load_file(folder / WEIGHTS)
             peft.set_peft_model_state_dict(self._peft, state)
             self._pinned = self._optimiser.load(folder).get("pinned", [])
-        self._before = self._adapter_state(), self._optimiser.snapshot()
+        self._before = self._snapshot()
 
     @torch.no_grad()
     def signals(
@@ -123,9 +124,9 @@ class LoraTrainer:
         return means
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
-        self._pin(batch)
         rows = rows_of(batch)
-        self._before = self._adapter_state(), self._optimiser.snapshot()
+        self._before = self._snapshot()
+        self._pin(batch)
         metrics: dict[str, float] = {}
         try:
             for _ in range(self._settings.passes):
@@ -139,7 +140,7 @@ class LoraTrainer:
                     )
                 latest["learning_rate"] = self._optimiser.step()
                 # What the engine sampled from is what the first pass sees.
-                metrics = {**latest, **{k: v for k, v in metrics.items() if k in _FIRST_PASS}}
+                metrics = {**latest, **{k: v for k, v in metrics.items() if _of_first_pass(k)}}
         finally:
             self._gradient.forget()
             self._optimiser.clear()
@@ -147,7 +148,7 @@ class LoraTrainer:
         return metrics
 
     def undo(self) -> None:
-        state, optimiser = self._before
+        state, optimiser, self._pinned = self._before
         peft.set_peft_model_state_dict(self._peft, state)
         self._optimiser.restore(optimiser)
 
@@ -165,16 +166,22 @@ class LoraTrainer:
         return list(map(float, score_tokens(self.model, batch)[0]))
 
     def _pin(self, batch: Sequence[TrainingGroup]) -> None:
-        """Choose the probe's tokens once: the first rollout of a few groups, and keep them."""
+        """Choose the probe's tokens once: the first rollout of a few groups, and keep them.
+
+        They are of groups that this version or an ancestor was trained on, never of others: where
+        a client is forgotten, its tokens go with the versions that saw it.
+        """
         if not self._pinned:
             groups = [tg.group for tg in batch[:_PINNED]]
             self._pinned = [[*g.prompt_ids, *g.rollouts[0].token_ids] for g in groups]
+
+    def _snapshot(self) -> tuple[dict[str, Tensor], tuple[dict[str, Any], int], list[list[int]]]:
+        return self._adapter_state(), self._optimiser.snapshot(), self._pinned
 
     def _adapter_state(self) -> dict[str, Tensor]:
         state = peft.get_peft_model_state_dict(self._peft)
         return {name: value.detach().clone() for name, value in state.items()}
 
 
-_FIRST_PASS = frozenset(
-    {"entropy", "importance/raw_mean", "importance/clipped", "importance/effective_sample_size"}
-)
+def _of_first_pass(name: str) -> bool:
+    return name == "entropy" or name.startswith(("sampling/", "importance/"))

@@ -5,7 +5,14 @@ import time
 from collections.abc import Mapping, Sequence
 
 from adapter.ledger import LedgerEntry, entry_after
-from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, UnknownRelease
+from adapter.releases import (
+    BASE,
+    CLOSED,
+    AdapterRelease,
+    Fenced,
+    ReleaseState,
+    UnknownRelease,
+)
 
 
 class MemoryReleases:
@@ -25,6 +32,9 @@ class MemoryReleases:
     async def acquire(self, ttl: float) -> int | None:
         if time.monotonic() < self._lease_ends:
             return None
+        return await self.seize(ttl)
+
+    async def seize(self, ttl: float) -> int:
         self._fence += 1
         self._lease_ends = time.monotonic() + ttl
         return self._fence
@@ -72,6 +82,8 @@ class MemoryReleases:
             return False
         if version != BASE:
             release = await self.get(version)
+            if release.state in CLOSED:
+                return False
             self._releases[version] = release.promoted(reason, verdict)
         if expected not in (BASE, version):
             self._releases[expected] = self._releases[expected].retired()
@@ -85,6 +97,17 @@ class MemoryReleases:
             return
         self._releases[version] = release.rejected(reason, verdict)
         await self._note("rejected", version, reason)
+
+    async def withdraw(self, version: int, reason: str) -> bool:
+        release = await self.get(version)
+        if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
+            return False
+        self._releases[version] = release.withdrawn(reason)
+        await self._note("withdrawn", version, reason)
+        return True
+
+    async def untrain(self, group_ids: Sequence[str]) -> None:
+        self._trained.difference_update(group_ids)
 
     async def pause(self, reason: str | None) -> None:
         self._paused = reason

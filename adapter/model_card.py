@@ -13,24 +13,27 @@ from adapter.releases import AdapterRelease
 
 MANIFEST = "manifest.json"
 _SECRET = frozenset({"redis_url"})
+# What is not known yet, and what is nobody's business where the folder may be copied to.
+_LEFT_OUT = frozenset({"folder", "sha256", "state", "clients"})
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """sha256 of the learner's settings, in order of their names."""
-    return hashlib.sha256(orjson.dumps(_public(config), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(public(config), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def write_card(folder: Path, draft: AdapterRelease, config: Mapping[str, Any]) -> None:
     """Write README.md and manifest.json; `draft` is the release before its folder has a name."""
-    record = {k: v for k, v in asdict(draft).items() if k not in ("folder", "sha256", "state")}
+    record = {name: value for name, value in asdict(draft).items() if name not in _LEFT_OUT}
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    manifest = {**record, "weights_sha256": weights, "settings": _public(config)}
+    manifest = {**record, "weights_sha256": weights, "settings": public(config)}
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     (folder / MANIFEST).write_bytes(orjson.dumps(manifest, option=options))
     (folder / "README.md").write_text(_card(draft, config))
 
 
-def _public(config: Mapping[str, Any]) -> dict[str, Any]:
+def public(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that hold a password."""
     return {name: value for name, value in config.items() if name not in _SECRET}
 
 

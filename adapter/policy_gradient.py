@@ -73,26 +73,33 @@ class PolicyGradient:
         """
         size = size_of(rows)
         sums: dict[str, float] = defaultdict(float)
-        raw: list[Tensor] = []
-        clipped: list[Tensor] = []
+        gaps: list[Tensor] = []
         for members in self._micro_batches(rows):
             mine = [rows[index] for index in members]
             scores, entropy = self._scores(mine, members, device)
             loss = batch_loss(self._loss, scores, self._limits, size)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
             new = scores.new.detach()
-            raw.append((scores.old - scores.engine).exp())
-            ratio = (new - scores.old).exp()
-            clipped.append((ratio < 1 - self._limits.low) | (ratio > 1 + self._limits.high))
+            gaps.append(scores.old - scores.engine)
+            ratio, advantage = (new - scores.old).exp(), scores.by_token()
+            low = (ratio < 1 - self._limits.low) & (advantage < 0)
+            high = (ratio > 1 + self._limits.high) & (advantage > 0)
+            sums["clip_ratio/low_mean"] += float(low.sum()) / size.tokens
+            sums["clip_ratio/high_mean"] += float(high.sum()) / size.tokens
+            sums["clip_ratio/region_mean"] += float((low | high).sum()) / size.tokens
             sums["loss"] += float(loss.detach())
             sums["entropy"] += float(entropy.sum()) / size.tokens
             sums["kl"] += float(kl_k3(new, scores.base).sum()) / size.tokens
-        ratios = torch.cat(raw)
+        gap = torch.cat(gaps)
+        ratios = gap.exp()
         return {
             **sums,
-            "completions/mean_length": size.tokens / size.sequences,
-            "clip_ratio": float(torch.cat(clipped).float().mean()),
-            "importance/raw_mean": float(ratios.mean()),
+            # TRL's names; the ratios are as they are, before the cap.
+            "sampling/sampling_logp_difference/mean": float(gap.abs().mean()),
+            "sampling/sampling_logp_difference/max": float(gap.abs().max()),
+            "sampling/importance_sampling_ratio/mean": float(ratios.mean()),
+            "sampling/importance_sampling_ratio/min": float(ratios.min()),
+            "sampling/importance_sampling_ratio/max": float(ratios.max()),
             "importance/clipped": float((ratios > self._limits.importance_cap).float().mean()),
             "importance/effective_sample_size": effective_sample_size(ratios),
             "tokens": float(size.tokens),

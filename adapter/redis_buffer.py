@@ -4,11 +4,13 @@ The name is shared by every learner that ever runs, so a restarted one finds wha
 left unsettled; the learner lease keeps two from running at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from adapter import buffer_scripts as scripts
 from adapter import redis_connection as keys
-from adapter.buffer import DEAD, Append, BufferState, Delivery
+from adapter.buffer import DEAD, TRAINED, WEEK, Append, BufferState, Delivery, Forgotten
+from adapter.clients import pseudonym
 from adapter.redis_connection import NoConsumerGroup, connect, reach
 from adapter.wire import WireError, pack, unpack
 from rewards.rollouts import RolloutGroup
@@ -17,53 +19,38 @@ _CONSUMERS = "learner"
 _SEEN_SECONDS = 7 * 86_400
 _DEAD_KEPT = 1_000
 
-_APPEND = """
-if redis.call('EXISTS', KEYS[3]) == 1 then return 'duplicate' end
-local held = tonumber(redis.call('GET', KEYS[2]) or '0')
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) or held + #ARGV[1] > tonumber(ARGV[3]) then
-  return 'buffer_full'
-end
-redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
-redis.call('XADD', KEYS[1], '*', 'g', ARGV[1])
-redis.call('INCRBY', KEYS[2], #ARGV[1])
-redis.call('HINCRBY', KEYS[4], 'accepted', 1)
-return 'recorded'
-"""
-
-_SETTLE = """
-for i = 3, #ARGV, 2 do
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
-    redis.call('DECRBY', KEYS[2], ARGV[i + 1])
-    redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
-  end
-end
-"""
+_WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
+_KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
+_STRETCH = 64
+"""Entries that one script looks at when it goes through a whole stream."""
 
 
 class RedisBuffer:
-    """Shared by any number of servers and one learner."""
+    """Shared by any number of servers and one learner. What was trained is kept for `keep_trained`
+    seconds, but at most `max_bytes` of it."""
 
-    def __init__(self, url: str, max_bytes: int = 1 << 30, max_groups: int = 50_000) -> None:
+    def __init__(
+        self,
+        url: str,
+        max_bytes: int = 1 << 30,
+        max_groups: int = 50_000,
+        retention: float = WEEK,
+        keep_trained: float = 0.0,
+    ) -> None:
         self._redis: Any = connect(url)
         self._max_bytes, self._max_groups = max_bytes, max_groups
+        self._retention, self._keep_trained = retention, keep_trained
         self._history: str | None = "0"
 
     async def append(self, group: RolloutGroup) -> Append:
-        reply: bytes = await reach(
-            self._redis.eval(
-                _APPEND,
-                4,
-                keys.GROUPS,
-                keys.GROUPS_BYTES,
-                keys.GROUPS_SEEN + group.id,
-                keys.GROUPS_TOTALS,
-                pack(group),
-                self._max_groups,
-                self._max_bytes,
-                _SEEN_SECONDS,
-            )
-        )
+        names = [
+            keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_SEEN + group.id, keys.GROUPS_TOTALS,
+            keys.OPTED_OUT,
+        ]  # fmt: skip
+        reply: bytes = await self._run(
+            scripts.APPEND, names, pack(group), self._max_groups, self._max_bytes, _SEEN_SECONDS,
+            pseudonym(group.client), group.id,
+        )  # fmt: skip
         return Append(reply.decode())
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
@@ -81,26 +68,53 @@ class RedisBuffer:
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
         rows = [value for d in deliveries for value in (d.entry, d.size)]
+        keep = self._max_bytes if outcome == TRAINED and self._keep_trained else 0
         if rows:
-            await reach(
-                self._redis.eval(
-                    _SETTLE,
-                    3,
-                    keys.GROUPS,
-                    keys.GROUPS_BYTES,
-                    keys.GROUPS_TOTALS,
-                    _CONSUMERS,
-                    outcome,
-                    *rows,
-                )
-            )
+            names = [*_WAITING, *_KEPT]
+            await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, keep, *rows)
 
     async def bury(self, delivery: Delivery, reason: str) -> None:
         copied = await reach(self._redis.xrange(keys.GROUPS, delivery.entry, delivery.entry))
         for _, fields in copied:
-            dead = {b"g": fields[b"g"], b"reason": reason.encode()}
+            dead = {**fields, b"reason": reason.encode()}
             await reach(self._redis.xadd(keys.GROUPS_DEAD, dead, maxlen=_DEAD_KEPT))
         await self.settle([delivery], DEAD)
+
+    async def expire(self) -> int:
+        names = [*_WAITING, keys.GROUPS_DEAD, *_KEPT]
+        ages = [round(seconds * 1000) for seconds in (self._retention, self._keep_trained)]
+        total, more = 0, 1
+        while more:
+            expired, more = await self._run(scripts.EXPIRE, names, _CONSUMERS, *ages, _STRETCH)
+            total += expired
+        return total
+
+    async def forget(self, client: str) -> Forgotten:
+        return Forgotten(
+            waiting=await self._forget(client, *_WAITING),
+            dead=await self._forget(client, keys.GROUPS_DEAD),
+            kept=await self._forget(client, *_KEPT),
+        )
+
+    async def replay(self, group_ids: Collection[str]) -> int:
+        wanted = {group_id.encode() for group_id in group_ids}
+        replayed, start = 0, "-"
+        while found := await reach(self._redis.xrange(keys.GROUPS_KEPT, start, "+", _STRETCH)):
+            for entry, fields in found:
+                if fields[b"i"] in wanted:
+                    replayed += await self._run(scripts.REPLAY, [*_WAITING, *_KEPT], entry)
+            start = "(" + found[-1][0].decode()
+        return replayed
+
+    async def opt_out(self, client: str) -> None:
+        await reach(self._redis.sadd(keys.OPTED_OUT, client))
+
+    async def opt_in(self, client: str) -> None:
+        await reach(self._redis.srem(keys.OPTED_OUT, client))
+
+    async def opted_out(self) -> frozenset[str]:
+        members = await reach(self._redis.smembers(keys.OPTED_OUT))
+        return frozenset(member.decode() for member in members)
 
     async def state(self) -> BufferState:
         pipe = self._redis.pipeline(transaction=True)
@@ -111,6 +125,17 @@ class RedisBuffer:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+    async def _forget(self, client: str, *names: str) -> int:
+        total, start = 0, "-"
+        while start:
+            gone, last = await self._run(scripts.FORGET, names, _CONSUMERS, client, start, _STRETCH)
+            total += gone
+            start = "(" + last.decode() if last else ""
+        return total
+
+    async def _run(self, script: str, names: Sequence[str], *arguments: Any) -> Any:
+        return await reach(self._redis.eval(script, len(names), *names, *arguments))
 
     async def _read(self, start: str, count: int, block: int | None) -> list[Any]:
         try:
@@ -138,4 +163,4 @@ def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delive
         group = unpack(data)
     except WireError:
         group = None
-    return Delivery(entry.decode(), group, len(data), attempts)
+    return Delivery(entry.decode(), group, len(data), attempts, b"r" in fields)

@@ -10,11 +10,14 @@ from redis.exceptions import RedisError
 from adapter.buffer import BufferUnavailable
 
 # Every key Ratchet keeps. The braces put all of them into one slot of a Redis cluster.
-GROUPS = "{ratchet}:groups"  # stream of packed groups: field g (bytes)
+GROUPS = "{ratchet}:groups"  # stream of packed groups; fields as in adapter/buffer_scripts.py
 GROUPS_BYTES = "{ratchet}:groups:bytes"  # payload bytes in the stream
 GROUPS_TOTALS = "{ratchet}:groups:totals"  # hash outcome -> count
 GROUPS_SEEN = "{ratchet}:groups:seen:"  # + group id: for deduplication, expires
 GROUPS_DEAD = "{ratchet}:groups:dead"  # stream of groups that could not be processed
+GROUPS_KEPT = "{ratchet}:groups:kept"  # stream of groups kept for a while after training
+GROUPS_KEPT_BYTES = "{ratchet}:groups:kept:bytes"  # payload bytes in it
+OPTED_OUT = "{ratchet}:opted_out"  # set of pseudonyms of clients to keep nothing of
 RELEASES = "{ratchet}:releases"  # hash version -> JSON record
 LIVE = "{ratchet}:live"  # version being served
 NEXT_VERSION = "{ratchet}:next_version"  # last version number given out

@@ -1,85 +1,23 @@
 """The release store on Redis: each change of more than one key is one script, hence atomic."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from adapter import redis_connection as keys
+from adapter import release_scripts as scripts
 from adapter.ledger import LedgerEntry, entry_after
 from adapter.redis_connection import connect, reach
-from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, UnknownRelease
+from adapter.releases import (
+    BASE,
+    CLOSED,
+    AdapterRelease,
+    Fenced,
+    ReleaseState,
+    UnknownRelease,
+)
 
 _TRAINED_SECONDS = 7 * 86_400
-
-_ACQUIRE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local token = redis.call('INCR', KEYS[2])
-redis.call('SET', KEYS[1], token, 'PX', ARGV[1])
-return token
-"""
-
-_RENEW = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-
-_RESIGN = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""
-
-# Each change below is written with its ledger entry, by the caller; the scripts check that neither
-# ledger nor record has moved since the caller read them. -1 asks for another try. Age goes by the
-# server's clock: a caller whose clock has jumped must not make everybody forget what was trained.
-_HEAD = """
-local function head()
-  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-  return last[1] and last[1][1] or ''
-end
-if head() ~= ARGV[1] then return -1 end
-"""
-
-_PUBLISH = (
-    _HEAD
-    + """
-if redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
-redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
-local now = tonumber(redis.call('TIME')[1])
-for i = 7, #ARGV do redis.call('ZADD', KEYS[4], now, ARGV[i]) end
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - tonumber(ARGV[6]))
-redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
-return 1
-"""
-)
-
-_PROMOTE = (
-    _HEAD
-    + """
-if (redis.call('GET', KEYS[2]) or '0') ~= ARGV[4] then return 0 end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], ARGV[3], ARGV[5]) end
-if ARGV[6] ~= '' then redis.call('HSET', KEYS[3], ARGV[4], ARGV[6]) end
-redis.call('SET', KEYS[2], ARGV[3])
-redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
-return 1
-"""
-)
-
-_REJECT = (
-    _HEAD
-    + """
-redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
-redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
-return 1
-"""
-)
-
-_PAUSE = (
-    _HEAD
-    + """
-if ARGV[3] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[3]) end
-redis.call('XADD', KEYS[1], '*', 'e', ARGV[2])
-return 1
-"""
-)
 
 _AGAIN = -1
 
@@ -91,14 +29,17 @@ class RedisReleases:
         self._redis: Any = connect(url)
 
     async def acquire(self, ttl: float) -> int | None:
-        token = await self._run(_ACQUIRE, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
+        token = await self._run(scripts.ACQUIRE, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
         return int(token) or None
 
+    async def seize(self, ttl: float) -> int:
+        return int(await self._run(scripts.SEIZE, [keys.LEARNER, keys.FENCE], round(ttl * 1000)))
+
     async def renew(self, token: int, ttl: float) -> bool:
-        return bool(await self._run(_RENEW, [keys.LEARNER], token, round(ttl * 1000)))
+        return bool(await self._run(scripts.RENEW, [keys.LEARNER], token, round(ttl * 1000)))
 
     async def resign(self, token: int) -> None:
-        await self._run(_RESIGN, [keys.LEARNER], token)
+        await self._run(scripts.RESIGN, [keys.LEARNER], token)
 
     async def reserve(self) -> int:
         return int(await reach(self._redis.incr(keys.NEXT_VERSION)))
@@ -110,8 +51,8 @@ class RedisReleases:
         while accepted == _AGAIN:
             head = await self._head()
             accepted = await self._change(
-                head, _PUBLISH, names, "published", release.version, await self.live(), record, "",
-                token, release.version, record, _TRAINED_SECONDS, *release.sample_ids,
+                head, scripts.PUBLISH, names, "published", release.version, await self.live(),
+                record, "", token, release.version, record, _TRAINED_SECONDS, *release.sample_ids,
             )  # fmt: skip
         if not accepted:
             raise Fenced(f"lease {token} is over: another learner may be at work")
@@ -142,27 +83,33 @@ class RedisReleases:
                 return False
             promoted, retired = b"", b""
             if version != BASE:
-                promoted = (await self.get(version)).promoted(reason, verdict).to_json()
+                release = await self.get(version)
+                if release.state in CLOSED:
+                    return False
+                promoted = release.promoted(reason, verdict).to_json()
             if expected not in (BASE, version):
                 retired = (await self.get(expected)).retired().to_json()
             moved = await self._change(
-                head, _PROMOTE, [keys.LIVE, keys.RELEASES], "promoted", version, version,
+                head, scripts.PROMOTE, [keys.LIVE, keys.RELEASES], "promoted", version, version,
                 promoted or None, reason, version, expected, promoted, retired,
             )  # fmt: skip
         return bool(moved)
 
     async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
-        moved = _AGAIN
-        while moved == _AGAIN:
-            head = await self._head()
-            release = await self.get(version)
-            if release.state is not ReleaseState.CANDIDATE:
-                return
-            record = release.rejected(reason, verdict).to_json()
-            moved = await self._change(
-                head, _REJECT, [keys.RELEASES], "rejected", version, await self.live(), record,
-                reason, version, record,
-            )  # fmt: skip
+        await self._close(
+            version, "rejected", reason, [ReleaseState.CANDIDATE],
+            lambda release: release.rejected(reason, verdict),
+        )  # fmt: skip
+
+    async def withdraw(self, version: int, reason: str) -> bool:
+        return await self._close(
+            version, "withdrawn", reason, [ReleaseState.CANDIDATE, ReleaseState.RETIRED],
+            lambda release: release.withdrawn(reason),
+        )  # fmt: skip
+
+    async def untrain(self, group_ids: Sequence[str]) -> None:
+        if group_ids:
+            await reach(self._redis.zrem(keys.TRAINED, *group_ids))
 
     async def pause(self, reason: str | None) -> None:
         event = "resumed" if reason is None else "paused"
@@ -171,7 +118,8 @@ class RedisReleases:
             head, live = await self._head(), await self.live()
             record = None if live == BASE else (await self.get(live)).to_json()
             moved = await self._change(
-                head, _PAUSE, [keys.PAUSED], event, live, live, record, reason or "", reason or "",
+                head, scripts.PAUSE, [keys.PAUSED], event, live, live, record, reason or "",
+                reason or "",
             )  # fmt: skip
 
     async def paused(self) -> str | None:
@@ -192,6 +140,24 @@ class RedisReleases:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+    async def _close(
+        self, version: int, event: str, reason: str, states: Sequence[ReleaseState],
+        closed: Callable[[AdapterRelease], AdapterRelease],
+    ) -> bool:  # fmt: skip
+        """Put a release from one of `states` into a closed one; False if it is in another."""
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head = await self._head()
+            release = await self.get(version)
+            if release.state not in states:
+                return False
+            record = closed(release).to_json()
+            moved = await self._change(
+                head, scripts.CLOSE, [keys.RELEASES], event, version, await self.live(), record,
+                reason, version, record,
+            )  # fmt: skip
+        return True
 
     async def _text(self, version: int) -> bytes:
         text = await reach(self._redis.hget(keys.RELEASES, str(version)))

@@ -1,7 +1,8 @@
 """Adapter releases: what the learner publishes and the server promotes.
 
-State of a release: candidate -> live -> retired, or candidate -> rejected. One version is live at a
-time; version 0, the base model, needs no record. The pointer moves by compare-and-set only.
+State of a release: candidate -> live -> retired, or candidate -> rejected; candidate or retired ->
+withdrawn, when what it was trained on has to go. One version is live at a time; version 0, the base
+model, needs no record. The pointer moves by compare-and-set only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,11 @@ class ReleaseState(StrEnum):
     LIVE = "live"
     REJECTED = "rejected"
     RETIRED = "retired"
+    WITHDRAWN = "withdrawn"
+
+
+CLOSED = frozenset({ReleaseState.REJECTED, ReleaseState.WITHDRAWN})
+"""States of releases that can never be served again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class AdapterRelease:
 
     `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `verdict` the
     server's numbers and stage timings once judged, `reason` its words; `config` the hash of the
-    learner's settings.
+    learner's settings; `clients` the pseudonyms of those whose groups are in it.
     """
 
     version: int
@@ -51,6 +57,7 @@ class AdapterRelease:
     reason: str = ""
     verdict: Mapping[str, float] = field(default_factory=dict[str, float])
     config: str = ""
+    clients: Sequence[str] = field(default_factory=list[str])
 
     def to_json(self) -> bytes:
         """The record as stored."""
@@ -64,6 +71,10 @@ class AdapterRelease:
     def rejected(self, reason: str, verdict: Mapping[str, float]) -> "AdapterRelease":
         """This release, closed for good."""
         return replace(self, state=ReleaseState.REJECTED, reason=reason, verdict=dict(verdict))
+
+    def withdrawn(self, reason: str) -> "AdapterRelease":
+        """This release, closed for good because of what it was trained on."""
+        return replace(self, state=ReleaseState.WITHDRAWN, reason=reason)
 
     def retired(self) -> "AdapterRelease":
         """This release, no longer live."""
@@ -86,6 +97,10 @@ class ReleaseStore(Protocol):
 
     async def acquire(self, ttl: float) -> int | None:
         """Become the learner for `ttl` seconds: a fencing token, or None while another one is."""
+        ...
+
+    async def seize(self, ttl: float) -> int:
+        """Become the learner whoever is: a fencing token that ends the other's lease."""
         ...
 
     async def renew(self, token: int, ttl: float) -> bool:
@@ -123,7 +138,8 @@ class ReleaseStore(Protocol):
     async def promote(
         self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
     ) -> bool:
-        """Make a release live if `expected` still is; the old one retires. False if it is not.
+        """Make a release live if `expected` still is; the old one retires. False if it is not, or
+        if the release is closed.
 
         Every change of a release is written to the ledger with it, in one step.
         """
@@ -131,6 +147,14 @@ class ReleaseStore(Protocol):
 
     async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
         """Close a candidate for good."""
+        ...
+
+    async def withdraw(self, version: int, reason: str) -> bool:
+        """Close a candidate or retired release for good. False if it is neither."""
+        ...
+
+    async def untrain(self, group_ids: Sequence[str]) -> None:
+        """These groups are part of a release no longer."""
         ...
 
     async def pause(self, reason: str | None) -> None:

@@ -14,13 +14,14 @@ from rewards.rollouts import RolloutGroup
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What is rewarded, and how rewards become advantages."""
+    """What is rewarded, and how rewards become advantages; `name` is the estimator's in metrics."""
 
     estimator: RewardEstimator
     advantage: Advantage
     equality: Equality
     std_floor: float = 0.0
     clip: float | None = None
+    name: str = "estimate"
 
     def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
         """Rewards of one group; the trainer is asked for the signals they need and that were not

@@ -30,6 +30,12 @@ class ChannelSettings(BaseSettings):
     """Rollout buffer: refuse new groups above this many payload bytes."""
     buffer_max_groups: int = Field(50_000, gt=0)
     """Rollout buffer: refuse new groups above this many entries."""
+    retention_seconds: float = Field(7 * 86_400, gt=0)
+    """Groups that have waited this long expire, and dead letters this old are deleted, whether or
+    not a learner runs: no client's text stays longer."""
+    keep_trained_seconds: float = Field(7 * 86_400, ge=0)
+    """Trained groups are kept this much longer, up to `buffer_max_bytes` of them, so that `ratchet
+    forget` can train the lineage again without a client; with 0 it can only roll back."""
     equality_deadline: float = Field(1.0, gt=0)
     """Seconds that deciding whether two answers are mathematically equal may take; then they are
     different. The same for server and learner, so that both see the same vote."""
@@ -79,6 +85,17 @@ class AdapterSettings(ChannelSettings):
     """Cap of the token-level trainer/engine importance weights."""
     max_lag: int = Field(4, ge=0)
     """Drop groups sampled by a policy more than this many versions old."""
+    client_groups: int | None = Field(None, gt=0)
+    """Most groups of one client (the request's `user`) in one update; further ones are dropped.
+    Requests without `user` are all one client, so with this, as with `client_token_share`, a
+    deployment of too few clients to fill an update learns nothing, and says so in its log."""
+    client_token_share: float = Field(1.0, gt=0, le=1)
+    """Largest share of an update's completion tokens from one client. A full batch that breaks it
+    gives up a group of the client with most and waits for another; 1 is no limit."""
+    duplicate_limit: int | None = Field(1, gt=0)
+    """Most groups of nearly the same prompt in one update, as adapter/prompt_print.py tells them;
+    none for no limit. With 1, an update needs `groups_per_update` different questions, which is no
+    more than the gate needs."""
     lora_rank: int = Field(16, gt=0)
     """LoRA rank; the engine's --max-lora-rank must be at least this."""
     lora_alpha: int = Field(32, gt=0)
@@ -105,8 +122,15 @@ class AdapterSettings(ChannelSettings):
     """Time to live of the single-learner lease."""
     adapter_metrics_port: int = Field(0, ge=0, le=65535)
     """Loopback port of the learner's /metrics; 0 for none."""
+    log_dir: Path | None = Path(".ratchet/tensorboard")
+    """Folder for the numbers of every update, to be shown by `tensorboard --logdir`; empty for
+    none. The names are those of TRL's GRPOTrainer, the x axis is the version."""
+    wandb_project: str = ""
+    """Weights & Biases project for the same numbers; empty for none. Needs `ratchet[wandb]`."""
+    wandb_mode: Literal["online", "offline"] = "online"
+    """`offline` needs no network: `wandb sync` sends the run later."""
 
-    @field_validator("advantage_clip", mode="before")
+    @field_validator("advantage_clip", "log_dir", "client_groups", "duplicate_limit", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value in ("", "none", "None") else value

@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from adapter.adapter_folders import AdapterFolders
+from adapter.batch_metrics import batch_metrics
 from adapter.buffer import TRAINED, BufferUnavailable, RolloutBuffer
+from adapter.clients import pseudonym
 from adapter.intake import Intake, IntakeLimits
 from adapter.lineage import AGE, Lineage, last_good
 from adapter.metrics import LearnerMetrics
 from adapter.model_card import config_hash, write_card
-from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
+from adapter.quota import InfluenceLimits
+from adapter.releases import BASE, CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
 from adapter.trainer import Trainer, UpdateDiverged
+from adapter.training_log import TrainingLog
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
 
@@ -52,6 +56,7 @@ class Recipe:
     max_age: int = 0
     reanchor: str = LAST_GOOD
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    influence: InfluenceLimits = field(default_factory=InfluenceLimits)
 
 
 class Worker:
@@ -66,10 +71,12 @@ class Worker:
         recipe: Recipe,
         metrics: LearnerMetrics | None = None,
         lease_seconds: float = 15.0,
+        training_log: TrainingLog | None = None,
     ) -> None:
         self._releases = releases
         self._trainer, self._folders, self._recipe = trainer, folders, recipe
         self._metrics = metrics or LearnerMetrics()
+        self._log = training_log or TrainingLog()
         self._lease_seconds = lease_seconds
         self._lineage = Lineage()
         self._intake = Intake(
@@ -77,7 +84,7 @@ class Worker:
             releases,
             self._score,
             self._lineage,
-            IntakeLimits(recipe.groups_per_update, recipe.max_lag),
+            IntakeLimits(recipe.groups_per_update, recipe.max_lag, recipe.influence),
             self._metrics,
         )
         self._diverged = 0
@@ -124,8 +131,9 @@ class Worker:
         raise Fenced(f"lease {token} was lost")
 
     async def _learn_forever(self, token: int) -> None:
-        for release in await self._releases.all():  # what a predecessor left unjudged
-            await self._verdict(release.version)
+        for release in await self._releases.all():
+            if release.state is ReleaseState.CANDIDATE:  # what a predecessor left unjudged
+                await self._log_verdict(await self._verdict(release.version))
         await self._prune()
         while True:
             await self.learn(token)
@@ -136,7 +144,7 @@ class Worker:
         if self._recipe.max_age and self._lineage.age >= self._recipe.max_age:
             await self._reanchor()
             return None
-        started = time.monotonic()
+        begun = started = time.monotonic()
         await self._intake.fill()
         self._observe("collect", started)
         started = time.monotonic()
@@ -148,7 +156,8 @@ class Worker:
             return None
         self._diverged = 0
         self._observe("train", started)
-        release = await self._publish(token, {**metrics, **self._reward_metrics()})
+        metrics = {**metrics, **await self._batch_metrics(), "step_time": time.monotonic() - begun}
+        release = await self._publish(token, metrics)
         return await self._await_verdict(release)
 
     async def _follow_live(self) -> None:
@@ -189,6 +198,7 @@ class Worker:
             metrics={**metrics, AGE: age},
             created_at=time.time(),
             config=config_hash(self._recipe.config),
+            clients=sorted({pseudonym(scored.group.client) for scored in self._intake.batch}),
         )
 
         def write(folder: Path) -> None:
@@ -203,6 +213,7 @@ class Worker:
         self._observe("publish", started)
         for key, value in draft.metrics.items():
             self._metrics.last.labels(key).set(value)
+        await asyncio.to_thread(self._log.write, release.version, metrics)
         return release
 
     async def _await_verdict(self, release: AdapterRelease) -> AdapterRelease:
@@ -210,9 +221,10 @@ class Worker:
         now = await self._verdict(release.version)
         self._observe("verdict", started)
         self._metrics.updates.labels(now.state.value).inc()
-        if now.state is ReleaseState.REJECTED:
+        await self._log_verdict(now)
+        if now.state in CLOSED:
             await self._train(self._trainer.undo)
-            log.warning("v%d rejected: %s", now.version, now.reason)
+            log.warning("v%d %s: %s", now.version, now.state, now.reason)
         else:
             self._lineage.grow(now.version)
             log.info("v%d promoted: %s", now.version, now.reason)
@@ -246,17 +258,19 @@ class Worker:
         if self._diverged >= MAX_DIVERGED:
             raise LearnerDiverged(f"{MAX_DIVERGED} updates in a row: {why}")
 
-    def _reward_metrics(self) -> dict[str, float]:
+    async def _log_verdict(self, judged: AdapterRelease) -> None:
+        promoted = float(judged.state in (ReleaseState.LIVE, ReleaseState.RETIRED))
+        numbers = {**judged.verdict, "promoted": promoted}
+        await asyncio.to_thread(self._log.write, judged.version, numbers)
+
+    async def _batch_metrics(self) -> dict[str, float]:
         batch = self._intake.batch
-        estimates = [scored.estimate for scored in batch]
-        rewards = [reward for estimate in estimates for reward in estimate.rewards]
+        found = batch_metrics(batch, self._recipe.scoring.name, self._intake.flat)
+        if self._lineage.tip:  # counted over the whole lineage
+            parent = await self._releases.get(self._lineage.tip)
+            found["num_tokens"] += parent.metrics.get("num_tokens", 0.0)
         lags = [self._lineage.lag(scored.group.policy_version) or 0 for scored in batch]
-        names = estimates[0].stats
-        return {
-            **{name: sum(e.stats[name] for e in estimates) / len(estimates) for name in names},
-            "reward": sum(rewards) / len(rewards),
-            "lag": sum(lags) / len(lags),
-        }
+        return {**found, "lag": sum(lags) / len(lags)}
 
     async def _train(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(work, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""`ratchet up | demo | serve | adapt | releases | score | doctor`."""
+"""`ratchet up | demo | serve | adapt | releases | forget | score | doctor`."""
 
 import argparse
 import asyncio
@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         help="verify checks ledger, records and folders; pause stops judging candidates",
     )
     releases.add_argument("version", nargs="?", type=int, help="of show, promote and rollback")
+    forget = add(
+        "forget", commands.forget, ChannelSettings,
+        "Remove a client's groups and every version that learnt from them; record it no more.",
+    )  # fmt: skip
+    forget.add_argument("client", metavar="CLIENT", help="what its requests have in `user`")
+    forget.add_argument("--undo", action="store_true", help="only: record its requests again")
     _define_score(parsers.add_parser("score", help=_SCORE, description=_SCORE, allow_abbrev=False))
     add("doctor", commands.doctor, StackSettings, "Say what is missing and how to get it.")
     return parser

@@ -57,12 +57,24 @@ def adapt(arguments: argparse.Namespace) -> int:
     settings = read(AdapterSettings, flags_of(arguments))
     from adapter.lora_trainer import LoraTrainer
     from adapter.metrics import LearnerMetrics
+    from adapter.model_card import public
+    from adapter.quota import InfluenceLimits
     from adapter.scoring import Scoring
+    from adapter.training_log import TrainingLog, TrainingLogUnavailable
     from adapter.worker import LearnerDiverged, Recipe, Worker
     from rewards.advantages import ADVANTAGES
     from rewards.equality import Equality
     from rewards.math_judge import MathJudge
 
+    try:
+        training_log = TrainingLog(
+            settings.log_dir,
+            settings.wandb_project,
+            settings.wandb_mode,
+            public(settings.model_dump(mode="json")),
+        )
+    except TrainingLogUnavailable as error:
+        raise ConfigurationError(str(error)) from None
     metrics = LearnerMetrics()
     judge = MathJudge(settings.equality_deadline)
     metrics.serve(settings.adapter_metrics_port)
@@ -78,6 +90,7 @@ def adapt(arguments: argparse.Namespace) -> int:
                 Equality(judge),
                 settings.advantage_std_floor,
                 settings.advantage_clip,
+                settings.reward,
             ),
             settings.groups_per_update,
             settings.max_lag,
@@ -85,9 +98,13 @@ def adapt(arguments: argparse.Namespace) -> int:
             settings.max_age,
             settings.reanchor,
             settings.model_dump(mode="json"),
+            InfluenceLimits(
+                settings.client_groups, settings.client_token_share, settings.duplicate_limit
+            ),
         ),
         metrics,
         settings.lease_seconds,
+        training_log,
     )
     try:
         asyncio.run(_until_signalled(worker.run()))
@@ -95,6 +112,7 @@ def adapt(arguments: argparse.Namespace) -> int:
         logging.getLogger("ratchet").error("stopped: %s", error)
         return 1
     finally:
+        training_log.close()
         judge.close()
     return 0
 
@@ -131,6 +149,14 @@ def releases(arguments: argparse.Namespace) -> int:
     """Look at releases, check them, or move the live pointer by hand."""
     settings = read(ChannelSettings, flags_of(arguments))
     return asyncio.run(_releases(settings, arguments.action, arguments.version))
+
+
+def forget(arguments: argparse.Namespace) -> int:
+    """Forget a client, or only record it again."""
+    settings = read(ChannelSettings, flags_of(arguments))
+    from ratchet.forgetting import forget_client
+
+    return asyncio.run(forget_client(settings, arguments.client, arguments.undo))
 
 
 def score(arguments: argparse.Namespace) -> int:

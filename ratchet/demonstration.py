@@ -110,6 +110,7 @@ async def demonstrate(arguments: argparse.Namespace) -> int:
         **RECIPE,
         "state_dir": state,
         "adapters_dir": state / "adapters",
+        "log_dir": state / "tensorboard",
         **flags_of(arguments),
     }
     if arguments.ignorant:

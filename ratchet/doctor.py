@@ -12,7 +12,7 @@ from ratchet.programs import engine_is_cpu, missing_packages, redis_server
 from ratchet.settings import StackSettings
 
 _SERVER = ["fastapi", "uvicorn", "aiohttp", "redis", "prometheus_client"]
-_LEARNER = ["torch", "transformers", "peft", "safetensors"]
+_LEARNER = ["torch", "transformers", "peft", "safetensors", "tensorboard"]
 _FREE_GIB = 2
 
 

@@ -43,6 +43,7 @@ class Stack:
             "engine_port": engine_port,
             "engine_url": f"http://127.0.0.1:{engine_port}",
             "adapters_dir": settings.adapters_dir.resolve(),
+            "log_dir": settings.log_dir and settings.log_dir.resolve(),
             "redis_url": f"redis://127.0.0.1:{redis_port}/0" if ours else settings.redis_url,
         }
         self.settings = settings.model_copy(update=decided)

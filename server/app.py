@@ -65,7 +65,9 @@ class Parts:
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.reservoir = Reservoir()
         self.signals = LiveSignals(settings.watch_queries)
-        self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
+        self.recorder = Recorder(
+            self.buffer, settings.recorder_queue, self.metrics, self.reservoir.forget
+        )
         limits = GateLimits(
             settings.gate_max_kl,
             settings.gate_min_margin,
@@ -192,7 +194,9 @@ def _chat_route(parts: Parts):
         """OpenAI's chat completions; see docs/api.md for the `ratchet` extension."""
         watch = Stopwatch()
         request = _parse(await http.body())
-        train = http.headers.get("x-ratchet-train", "true").lower() != "false"
+        train = all(
+            value.strip().lower() == "true" for value in http.headers.getlist("x-ratchet-train")
+        )
         caller = Caller(client=request.user or "anonymous", train=train)
         parts.chat.check(request)
         if request.stream:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from adapter.clients import pseudonym
 from rewards.equality import Equality
 from rewards.rollouts import RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
@@ -196,7 +197,8 @@ class ChatService:
         self._count(vote, sample, lease)
         reason = self._keep_out(request, caller, lease, vote)
         if reason is None:
-            self._reservoir.add(_key(messages), Query(messages, passed))
+            query = Query(messages, passed, client=pseudonym(caller.client))
+            self._reservoir.add(_key(messages), query)
             group = await self._group(request, caller, lease, messages, sample)
             reason = self._recorder.offer(group)
         extension = extension_of(
@@ -238,6 +240,8 @@ class ChatService:
     ) -> str | None:
         """Why this group is not for training, or None."""
         if not caller.train or not request.ratchet.train or request.store is False:
+            return "opted_out"
+        if self._recorder.refuses(caller.client):
             return "opted_out"
         if lease.pinned:
             return "pinned_version"

@@ -48,6 +48,9 @@ class ServerMetrics:
         )
         self.buffer_groups = Gauge("ratchet_buffer_groups", "Groups not settled.", registry=r)
         self.buffer_bytes = Gauge("ratchet_buffer_bytes", "Bytes of groups.", registry=r)
+        self.buffer_expired = Counter(
+            "ratchet_buffer_expired", "Groups that waited too long, as found here.", registry=r
+        )
         self.buffer_up = Gauge("ratchet_buffer_up", "1 while Redis answers.", registry=r)
         self.engine_up = Gauge("ratchet_engine_up", "1 while the engine generates.", registry=r)
         self.live_version = Gauge("ratchet_live_version", "Version being served.", registry=r)

@@ -69,6 +69,8 @@ class Policy:
 
     def remove(self, version: int) -> str:
         """Stop offering a version, though leases may be out; returns its engine name."""
+        if version == self._canary:
+            self.end_canary()
         return self._names.pop(version)
 
     def switch(self, version: int) -> None:

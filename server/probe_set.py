@@ -58,6 +58,7 @@ class ProbeSet:
         self._drawn: dict[bool, list[Probe]] = {True: [], False: []}
         self._replies: dict[tuple[str, int], Reply] = {}
         self._trials = 0
+        self._forgotten = 0
 
     @property
     def labelled(self) -> bool:
@@ -67,12 +68,14 @@ class ProbeSet:
     @property
     def ready(self) -> bool:
         """Whether enough distinct queries have been seen to decide anything."""
-        return bool(self._recent) or len(self._reservoir) >= self._minimum
+        kept = bool(self._recent) and self._forgotten == self._reservoir.forgotten
+        return kept or len(self._reservoir) >= self._minimum
 
     def begin(self, policies: Collection[str]) -> None:
         """A new trial, of these engine names, is to be held. Needs `ready`."""
         grown = len(self._reservoir) >= 2 * len(self._recent)
-        if not self._recent or grown or self._trials >= self._refresh:
+        outdated = self._trials >= self._refresh or self._forgotten != self._reservoir.forgotten
+        if not self._recent or grown or outdated:
             self.refresh()
         self._trials += 1
         self._replies = {k: reply for k, reply in self._replies.items() if k[0] in policies}
@@ -82,6 +85,7 @@ class ProbeSet:
         self._recent = self._reservoir.draw(len(self._reservoir))
         self._drawn = {True: [], False: []}
         self._replies, self._trials = {}, 0
+        self._forgotten = self._reservoir.forgotten
 
     def probes(self, start: int, stop: int, *, labelled: bool = False) -> list[Probe]:
         """The probes [start, stop) of the drawing."""

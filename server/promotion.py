@@ -10,7 +10,7 @@ import time
 from adapter.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.buffer import BufferUnavailable
 from adapter.probe_sheet import ProbeSheet
-from adapter.releases import BASE, AdapterRelease, ReleaseState, ReleaseStore
+from adapter.releases import BASE, CLOSED, AdapterRelease, ReleaseState, ReleaseStore
 from server.canary import Canary, CanaryRules
 from server.engine import Engine, EngineError, EngineRefused
 from server.gate import GateLimits, Verdict
@@ -79,6 +79,7 @@ class Promoter:
         if self._engine_lost:
             await self._restore()
         await self._follow()
+        await self._drop_withdrawn()
         if await self._releases.paused() is not None:
             return
         if self._canary is not None:
@@ -96,7 +97,9 @@ class Promoter:
         present = await self._engine.models()
         for version in self._policy.loaded:
             if self._policy.engine_name(version) not in present:
-                await self._load(await self._releases.get(version))
+                release = await self._releases.get(version)
+                if release.state is not ReleaseState.WITHDRAWN:  # else its folder is gone
+                    await self._load(release)
         self._engine_lost = False
 
     async def _follow(self) -> None:
@@ -210,6 +213,8 @@ class Promoter:
         )
         if not moved:  # another server judged it first, or a rollback came between: follow that
             self._policy.remove(release.version)
+            if (await self._releases.get(release.version)).state in CLOSED:
+                await self._engine.unload(release.folder)
             return
         self._policy.switch(release.version)
         _lap(seconds, "flip", started)
@@ -230,9 +235,20 @@ class Promoter:
         in_use = (BASE, self._policy.live, self._policy.canary)
         adapters = [v for v in self._policy.loaded if v not in in_use]
         for version in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
-            task = asyncio.create_task(self._unload(version, self._policy.remove(version)))
-            self._draining.add(task)
-            task.add_done_callback(self._draining.discard)
+            self._drain(version)
+
+    async def _drop_withdrawn(self) -> None:
+        """Offer no version any more that has been withdrawn, not even to who asks for it."""
+        for version in self._policy.loaded:
+            if version not in (BASE, self._policy.live):
+                release = await self._releases.get(version)
+                if release.state is ReleaseState.WITHDRAWN:
+                    self._drain(version)
+
+    def _drain(self, version: int) -> None:
+        task = asyncio.create_task(self._unload(version, self._policy.remove(version)))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
 
     async def _unload(self, version: int, engine_name: str) -> None:
         await self._policy.drained(version)

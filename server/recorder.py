@@ -1,14 +1,17 @@
 """Takes finished groups off the reply path and into the rollout buffer.
 
 Bounded, and never in a reply's way: when Redis is slow or gone, groups wait in memory up to a limit
-and are then dropped with a counted reason.
+and are then dropped with a counted reason. Whom nothing may be kept of is known from a copy.
 """
 
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Callable, Collection
 
 from adapter.buffer import Append, BufferUnavailable, RolloutBuffer
+from adapter.clients import pseudonym
 from rewards.rollouts import RolloutGroup
 from server.metrics import ServerMetrics
 
@@ -16,15 +19,28 @@ log = logging.getLogger("ratchet.recorder")
 
 UNAVAILABLE = "buffer_unavailable"
 _RETRY_SECONDS = 0.5
+_EXPIRE_SECONDS = 60.0
 
 
 class Recorder:
     """One per server process. `run` until cancelled."""
 
-    def __init__(self, buffer: RolloutBuffer, limit: int, metrics: ServerMetrics) -> None:
+    def __init__(
+        self,
+        buffer: RolloutBuffer,
+        limit: int,
+        metrics: ServerMetrics,
+        on_opt_out: Callable[[Collection[str]], None],
+    ) -> None:
         self._buffer, self._metrics = buffer, metrics
+        self._on_opt_out = on_opt_out
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
         self._reachable = False
+        self._opted_out: frozenset[str] = frozenset()
+
+    def refuses(self, client: str) -> bool:
+        """Whether nothing may be kept of this client."""
+        return pseudonym(client) in self._opted_out
 
     def offer(self, group: RolloutGroup) -> str | None:
         """Accept a group for recording: None, or the reason why it is not."""
@@ -44,21 +60,30 @@ class Recorder:
             self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
-        """Keep the buffer's gauges current, and notice when it comes back."""
+        """Keep gauges and opt-outs current, let old groups expire, notice when Redis comes back."""
+        expired = -_EXPIRE_SECONDS
         while True:
             await self.look()
+            if self._reachable and time.monotonic() - expired >= _EXPIRE_SECONDS:
+                with contextlib.suppress(BufferUnavailable):
+                    self._metrics.buffer_expired.inc(await self._buffer.expire())
+                    expired = time.monotonic()
             await asyncio.sleep(seconds)
 
     async def look(self) -> None:
-        """Find out whether the buffer can be reached, and how full it is."""
+        """Find out whether the buffer can be reached, how full it is, and who has opted out."""
         try:
             state = await self._buffer.state()
+            opted_out = await self._buffer.opted_out()
         except BufferUnavailable:
             self._reachable = False
         else:
             self._reachable = True
             self._metrics.buffer_groups.set(state.waiting)
             self._metrics.buffer_bytes.set(state.size)
+            if opted_out != self._opted_out:
+                self._opted_out = opted_out
+                self._on_opt_out(opted_out)
         self._metrics.buffer_up.set(self._reachable)
 
     async def flush(self, seconds: float) -> None:

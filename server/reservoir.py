@@ -2,19 +2,20 @@
 
 import random
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A voted query as it went to the engine: `options` without n, seed and model. Only the
-    operator's own queries have a `label`."""
+    """A voted query as it went to the engine: `options` without n, seed and model; `client` is the
+    pseudonym of who asked. Only the operator's own queries have a `label`."""
 
     messages: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any]
     label: str | None = None
+    client: str = ""
 
 
 class Reservoir:
@@ -23,6 +24,8 @@ class Reservoir:
     def __init__(self, limit: int = 512) -> None:
         self._limit = limit
         self._queries: OrderedDict[str, Query] = OrderedDict()
+        self.forgotten = 0
+        """Queries removed since the start because their clients opted out."""
 
     def __len__(self) -> int:
         return len(self._queries)
@@ -33,6 +36,13 @@ class Reservoir:
         self._queries.move_to_end(key)
         while len(self._queries) > self._limit:
             self._queries.popitem(last=False)
+
+    def forget(self, clients: Collection[str]) -> None:
+        """Remove the queries of these clients."""
+        gone = [key for key, query in self._queries.items() if query.client in clients]
+        for key in gone:
+            del self._queries[key]
+        self.forgotten += len(gone)
 
     def draw(self, count: int) -> list[Query]:
         """`count` of them at random, or fewer if there are not as many."""

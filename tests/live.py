@@ -32,7 +32,8 @@ class LiveStack:
         self.folder = folder
         self.port, self.engine_port, self.redis_port = free_port(), free_port(), free_port()
         flags = {**SETTINGS, **settings, "port": self.port, "engine_port": self.engine_port,
-                 "state_dir": folder, "adapters_dir": folder / "adapters"}  # fmt: skip
+                 "state_dir": folder, "adapters_dir": folder / "adapters",
+                 "log_dir": folder / "tensorboard"}  # fmt: skip
         self.flags = [
             part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", str(v))
         ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -252,4 +253,70 @@ async def test_by_hand_a_candidate_or_a_retired_version_can_be_served(store) -> 
     for version, why in ((3, "rejected"), (1, "live"), (9, "no version")):
         with pytest.raises(UnknownRelease, match=why):
             await promote_by_hand(store, version)
+    await store.close()
+
+
+async def test_a_withdrawn_release_never_comes_back(store) -> None:
+    await publish(store, 1, 2)
+    await store.promote(1, 0, "", {"n": 1.0})
+    assert not await store.withdraw(1, "it is live")
+    assert await store.withdraw(2, "no longer wanted")
+    await store.promote(0, 1, "", {})
+    assert await store.withdraw(1, "no longer wanted")
+    assert not await store.withdraw(1, "again")
+    for version in (1, 2):
+        assert (await store.get(version)).state is ReleaseState.WITHDRAWN
+        assert not await store.promote(version, 0, "by a server that was slow", {})
+        await store.reject(version, "by a server that was slow", {})
+        with pytest.raises(UnknownRelease, match="withdrawn"):
+            await promote_by_hand(store, version)
+    await publish(store, 3)
+    await store.promote(3, 0, "", {})
+    with pytest.raises(UnknownRelease):
+        await rollback(store, 1)
+    assert (await store.get(1)).verdict == {"n": 1.0}
+    entries = await store.ledger()
+    assert [(e.version, e.live, e.note) for e in entries if e.event == "withdrawn"] == [
+        (2, 1, "no longer wanted"),
+        (1, 0, "no longer wanted"),
+    ]
+    assert fault_in(entries) is None
+    await store.close()
+
+
+async def test_a_rejected_release_cannot_be_promoted(store) -> None:
+    await publish(store, 1)
+    await store.reject(1, "collapse", {})
+    assert not await store.promote(1, 0, "by a server that was slow", {})
+    assert await store.live() == 0
+    await store.close()
+
+
+async def test_the_lease_can_be_seized(store) -> None:
+    learner = await store.acquire(5.0)
+    token = await store.seize(5.0)
+    assert token > learner
+    assert not await store.renew(learner, 5.0)
+    with pytest.raises(Fenced):
+        await store.publish(release(1), learner)
+    assert await store.acquire(5.0) is None
+    assert await store.renew(token, 5.0)
+    await store.resign(token)
+    assert await store.acquire(5.0) > token
+    await store.close()
+
+
+async def test_samples_can_be_taken_out_of_what_was_trained(store) -> None:
+    await publish(store, 1, 2)
+    await store.untrain(["g1", "g7"])
+    await store.untrain([])
+    assert await store.trained(["g1", "g2"]) == {"g2"}
+    await store.close()
+
+
+async def test_a_release_says_whose_groups_are_in_it(store) -> None:
+    token = await store.acquire(5.0)
+    await store.publish(replace(release(1), clients=["0123456789abcdef"]), token)
+    assert (await store.get(1)).clients == ["0123456789abcdef"]
+    assert AdapterRelease.from_json(release(2).to_json()).clients == []
     await store.close()

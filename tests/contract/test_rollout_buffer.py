@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.buffer import Append, BufferUnavailable
+from adapter.buffer import TRAINED, Append, BufferUnavailable, Forgotten
+from adapter.clients import pseudonym
 from adapter.memory_buffer import MemoryBuffer
 from adapter.redis_buffer import RedisBuffer
 from adapter.wire import pack
@@ -18,20 +19,22 @@ GROUP = RolloutGroup(
 )
 
 
-def group(number: int) -> RolloutGroup:
-    return replace(GROUP, id=f"g{number}")
+def group(number: int, client: str = "c") -> RolloutGroup:
+    return replace(GROUP, id=f"g{number}", client=client)
 
 
 @pytest.fixture(params=["memory", *sorted(programs())])
 def make(request, servers):
     """A maker of buffers with given limits; those on Redis share one database."""
     if request.param == "memory":
-        shared: dict[tuple[int, int], MemoryBuffer] = {}
-        return lambda size=1 << 20, count=100: shared.setdefault(
-            (size, count), MemoryBuffer(size, count)
+        shared: dict[tuple[float, ...], MemoryBuffer] = {}
+        return lambda size=1 << 20, count=100, retention=60.0, keep=60.0: shared.setdefault(
+            (size, count, retention, keep), MemoryBuffer(size, count, retention, keep)
         )
     server = servers(request.param)
-    return lambda size=1 << 20, count=100: RedisBuffer(server.url, size, count)
+    return lambda size=1 << 20, count=100, retention=60.0, keep=60.0: RedisBuffer(
+        server.url, size, count, retention, keep
+    )
 
 
 async def test_first_in_first_out_and_every_group_once(make) -> None:
@@ -109,6 +112,147 @@ async def test_a_new_consumer_gets_what_was_left_unsettled_first(make) -> None:
     assert [(d.group.id, d.attempts) for d in again] == [("g1", 2), ("g2", 2)]
     assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g3"]
     await buffer.close()
+
+
+async def test_what_waits_too_long_expires_whether_it_was_read_or_not(make) -> None:
+    buffer = make(retention=0.5)
+    for number in range(3):
+        await buffer.append(group(number))
+    assert await buffer.expire() == 0
+    [taken, other] = await buffer.read(2, 0.1)
+    await buffer.bury(other, "poison")
+    await asyncio.sleep(0.6)  # the time that is to pass
+    assert await buffer.expire() == 2
+    await buffer.settle([taken], TRAINED)  # too late: it is counted once
+    await buffer.rewind()
+    assert await buffer.read(5, 0.05) == []
+    assert await buffer.forget(pseudonym("c")) == Forgotten(0, 0, 0)  # nor is it a dead letter
+    state = await buffer.state()
+    assert state.totals == {"accepted": 3, "expired": 2, "dead": 1}
+    assert (state.waiting, state.size) == (0, 0)
+    await buffer.close()
+
+
+async def test_many_groups_expire_at_once(make) -> None:
+    buffer = make(count=300, retention=0.02)
+    for number in range(130):
+        await buffer.append(group(number))
+    await asyncio.sleep(0.05)  # the time that is to pass
+    assert await buffer.expire() == 130
+    assert (await buffer.state()).waiting == 0
+    await buffer.close()
+
+
+async def test_age_is_by_the_server_s_clock(make) -> None:
+    """A client's clock, or a server's that is off, ages nothing."""
+    buffer = make(retention=30.0)
+    await buffer.append(replace(group(1), created_at=0.0))
+    await buffer.append(replace(group(2), created_at=9e9))
+    assert await buffer.expire() == 0
+    await buffer.close()
+
+
+async def test_everything_of_a_client_is_forgotten(make) -> None:
+    buffer = make()
+    for number in range(8):
+        await buffer.append(group(number, "alice" if number % 2 else "bob"))
+    taken = await buffer.read(4, 0.1)
+    await buffer.settle(taken[:2], TRAINED)
+    await buffer.bury(taken[3], "poison")
+    alice = pseudonym("alice")
+    assert await buffer.forget(alice) == Forgotten(waiting=2, dead=1, kept=1)
+    assert await buffer.forget(alice) == Forgotten(0, 0, 0)
+    await buffer.rewind()
+    assert [d.group.client for d in await rest(buffer)] == ["bob", "bob", "bob"]
+    state = await buffer.state()
+    assert state.totals == {"accepted": 8, "trained": 2, "dead": 1, "forgotten": 2}
+    left = sum(len(pack(group(number, "bob"))) for number in (2, 4, 6))
+    assert (state.waiting, state.size) == (3, left)
+    assert await buffer.forget(pseudonym("bob")) == Forgotten(waiting=3, dead=0, kept=1)
+    await buffer.close()
+
+
+async def rest(buffer) -> list:
+    """All that can be read, however many calls it takes."""
+    found = []
+    while more := await buffer.read(100, 0.05):
+        found += more
+    return found
+
+
+async def test_forgetting_goes_through_long_streams(make) -> None:
+    buffer = make(count=300)
+    for number in range(200):
+        await buffer.append(group(number, "alice" if number >= 60 else "bob"))
+    assert await buffer.forget(pseudonym("alice")) == Forgotten(140, 0, 0)
+    assert (await buffer.state()).waiting == 60
+    await buffer.close()
+
+
+async def test_trained_groups_can_be_replayed_once(make) -> None:
+    """I1: accepted = settled by outcome + waiting, before and after."""
+    buffer = make()
+    for number in range(4):
+        await buffer.append(group(number))
+    taken = await buffer.read(4, 0.1)
+    await buffer.settle(taken[:3], TRAINED)
+    await buffer.settle(taken[3:], "dropped:stale")
+    assert await buffer.replay(["g0", "g2", "g3", "g9"]) == 2
+    assert await buffer.replay(["g0", "g2"]) == 0
+    assert (await buffer.state()).totals == {"accepted": 4, "trained": 1, "dropped:stale": 1}
+    again = await rest(buffer)
+    assert [(d.group, d.replay) for d in again] == [
+        (taken[0].group, True), (taken[2].group, True),
+    ]  # fmt: skip
+    assert not any(d.replay for d in taken)
+    await buffer.settle(again, TRAINED)
+    assert (await buffer.state()).totals["trained"] == 3
+    assert await buffer.replay(["g0"]) == 1  # trained again, kept again
+    await buffer.close()
+
+
+async def test_only_the_latest_trained_groups_are_kept(make) -> None:
+    buffer = make(size=2 * len(pack(GROUP)))
+    for number in range(3):
+        await buffer.append(group(number))
+        await buffer.settle(await buffer.read(1, 0.1), TRAINED)
+    await buffer.expire()
+    assert await buffer.replay(["g0"]) == 0
+    assert await buffer.replay(["g1", "g2"]) == 2
+    await buffer.close()
+
+
+async def test_trained_groups_are_not_kept_for_ever(make) -> None:
+    buffer = make(keep=0.02)
+    await buffer.append(group(1))
+    await buffer.settle(await buffer.read(1, 0.1), TRAINED)
+    await asyncio.sleep(0.05)  # the time that is to pass
+    await buffer.expire()
+    assert await buffer.replay(["g1"]) == 0
+    await buffer.close()
+
+
+async def test_nothing_is_kept_after_training_unless_it_is_to(make) -> None:
+    buffer = make(keep=0.0)
+    await buffer.append(group(1))
+    await buffer.settle(await buffer.read(1, 0.1), TRAINED)
+    assert await buffer.replay(["g1"]) == 0
+    assert await buffer.forget(pseudonym("c")) == Forgotten(0, 0, 0)
+    await buffer.close()
+
+
+async def test_who_has_opted_out_is_not_recorded(make) -> None:
+    buffer, learner = make(), make()
+    assert await buffer.opted_out() == frozenset()
+    await learner.opt_out(pseudonym("alice"))
+    assert await buffer.append(group(1, "alice")) is Append.OPTED_OUT
+    assert await buffer.append(group(2, "bob")) is Append.RECORDED
+    assert await buffer.opted_out() == {pseudonym("alice")}
+    await learner.opt_in(pseudonym("alice"))
+    assert await buffer.append(group(1, "alice")) is Append.RECORDED
+    assert (await buffer.state()).totals == {"accepted": 2}
+    await buffer.close()
+    await learner.close()
 
 
 async def test_a_reader_is_woken_by_the_first_group(make) -> None:

@@ -59,3 +59,10 @@ def test_prune_keeps_what_is_needed_and_removes_unfinished_folders(tmp_path: Pat
     (tmp_path / ".tmp-v3").mkdir()
     assert folders.prune({kept}) == sorted([gone, ".tmp-v3"])
     assert [entry.name for entry in tmp_path.iterdir()] == [kept]
+
+
+def test_folders_are_removed_by_name(tmp_path: Path) -> None:
+    folders = AdapterFolders(tmp_path)
+    names = [folders.commit(version, write)[0] for version in (1, 2)]
+    folders.remove([names[0], "v9-gone"])
+    assert [entry.name for entry in tmp_path.iterdir()] == [names[1]]

@@ -1,6 +1,7 @@
 """The trainer's mathematics on a tiny random model, against plain PyTorch and Transformers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_an_update_moves_probability_to_what_was_rewarded(trainer: LoraTrainer) 
     after = sampled(trainer).rollouts
     for advantage, old, new in zip(advantages, before, after, strict=True):
         assert (sum(new.logprobs) - sum(old.logprobs)) * advantage > 0
-    assert metrics["importance/raw_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["importance/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)  # measured before the first step
     assert metrics["tokens"] == 14
@@ -221,6 +222,20 @@ def test_a_learner_that_was_restarted_goes_on_bit_for_bit(
     assert straight._pinned == restarted._pinned
 
 
+def test_pinned_tokens_are_only_those_of_the_lineage(trainer: LoraTrainer, tmp_path: Path) -> None:
+    """What a client said goes with the versions that learnt from it."""
+    first, second = (replace(sampled(trainer, seed=seed), prompt_ids=[seed]) for seed in (4, 5))
+    trainer.update([TrainingGroup(first, SPLIT)])
+    trainer.undo()
+    assert trainer._pinned == []
+    trainer.update([TrainingGroup(second, SPLIT)])
+    trainer.save(tmp_path)
+    trainer.load(None)
+    assert trainer._pinned == []
+    trainer.load(tmp_path)
+    assert trainer._pinned == [[5, *second.rollouts[0].token_ids]]
+
+
 def test_an_adapter_without_optimiser_state_starts_it_anew(
     model_folder: Path, tmp_path: Path
 ) -> None:
@@ -251,8 +266,8 @@ def test_schedules_by_hand(model_folder: Path) -> None:
 def test_later_passes_clip_against_the_first(model_folder: Path) -> None:
     trainer = LoraTrainer(settings(model_folder, passes=3, clip_low=0.01, clip_high=0.01))
     metrics = trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
-    assert metrics["clip_ratio"] > 0
-    assert metrics["importance/raw_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["clip_ratio/region_mean"] > 0
+    assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-4)
     assert trainer._optimiser.updates == 1
 
 

@@ -11,7 +11,8 @@ CONFIG = {"model": "org/base", "reward": "dare", "advantage": "rloo", "lora_rank
 
 def test_card_and_manifest(tmp_path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"weights")
-    draft = AdapterRelease(7, 0, "", "", ["a", "b"], {"kl": 0.25, "loss": 1e-7}, 3.0, config="cafe")
+    draft = AdapterRelease(7, 0, "", "", ["a", "b"], {"kl": 0.25, "loss": 1e-7}, 3.0,
+                           config="cafe", clients=["0123456789abcdef"])  # fmt: skip
     write_card(tmp_path, draft, CONFIG)
     card = (tmp_path / "README.md").read_text()
     assert "base_model: org/base\n" in card
@@ -24,6 +25,7 @@ def test_card_and_manifest(tmp_path) -> None:
     assert (manifest["parent"], manifest["sample_ids"]) == (0, ["a", "b"])
     assert manifest["settings"]["reward"] == "dare"
     assert "secret" not in card + json.dumps(manifest)
+    assert "0123456789abcdef" not in card + json.dumps(manifest)  # folders are passed on
 
 
 def test_the_config_hash_follows_settings_not_addresses() -> None:

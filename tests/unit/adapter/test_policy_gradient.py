@@ -96,6 +96,17 @@ def reference(name: str, model, batch: list[Row], old: list[torch.Tensor]) -> to
     return total
 
 
+def clipped(model, batch, old) -> tuple[float, float]:
+    """Shares of tokens that the clip holds back: worse and ever rarer, better and ever likelier."""
+    low = high = 0
+    for row, before in zip(batch, old, strict=True):
+        for ratio in (logprobs(model, row).detach() - before).exp().tolist():
+            low += row.advantage < 0 and ratio < 1 - LIMITS.low
+            high += row.advantage > 0 and ratio > 1 + LIMITS.high
+    tokens = sum(len(row.sequence.completion) for row in batch)
+    return low / tokens, high / tokens
+
+
 def gradients(model) -> torch.Tensor:
     found = [p.grad.flatten() for p in model.parameters() if p.requires_grad]
     model.zero_grad()
@@ -116,7 +127,11 @@ def test_gradients_equal_the_reference(model, name: str, advantage: str) -> None
         theirs = gradients(model)
         assert found["loss"] == pytest.approx(float(loss.detach()), rel=1e-6)
         assert float((mine - theirs).norm() / theirs.norm()) < 1e-6
-        assert (found["clip_ratio"] > 0) is later
+        low, high = clipped(model, batch, old)
+        assert found["clip_ratio/low_mean"] == pytest.approx(low)
+        assert found["clip_ratio/high_mean"] == pytest.approx(high)
+        assert found["clip_ratio/region_mean"] == pytest.approx(low + high)
+        assert (low + high > 0) is (later and advantage != "reinforce")  # whose ratios fall here
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.requires_grad:
@@ -130,7 +145,7 @@ def test_a_new_batch_starts_from_its_own_log_probabilities(model) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.01)
-    assert ours.backward(rows("grpo"), CPU)["clip_ratio"] == 0.0
+    assert ours.backward(rows("grpo"), CPU)["clip_ratio/region_mean"] == 0.0
 
 
 def test_sizes_of_a_batch() -> None:

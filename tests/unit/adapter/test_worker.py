@@ -8,28 +8,47 @@ from dataclasses import replace
 import pytest
 
 from adapter.adapter_folders import AdapterFolders
+from adapter.clients import pseudonym
 from adapter.memory_buffer import MemoryBuffer
 from adapter.memory_releases import MemoryReleases
+from adapter.quota import InfluenceLimits
 from adapter.releases import AdapterRelease, ReleaseState, rollback
 from adapter.scoring import Scoring
 from adapter.scripted_trainer import ScriptedTrainer
+from adapter.training_log import TrainingLog
 from adapter.worker import LearnerDiverged, Recipe, Worker
 from rewards.advantages import grpo
 from rewards.equality import Equality
 from rewards.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from tests.unit.adapter.test_training_log import written
 
 SCORING = Scoring(Majority(), grpo, Equality())
 RECIPE = Recipe(SCORING, groups_per_update=2, max_lag=1, keep_versions=2)
 
 
-def group(name: str, version: int = 0, answers: str = "112", top_p: float = 1.0) -> RolloutGroup:
-    rollouts = [Rollout(rf"\boxed{{{a}}}", [5], [-0.5], "stop") for a in answers]
-    return RolloutGroup(name, "p", [1], rollouts, version, Sampling(top_p=top_p), "c", 0.0)
+def group(
+    name: str, version: int = 0, answers: str = "112", top_p: float = 1.0, client: str = "c",
+    tokens: int = 1, prompt: str = "p",
+) -> RolloutGroup:  # fmt: skip
+    rollouts = [Rollout(rf"\boxed{{{a}}}", [5] * tokens, [-0.5] * tokens, "stop") for a in answers]
+    return RolloutGroup(name, prompt, [1], rollouts, version, Sampling(top_p=top_p), client, 0.0)
 
 
 class Killed(Exception):
     """The process ends here."""
+
+
+class Watched(MemoryReleases):
+    """Tells when somebody waits for a change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = asyncio.Event()
+
+    async def wait(self, seen: str, seconds: float) -> str:
+        self.awaited.set()
+        return await super().wait(seen, seconds)
 
 
 class Bench:
@@ -39,12 +58,14 @@ class Bench:
         self.buffer, self.releases = MemoryBuffer(), MemoryReleases()
         self.trainer, self.folders = ScriptedTrainer(), AdapterFolders(tmp_path)
         self.recipe = recipe
+        self.log = TrainingLog()
         self.worker = self.new_worker()
 
     def new_worker(self) -> Worker:
         return Worker(
-            self.buffer, self.releases, self.trainer, self.folders, self.recipe, lease_seconds=0.3
-        )
+            self.buffer, self.releases, self.trainer, self.folders, self.recipe,
+            lease_seconds=0.3, training_log=self.log,
+        )  # fmt: skip
 
     async def feed(self, *groups: RolloutGroup) -> None:
         for one in groups:
@@ -276,3 +297,131 @@ async def test_or_to_base(tmp_path) -> None:
         await bench.feed(group("a"), group("b"))
         release = await bench.candidate()
     assert (release.parent, bench.trainer.learnt) == (0, ["a", "b"])
+
+
+async def test_every_update_and_its_verdict_are_logged(bench: Bench, tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    bench.log = TrainingLog(folder)
+    bench.worker = bench.new_worker()
+    await bench.feed(group("flat", answers="111"), group("a"), group("b"))
+    async with bench.running():
+        await bench.candidate()
+        await bench.releases.promote(1, 0, "", {"gate/live/margin": 0.5})
+        await bench.feed(group("c", 1), group("d", 1))
+        await bench.candidate()
+        await bench.releases.reject(2, "bad", {})
+        await bench.feed(group("e", 1), group("f", 1))
+        third = await bench.candidate()
+    bench.log.close()
+    assert third.metrics["num_tokens"] == 24.0  # those of v1 and its own: v2 is no ancestor
+    found = written(folder)
+    found = {name: [point for point in found[name] if point[0] < 3] for name in found}
+    assert found["num_tokens"] == [(1, 12.0), (2, 24.0)]
+    assert found["frac_reward_zero_std"] == [(1, pytest.approx(1 / 3)), (2, 0.0)]
+    assert found["rewards/estimate/mean"] == [(v, pytest.approx(2 / 3)) for v in (1, 2)]
+    assert found["promoted"] == [(1, 1.0), (2, 0.0)]
+    assert found["gate/live/margin"] == [(1, 0.5)]
+    assert {name for name, points in found.items() if len(points) == 2} >= {"loss", "kl", "lag"}
+    assert all(seconds > 0 for _, seconds in found["step_time"])
+
+
+async def test_a_verdict_on_a_predecessor_s_candidate_is_logged(
+    bench: Bench, tmp_path_factory
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    bench.releases = Watched()
+    bench.worker = bench.new_worker()
+    await bench.feed(group("a"), group("b"))
+    async with bench.running():
+        await bench.candidate()
+    bench.releases.awaited.clear()
+    bench.log = TrainingLog(folder)
+    bench.worker = bench.new_worker()
+    async with bench.running():
+        await bench.releases.awaited.wait()
+        await bench.releases.promote(1, 0, "", {})
+        await bench.feed(group("c", 1), group("d", 1))
+        await bench.candidate()
+    bench.log.close()
+    assert written(folder)["promoted"] == [(1, 1.0)]
+
+
+def limited(**limits: object) -> Recipe:
+    return replace(RECIPE, groups_per_update=4, influence=InfluenceLimits(**limits))
+
+
+async def test_one_client_fills_no_more_of_an_update_than_its_quota(tmp_path) -> None:
+    bench = Bench(tmp_path, limited(client_groups=2))
+    await bench.feed(*(group(f"a{n}", client="alice") for n in range(5)))
+    await bench.feed(group("b1", client="bob"), group("c1", client="carol"))
+    async with bench.running():
+        release = await bench.candidate()
+        await bench.totals(accepted=7, trained=4, dropped__client_quota=3)
+    assert list(release.sample_ids) == ["a0", "a1", "b1", "c1"]
+    assert release.clients == sorted(pseudonym(name) for name in ("alice", "bob", "carol"))
+
+
+async def test_shares_of_tokens_are_those_of_the_finished_update(tmp_path) -> None:
+    """a1 and a2 have 60 of 90 tokens, then a1 30 of 60; that is half, and allowed."""
+    bench = Bench(tmp_path, limited(client_token_share=0.5))
+    await bench.feed(
+        group("a1", client="alice", tokens=10), group("a2", client="alice", tokens=10),
+        group("b1", client="bob", tokens=5), group("c1", client="carol", tokens=5),
+    )  # fmt: skip
+    async with bench.running():
+        await bench.totals(accepted=4, dropped__client_quota=1)
+        assert await bench.releases.all() == []
+        await bench.feed(group("b2", client="bob", tokens=1))
+        release = await bench.candidate()
+        await bench.totals(accepted=5, trained=4, dropped__client_quota=1)
+    assert list(release.sample_ids) == ["a1", "b1", "c1", "b2"]
+
+
+async def test_a_single_client_over_its_share_is_told_about(tmp_path, caplog) -> None:
+    bench = Bench(tmp_path, limited(client_token_share=0.5))
+    await bench.feed(*(group(f"a{n}") for n in range(19)))
+    async with bench.running():
+        await bench.totals(accepted=19, dropped__client_quota=16)
+    assert "16 groups left out of this update, the last for client_quota" in caplog.text
+
+
+async def test_one_question_is_learnt_from_once_in_an_update(tmp_path) -> None:
+    bench = Bench(tmp_path, limited(duplicates=1))
+    for name, prompt in (
+        ("a", "What is 12+7?"), ("copy", "what is 12 + 7"), ("b", "What is 12+8?"),
+        ("c", "What is 12-7?"), ("d", "How many are 12+7?"),
+    ):  # fmt: skip
+        await bench.feed(group(name, prompt=prompt))
+    async with bench.running():
+        release = await bench.candidate()
+        await bench.totals(accepted=5, trained=4, dropped__near_duplicate=1)
+        assert list(release.sample_ids) == ["a", "b", "c", "d"]
+        await bench.releases.promote(1, 0, "", {})
+        again = [group(f"{n}2", 1, prompt=f"What is 12+{n}?") for n in (7, 8, 9, 10)]
+        await bench.feed(*again)  # in the next update it is welcome again
+        second = await bench.candidate()
+    assert list(second.sample_ids) == ["72", "82", "92", "102"]
+
+
+async def test_a_replayed_group_is_not_stale(tmp_path) -> None:
+    bench = Bench(tmp_path)
+    bench.buffer = MemoryBuffer(keep_trained=60.0)
+    bench.worker = bench.new_worker()
+    await bench.feed(group("a", 7), group("b", 7), group("c", 7))
+    await bench.buffer.settle(await bench.buffer.read(2, 0.1), "trained")
+    assert await bench.buffer.replay(["a", "b"]) == 2
+    async with bench.running():
+        release = await bench.candidate()
+        await bench.totals(accepted=3, trained=2, dropped__stale=1)
+    assert list(release.sample_ids) == ["a", "b"]
+
+
+async def test_a_withdrawn_update_is_undone(bench: Bench) -> None:
+    await bench.feed(group("a"), group("b"))
+    async with bench.running():
+        await bench.candidate()
+        await bench.releases.withdraw(1, "a client was forgotten")
+        await bench.feed(group("c"), group("d"))
+        second = await bench.candidate()
+    assert (second.version, second.parent) == (2, 0)
+    assert bench.trainer.learnt == ["c", "d"]

@@ -228,6 +228,41 @@ async def test_two_servers_follow_one_pointer(bench: Bench) -> None:
     assert other.policy.live == bench.parts.policy.live == 1
 
 
+async def test_a_withdrawn_version_is_offered_no_more(bench: Bench) -> None:
+    versions = [await bench.publish()]
+    await bench.judged(versions[0])
+    versions.append(await bench.publish())
+    await bench.judged(versions[1])
+    assert bench.parts.policy.loaded == [0, 1, 2]
+    await rollback(bench.releases)
+    withdrawn = (await bench.releases.get(2)).folder
+    await bench.releases.withdraw(2, "a client was forgotten")
+    bench.folders.remove([withdrawn])
+    bench.engine.adapters.clear()  # and the engine has lost everything
+    bench.parts.promoter.engine_restarted()
+    await bench.parts.promoter.sync()
+    assert (bench.parts.policy.live, bench.parts.policy.loaded) == (1, [0, 1])
+    assert list(bench.engine.adapters) == [(await bench.releases.get(1)).folder]
+
+
+async def test_a_candidate_withdrawn_while_it_is_judged_is_not_served(bench: Bench) -> None:
+    version = await bench.publish()
+    name = (await bench.releases.get(version)).folder
+    script = bench.engine._script
+
+    def withdrawing(model: str, messages: Sequence[Any], n: int) -> list[str]:
+        if model == name:
+            bench.releases._releases[version] = release.withdrawn("a client was forgotten")
+        return script(model, messages, n)
+
+    release = await bench.releases.get(version)
+    bench.engine._script = withdrawing
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == bench.parts.policy.live == 0
+    assert bench.parts.policy.loaded == [0]
+    assert name not in bench.engine.adapters
+
+
 async def test_while_paused_candidates_wait_but_a_rollback_is_followed(bench: Bench) -> None:
     first = await bench.publish()
     await bench.parts.promoter.sync()

@@ -1,0 +1,118 @@
+"""The rollout buffer's changes of more than one Redis key: each happens whole or not at all.
+
+An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and, if it is
+there to be learnt from once more, r.
+"""
+
+_FIELDS = """
+local function fields(entry)
+  local found = {}
+  for i = 1, #entry[2], 2 do found[entry[2][i]] = entry[2][i + 1] end
+  return found
+end
+"""
+
+APPEND = """
+if redis.call('SISMEMBER', KEYS[5], ARGV[5]) == 1 then return 'opted_out' end
+if redis.call('EXISTS', KEYS[3]) == 1 then return 'duplicate' end
+local held = tonumber(redis.call('GET', KEYS[2]) or '0')
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) or held + #ARGV[1] > tonumber(ARGV[3]) then
+  return 'buffer_full'
+end
+redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
+redis.call('XADD', KEYS[1], '*', 'g', ARGV[1], 'c', ARGV[5], 'i', ARGV[6])
+redis.call('INCRBY', KEYS[2], #ARGV[1])
+redis.call('HINCRBY', KEYS[4], 'accepted', 1)
+return 'recorded'
+"""
+
+# What is kept after training displaces the oldest kept when it is over the limit.
+SETTLE = (
+    _FIELDS
+    + """
+local limit = tonumber(ARGV[3])
+for i = 4, #ARGV, 2 do
+  local entry = limit > 0 and redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
+    redis.call('DECRBY', KEYS[2], ARGV[i + 1])
+    redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
+    local f = entry and fields(entry)
+    if f and f.i then
+      redis.call('XADD', KEYS[4], '*', 'g', f.g, 'c', f.c, 'i', f.i)
+      local held = redis.call('INCRBY', KEYS[5], #f.g)
+      while held > limit do
+        local oldest = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1]
+        redis.call('XDEL', KEYS[4], oldest[1])
+        held = redis.call('DECRBY', KEYS[5], #fields(oldest).g)
+      end
+    end
+  end
+end
+"""
+)
+
+# Age is by entry ids, so by this server's clock. Returns groups expired, and whether to go on.
+EXPIRE = (
+    _FIELDS
+    + """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local function until_(age) return string.format('%.0f', math.max(0, ms - tonumber(age))) end
+local function delete(stream, bytes, age)
+  local old = redis.call('XRANGE', stream, '-', until_(age), 'COUNT', ARGV[4])
+  for _, entry in ipairs(old) do
+    redis.call('XDEL', stream, entry[1])
+    redis.call('DECRBY', bytes, #fields(entry).g)
+  end
+  return old
+end
+local expired = delete(KEYS[1], KEYS[2], ARGV[2])
+for _, entry in ipairs(expired) do
+  redis.call('XACK', KEYS[1], ARGV[1], entry[1])
+  redis.call('HINCRBY', KEYS[3], 'expired', 1)
+end
+local kept = delete(KEYS[5], KEYS[6], ARGV[3])
+redis.call('XTRIM', KEYS[4], 'MINID', '=', until_(ARGV[2]))
+local most = tonumber(ARGV[4])
+return {#expired, (#expired == most or #kept == most) and 1 or 0}
+"""
+)
+
+# One stretch of a stream. Returns entries deleted, and the last id looked at ('' at the end).
+FORGET = (
+    _FIELDS
+    + """
+local found = redis.call('XRANGE', KEYS[1], ARGV[3], '+', 'COUNT', ARGV[4])
+local gone = 0
+for _, entry in ipairs(found) do
+  local f = fields(entry)
+  if f.c == ARGV[2] then
+    redis.call('XDEL', KEYS[1], entry[1])
+    if KEYS[2] then redis.call('DECRBY', KEYS[2], #f.g) end
+    if KEYS[3] then
+      redis.call('XACK', KEYS[1], ARGV[1], entry[1])
+      redis.call('HINCRBY', KEYS[3], 'forgotten', 1)
+    end
+    gone = gone + 1
+  end
+end
+return {gone, #found == tonumber(ARGV[4]) and found[#found][1] or ''}
+"""
+)
+
+# It was trained, and is not any more.
+REPLAY = (
+    _FIELDS
+    + """
+local entry = redis.call('XRANGE', KEYS[4], ARGV[1], ARGV[1])[1]
+if not entry then return 0 end
+local f = fields(entry)
+redis.call('XDEL', KEYS[4], ARGV[1])
+redis.call('DECRBY', KEYS[5], #f.g)
+redis.call('XADD', KEYS[1], '*', 'g', f.g, 'c', f.c, 'i', f.i, 'r', '1')
+redis.call('INCRBY', KEYS[2], #f.g)
+redis.call('HINCRBY', KEYS[3], 'trained', -1)
+return 1
+"""
+)

@@ -1,0 +1,82 @@
+"""The numbers of every update over versions: in TensorBoard's format, and to Weights & Biases.
+
+Numbers only: no prompt, no client, no label ever gets here (invariant I10).
+"""
+
+import importlib
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger("ratchet.learner")
+
+
+class TrainingLogUnavailable(Exception):
+    """A log that was asked for cannot be opened; the message names the setting."""
+
+
+class TrainingLog:
+    """Writes to `folder`, to a W&B project, to both or, by default, to nothing.
+
+    Accelerate's trackers do the same but speak to its process state, which a learner that only
+    follows the lease has not. W&B's `mode` is "online", or "offline" to sync by hand later.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        project: str = "",
+        mode: str = "online",
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._board = None if folder is None else _board(folder)
+        self._run: Any = _run(project, mode, folder, dict(config or {})) if project else None
+
+    def write(self, version: int, numbers: Mapping[str, float]) -> None:
+        """Add numbers of one version, the x axis. What is not finite is left out."""
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        if self._board is not None:
+            try:
+                for name, value in finite.items():
+                    self._board.add_scalar(name, value, version)
+                self._board.flush()
+            except OSError as error:  # a full disk must not end the learning
+                log.error("no more training logs: log_dir: %s", error)
+                self._board = None
+        if self._run is not None:
+            self._run.log(finite, step=version)
+
+    def close(self) -> None:
+        """Finish files and uploads."""
+        if self._board is not None:
+            self._board.close()
+        if self._run is not None:
+            self._run.finish()
+
+
+def _board(folder: Path) -> "SummaryWriter":
+    from torch.utils.tensorboard import SummaryWriter  # brings torch, which bookkeeping can spare
+
+    try:
+        return SummaryWriter(str(folder))
+    except OSError as error:
+        raise TrainingLogUnavailable(f"log_dir: {folder}: {error.strerror}") from None
+
+
+def _run(project: str, mode: str, folder: Path | None, config: dict[str, Any]) -> Any:
+    try:
+        wandb: Any = importlib.import_module("wandb")
+    except ImportError:
+        raise TrainingLogUnavailable(
+            "wandb_project is set, but wandb is not installed: pip install 'ratchet[wandb]'"
+        ) from None
+    try:
+        quiet = wandb.Settings(console="off")  # numbers only: nothing of what we print
+        return wandb.init(project=project, mode=mode, dir=folder, config=config, settings=quiet)
+    except wandb.Error as error:
+        raise TrainingLogUnavailable(f"wandb_project: {error}") from None

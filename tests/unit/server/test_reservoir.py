@@ -1,0 +1,40 @@
+from rewards.equality import Equality
+from server.probe_set import ProbeSet
+from server.reservoir import Query, Reservoir
+from server.scripted_engine import ScriptedEngine
+
+
+def filled(*clients: str) -> Reservoir:
+    reservoir = Reservoir(limit=4)
+    for number, client in enumerate(clients):
+        query = Query([{"role": "user", "content": f"{number}"}], {}, client=client)
+        reservoir.add(str(number), query)
+    return reservoir
+
+
+def test_the_oldest_go_first() -> None:
+    assert {q.client for q in filled("a", "b", "c", "d", "e").draw(9)} == {"b", "c", "d", "e"}
+
+
+def test_a_client_is_forgotten() -> None:
+    reservoir = filled("a", "b", "a")
+    reservoir.forget({"a", "x"})
+    assert [query.client for query in reservoir.draw(9)] == ["b"]
+    assert reservoir.forgotten == 2
+
+
+async def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
+    engine = ScriptedEngine(lambda _model, messages, n: [rf"\boxed{{{messages}}}"] * n)
+    reservoir = filled("a", "b", "c")
+    probes = ProbeSet(engine, reservoir, Equality(), 2, 1, refresh=100, temperature=1.0)
+    reservoir.forget({"c"})
+    probes.begin()
+    reservoir.add("new", Query([{"role": "user", "content": "new"}], {}, client="d"))
+    probes.begin()
+    assert sorted(query.client for query in probes._queries) == ["a", "b"]  # as drawn before
+    reservoir.forget({"a"})
+    assert probes.ready
+    probes.begin()
+    assert sorted(query.client for query in probes._queries) == ["b", "d"]
+    reservoir.forget({"b"})
+    assert not probes.ready
