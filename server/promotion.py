@@ -6,6 +6,7 @@ Also follows the live pointer when something else moves it: another server, or a
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from adapter.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.buffer import BufferUnavailable
@@ -72,10 +73,11 @@ class Promoter:
         if live != self._policy.live:
             await self._follow(live)
         self._metrics.live_version.set(self._policy.live)
-        await self._drop_withdrawn()
+        releases = await self._releases.all()
+        self._drop_withdrawn(releases)
         if await self._releases.paused() is not None:
             return
-        for release in await self._releases.all():
+        for release in releases:
             if release.state is ReleaseState.CANDIDATE:
                 await self._judge(release)
         self._metrics.live_version.set(self._policy.live)
@@ -187,13 +189,12 @@ class Promoter:
         for version in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
             self._drain(version)
 
-    async def _drop_withdrawn(self) -> None:
+    def _drop_withdrawn(self, releases: Sequence[AdapterRelease]) -> None:
         """Offer no version any more that has been withdrawn, not even to who asks for it."""
+        withdrawn = {r.version for r in releases if r.state is ReleaseState.WITHDRAWN}
         for version in self._policy.loaded:
-            if version not in (BASE, self._policy.live):
-                release = await self._releases.get(version)
-                if release.state is ReleaseState.WITHDRAWN:
-                    self._drain(version)
+            if version in withdrawn and version != self._policy.live:
+                self._drain(version)
 
     def _drain(self, version: int) -> None:
         task = asyncio.create_task(self._unload(version, self._policy.remove(version)))
