@@ -88,8 +88,9 @@ class Intake:
 
     async def drop_stale(self) -> None:
         """After the lineage has moved elsewhere: drop what is no longer of it."""
-        stale = [t.delivery for t in self._batch if self._stale(t.delivery, t.scored.group)]
-        self._batch = [taken for taken in self._batch if taken.delivery not in stale]
+        old = [self._stale(taken.delivery, taken.scored.group) for taken in self._batch]
+        stale = [taken.delivery for taken, gone in zip(self._batch, old, strict=True) if gone]
+        self._batch = [taken for taken, gone in zip(self._batch, old, strict=True) if not gone]
         if stale:
             await self._settle(stale, "dropped:stale")
 

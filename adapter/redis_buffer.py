@@ -21,7 +21,7 @@ _DEAD_KEPT = 1_000
 
 _WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
 _KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
-_STRETCH = 64
+_STRETCH = 16
 """Entries that one script looks at when it goes through a whole stream."""
 
 

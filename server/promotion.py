@@ -6,6 +6,7 @@ Also follows the live pointer when something else moves it: another server, or a
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from adapter.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.buffer import BufferUnavailable
@@ -79,12 +80,13 @@ class Promoter:
         if self._engine_lost:
             await self._restore()
         await self._follow()
-        await self._drop_withdrawn()
+        releases = await self._releases.all()
+        self._drop_withdrawn(releases)
         if await self._releases.paused() is not None:
             return
         if self._canary is not None:
-            await self._review(self._canary)
-        elif await self._vigil.look():
+            await self._review(self._canary, releases)
+        elif await self._vigil.look(releases):
             self._metrics.rollbacks.inc()
             await self._follow()
         for release in await self._releases.all():
@@ -175,10 +177,10 @@ class Promoter:
         self._canary = canary
         log.info("v%d answers %.0f%% of requests", version, 100 * self._canary_rules.share)
 
-    async def _review(self, canary: Canary) -> None:
+    async def _review(self, canary: Canary, releases: Sequence[AdapterRelease]) -> None:
         """Has the canary seen enough to be promoted, or turned away?"""
         release, live = canary.release, self._policy.live
-        state = (await self._releases.get(release.version)).state
+        state = next((r.state for r in releases if r.version == release.version), None)
         turned = self._signals.turned(release.version, live, self._limits)
         seen = self._signals.enough(release.version) and self._signals.enough(live)
         orphaned = release.parent != live or state is not ReleaseState.CANDIDATE
@@ -237,13 +239,12 @@ class Promoter:
         for version in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
             self._drain(version)
 
-    async def _drop_withdrawn(self) -> None:
+    def _drop_withdrawn(self, releases: Sequence[AdapterRelease]) -> None:
         """Offer no version any more that has been withdrawn, not even to who asks for it."""
+        withdrawn = {r.version for r in releases if r.state is ReleaseState.WITHDRAWN}
         for version in self._policy.loaded:
-            if version not in (BASE, self._policy.live):
-                release = await self._releases.get(version)
-                if release.state is ReleaseState.WITHDRAWN:
-                    self._drain(version)
+            if version in withdrawn and version != self._policy.live:
+                self._drain(version)
 
     def _drain(self, version: int) -> None:
         task = asyncio.create_task(self._unload(version, self._policy.remove(version)))

@@ -6,8 +6,9 @@ difference brings the parent back.
 """
 
 import logging
+from collections.abc import Sequence
 
-from adapter.releases import BASE, AdapterRelease, ReleaseStore
+from adapter.releases import AdapterRelease, ReleaseStore
 from server.gate import GateLimits
 from server.live_signals import LiveSignals
 from server.policy import Policy
@@ -29,16 +30,13 @@ class Vigil:
     ) -> None:
         self._signals, self._trial, self._releases = signals, trial, releases
         self._policy, self._limits = policy, limits
-        self._watched: AdapterRelease | None = None
 
-    async def look(self) -> bool:
+    async def look(self, releases: Sequence[AdapterRelease]) -> bool:
         """True if the live pointer was moved back. Raises EngineError, BufferUnavailable."""
         live = self._policy.live
-        if live == BASE or not self._trial.ready:
+        parent = next((r.parent for r in releases if r.version == live), None)
+        if parent is None or not self._trial.ready:
             return False
-        if self._watched is None or self._watched.version != live:
-            self._watched = await self._releases.get(live)
-        parent = self._watched.parent
         self._signals.keep({live, parent})
         alarm = self._signals.turned(live, parent, self._limits)
         if alarm is None or parent not in self._policy.loaded:

@@ -245,6 +245,14 @@ async def test_a_withdrawn_version_is_offered_no_more(bench: Bench) -> None:
     assert list(bench.engine.adapters) == [(await bench.releases.get(1)).folder]
 
 
+async def test_a_flushed_redis_leaves_base_to_serve(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    bench.releases._releases.clear()
+    bench.releases._live = 0
+    await bench.parts.promoter.sync()
+    assert bench.parts.policy.live == 0
+
+
 async def test_a_candidate_withdrawn_while_it_is_judged_is_not_served(bench: Bench) -> None:
     version = await bench.publish()
     name = (await bench.releases.get(version)).folder

@@ -1,4 +1,3 @@
-from rewards.equality import Equality
 from server.probe_set import ProbeSet
 from server.reservoir import Query, Reservoir
 from server.scripted_engine import ScriptedEngine
@@ -23,18 +22,22 @@ def test_a_client_is_forgotten() -> None:
     assert reservoir.forgotten == 2
 
 
-async def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
+def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
     engine = ScriptedEngine(lambda _model, messages, n: [rf"\boxed{{{messages}}}"] * n)
     reservoir = filled("a", "b", "c")
-    probes = ProbeSet(engine, reservoir, Equality(), 2, 1, refresh=100, temperature=1.0)
+    probes = ProbeSet(engine, reservoir, [], 2, 1, refresh=100, temperature=1.0)
+
+    def asked() -> set[str]:
+        return {probe.query.client for probe in probes.probes(0, 8)}
+
     reservoir.forget({"c"})
-    probes.begin()
+    probes.begin(set())
     reservoir.add("new", Query([{"role": "user", "content": "new"}], {}, client="d"))
-    probes.begin()
-    assert sorted(query.client for query in probes._queries) == ["a", "b"]  # as drawn before
+    probes.begin(set())
+    assert asked() == {"a", "b"}  # as drawn before
     reservoir.forget({"a"})
     assert probes.ready
-    probes.begin()
-    assert sorted(query.client for query in probes._queries) == ["b", "d"]
+    probes.begin(set())
+    assert asked() == {"b", "d"}
     reservoir.forget({"b"})
     assert not probes.ready
