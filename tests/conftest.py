@@ -103,6 +103,24 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) 
 
 
 @pytest.fixture(scope="session")
+def adapters(tmp_path_factory) -> Callable[[str], Path]:
+    """Folder of `honest` or of one of BAD_ADAPTERS, made (in seconds) when first asked for."""
+    from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
+
+    root = tmp_path_factory.mktemp("adapters")
+
+    def folder(name: str) -> Path:
+        if not (root / name).exists():
+            if name == "honest":
+                build_honest(root / name)
+            else:
+                BAD_ADAPTERS[name](root / name, folder("honest"))
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def live(tmp_path_factory) -> Iterator[LiveStack]:
     """One running stack for all tests that only use it."""
     stack = LiveStack(tmp_path_factory.mktemp("live"))

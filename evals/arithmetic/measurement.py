@@ -77,6 +77,7 @@ def sample(
     temperature: float,
     top_p: float,
     generator: torch.Generator,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> list[list[Reply]]:
     """`n` replies to each question, in the order of the questions."""
     texts = [tokenizer.prompt_text(item.text) for item in asked]
@@ -96,7 +97,7 @@ def sample(
         tokens: list[torch.Tensor] = []
         entropies: list[torch.Tensor] = []
         open_rows = torch.ones(len(logits), dtype=torch.bool)
-        for _ in range(MAX_NEW_TOKENS):
+        for _ in range(max_new_tokens):
             log_probs = (logits / temperature).log_softmax(dim=-1)
             probs = log_probs.exp()
             entropies.append(-(probs * log_probs).sum(dim=-1))

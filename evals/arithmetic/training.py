@@ -20,8 +20,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config,
 from evals.arithmetic import corpus, tokenizer
 from evals.arithmetic.questions import LEVELS
 
-# transformers' label for "no loss here".
-_IGNORED = -100
+IGNORED = -100
+"""transformers' label for "no loss here"."""
+
 # Mean loss, in nats a token, under which the next level opens.
 _PASSED = 0.12
 # Steps that a level lasts at least: the mean loss looks back some 20 steps.
@@ -88,7 +89,7 @@ def batch_of(
     )
     length = max(len(a) + len(b) for a, b in zip(prompts, replies, strict=True))
     ids = torch.full((len(examples), length), cast(int, words.pad_token_id))
-    labels = torch.full((len(examples), length), _IGNORED)
+    labels = torch.full((len(examples), length), IGNORED)
     for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
         end = len(prompt) + len(reply)
         ids[row, :end] = torch.tensor(prompt + reply)
