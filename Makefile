@@ -5,7 +5,7 @@ LOCK := deploy/lock
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves chaos lock clean
+.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate chaos lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -30,6 +30,9 @@ bench-learner: setup ## one update against TRL's GRPOTrainer, which must be inst
 
 bench-curves: setup ## learning curves beside TRL, six seeds (half an hour)
 	$(BIN)/python -m loadtests.curve_bench
+
+bench-gate: setup ## twenty bad adapters and thirty honest updates before the gate (ten minutes)
+	$(BIN)/python -m loadtests.gate_bench
 
 chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubled?
 	$(BIN)/python -m loadtests.chaos

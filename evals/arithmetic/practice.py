@@ -55,9 +55,17 @@ class Practice:
         informative = [one for one in scored if one.estimate.informative]
         return self._trainer.update(self._scoring.advantages(informative))
 
+    def undo(self) -> None:
+        """Take the last step back."""
+        self._trainer.undo()
+
     def save(self, folder: Path) -> None:
         """Write the adapter as it stands into a new folder."""
         folder.mkdir(parents=True)
+        self.save_into(folder)
+
+    def save_into(self, folder: Path) -> None:
+        """Write the adapter as it stands into an existing folder."""
         self._trainer.save(folder)
 
     def _sampled(self, asked: Sequence[Question]) -> list[RolloutGroup]:

@@ -1,0 +1,174 @@
+"""Does the gate tell bad adapters from honest ones? On the real engine: `make bench-gate`.
+
+The server's own promoter judges, without labels: every known-bad adapter against base and against
+an honest live version, then honest updates one after the other, each learnt from the one before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from adapter.adapter_folders import AdapterFolders
+from adapter.memory_releases import MemoryReleases
+from adapter.releases import AdapterRelease, ReleaseState
+from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
+from evals.arithmetic.measurement import MAX_NEW_TOKENS
+from evals.arithmetic.practice import Practice
+from evals.arithmetic.questions import questions
+from ratchet.programs import engine_command, engine_environment, free_port
+from ratchet.settings import StackSettings
+from server.app import Parts
+from server.engine import EngineError
+from server.reservoir import Query
+from server.settings import ServerSettings
+
+_QUERIES = 200
+
+
+@contextmanager
+def engine(folder: Path) -> Generator[str, None, None]:
+    """A real vLLM on the arithmetic model; its address."""
+    settings, port = StackSettings(), free_port()
+    with (folder / "engine.log").open("wb") as log:
+        process = subprocess.Popen(
+            engine_command(settings, port),
+            env={**os.environ, **engine_environment(settings)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Judge:
+    """The server's promoter over a real engine, with releases in memory."""
+
+    def __init__(self, parts: Parts, adapters: Path) -> None:
+        assert isinstance(parts.releases, MemoryReleases)
+        self.parts, self.releases = parts, parts.releases
+        self.folders = AdapterFolders(adapters)
+
+    @staticmethod
+    @asynccontextmanager
+    async def at(engine_url: str, adapters: Path) -> AsyncGenerator[Judge, None]:
+        """A judge that has seen enough queries; waits until the engine generates."""
+        settings = ServerSettings(
+            redis_url="memory://", adapters_dir=adapters, engine_url=engine_url
+        )
+        parts = Parts(settings)
+        for question in questions(99, _QUERIES):
+            message = {"role": "user", "content": question.text}
+            parts.reservoir.add(question.id, Query([message], {"max_tokens": MAX_NEW_TOKENS}))
+        try:
+            async with asyncio.timeout(120):
+                while True:
+                    try:
+                        await parts.engine.probe()
+                        break
+                    except EngineError:
+                        await asyncio.sleep(0.2)
+            yield Judge(parts, adapters)
+        finally:
+            parts.judge.close()
+            await parts.engine.close()
+
+    async def decide(self, write: Callable[[Path], object], kl: float = 0.01) -> AdapterRelease:
+        """Publish a candidate, a child of the live version, and have it judged."""
+        version = await self.releases.reserve()
+        name, digest = await asyncio.to_thread(self.folders.commit, version, write)
+        token = await self.releases.acquire(60.0)
+        assert token is not None
+        parent = await self.releases.live()
+        await self.releases.publish(
+            AdapterRelease(version, parent, name, digest, [], {"kl": kl}, time.time()), token
+        )
+        await self.releases.resign(token)
+        await self.parts.promoter.sync()
+        return await self.releases.get(version)
+
+
+def copied(source: Path) -> Callable[[Path], object]:
+    """Writes a ready adapter folder into a candidate's."""
+    return lambda target: shutil.copytree(source, target, dirs_exist_ok=True)
+
+
+async def _bad(judge: Judge, folders: dict[str, Path], against: str) -> int:
+    passed = 0
+    for name, folder in folders.items():
+        release = await judge.decide(copied(folder))
+        live = release.state is ReleaseState.LIVE
+        passed += live
+        print(f"| {name} | {against} | {'PASSED' if live else 'rejected'} | {release.reason} |")
+        sys.stdout.flush()
+        if live:
+            await judge.releases.promote(release.parent, release.version, "undone", {})
+            await judge.parts.promoter.sync()
+    return passed
+
+
+async def _honest(judge: Judge, updates: int, seed: int) -> int:
+    practice, rejected = Practice(seed, learning_rate=5e-4), 0
+    for number in range(updates):
+        kl = (await asyncio.to_thread(practice.step))["kl"]
+        release = await judge.decide(practice.save_into, kl)
+        if release.state is not ReleaseState.LIVE:
+            practice.undo()
+            rejected += 1
+        seconds = release.verdict["seconds/gate"]
+        print(f"| update {number + 1} | {release.state.value} | {release.reason} | {seconds:.1f} |")
+        sys.stdout.flush()
+    return rejected
+
+
+def main() -> int:
+    """Builds adapters, starts an engine, judges; exit 1 unless all bad and 29 of 30 good are told."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.gate_bench", description=__doc__)
+    parser.add_argument("--updates", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+
+    async def run(folder: Path, url: str) -> tuple[int, int]:
+        honest = folder / "honest"
+        build_honest(honest)
+        bad: dict[str, Path] = {}
+        for name, build in tqdm(BAD_ADAPTERS.items(), "building", disable=None):
+            bad[name] = folder / name
+            build(bad[name], honest)
+        print("\n| adapter | live version | verdict | why |\n|---|---|---|---|")
+        async with Judge.at(url, folder / "adapters") as judge:
+            passed = await _bad(judge, bad, "base")
+            release = await judge.decide(copied(honest))
+            print(f"| honest, 12 updates | base | {release.state.value} | {release.reason} |")
+            passed += await _bad(judge, bad, "honest")
+        print("\n| honest | verdict | why | gate, s |\n|---|---|---|---|")
+        async with Judge.at(url, folder / "lineage") as judge:
+            rejected = await _honest(judge, chosen.updates, chosen.seed)
+        return passed, rejected
+
+    with tempfile.TemporaryDirectory() as name, engine(Path(name)) as url:
+        passed, rejected = asyncio.run(run(Path(name), url))
+    trials = 2 * len(BAD_ADAPTERS)
+    print(f"\n{passed} of {trials} trials of bad adapters passed, ", end="")
+    print(f"{rejected} of {chosen.updates} honest updates were turned away")
+    return int(passed > 0 or rejected > 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
