@@ -137,7 +137,7 @@ async def _honest(judge: Judge, updates: int, seed: int) -> int:
 
 
 def main() -> int:
-    """Builds adapters, starts an engine, judges; exit 1 unless all bad and 29 of 30 good are told."""
+    """Builds adapters, starts an engine, judges; 1 if a bad one passes or two good ones fail."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.gate_bench", description=__doc__)
     parser.add_argument("--updates", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
