@@ -31,7 +31,8 @@ class Append(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A group on loan. `group` is None if its bytes could not be read; `attempts` starts at 1.
+    """A group on loan. `group` is None if its bytes could not be read; `attempts`, the deliveries
+    so far, starts at 1: more of them mean that a consumer left it behind, for whatever reason.
 
     A `replay` was trained on before, in versions that have been withdrawn since.
     """
@@ -77,6 +78,15 @@ class RolloutBuffer(Protocol):
 
     async def rewind(self) -> None:
         """Start over as a new consumer: everything unsettled is delivered again."""
+        ...
+
+    async def hold(self, delivery: Delivery) -> int:
+        """Note that work on this group alone begins. Returns how often it had begun before without
+        `let_go` after it: as often as the consumer died of it."""
+        ...
+
+    async def let_go(self, delivery: Delivery) -> None:
+        """Work on this group alone is over, and the consumer alive."""
         ...
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:

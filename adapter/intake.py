@@ -1,6 +1,7 @@
 """Fills batches with groups worth learning from; settles all others with a counted reason."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,8 @@ _POLL_SECONDS = 1.0
 _PATIENCE = 4
 """Batches' worth of groups left out after which somebody should know."""
 
-Score = Callable[[RolloutGroup], Awaitable[ScoredGroup]]
+Score = Callable[[RolloutGroup, bool], Awaitable[ScoredGroup]]
+"""Scores a group; True if the learning from it is to be rehearsed as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ class Intake:
             await self._bury(delivery, "unreadable")
         elif group.id in known:
             await self._settle([delivery], TRAINED)
-        elif delivery.attempts > MAX_ATTEMPTS:
-            await self._bury(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
+        elif not _sound(group):
+            await self._bury(delivery, "malformed")
         elif not group.sampling.trainable:
             await self._settle([delivery], "dropped:truncated_sampling")
         elif self._stale(delivery, group):
@@ -113,11 +115,31 @@ class Intake:
             if why is not None:
                 await self._leave_out(delivery, why)
             else:
-                await self._score(delivery, group, prompt)
+                await self._try(delivery, group, prompt)
 
-    async def _score(self, delivery: Delivery, group: RolloutGroup, prompt: PromptPrint) -> None:
+    async def _try(self, delivery: Delivery, group: RolloutGroup, prompt: PromptPrint) -> None:
+        """Score a group. One that a learner left behind may be what it died of, and so may any
+        other of its batch: then all of the work is tried on it alone, and noted before."""
+        if delivery.attempts == 1:
+            await self._score(delivery, group, prompt)
+            return
+        died = 1 + await self._buffer.hold(delivery)  # the first time it had not been noted
+        if died >= MAX_ATTEMPTS:
+            await self._bury(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
+        else:
+            await self._score(delivery, group, prompt, rehearse=True)
+        await self._buffer.let_go(delivery)
+
+    async def _score(
+        self,
+        delivery: Delivery,
+        group: RolloutGroup,
+        prompt: PromptPrint,
+        *,
+        rehearse: bool = False,
+    ) -> None:
         try:
-            scored = await self._score_group(group)
+            scored = await self._score_group(group, rehearse)
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
             await self._bury(delivery, repr(error))
@@ -162,3 +184,11 @@ class Intake:
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         await self._buffer.bury(delivery, reason)
         self._metrics.groups.labels("dead").inc()
+
+
+def _sound(group: RolloutGroup) -> bool:
+    """Whether it has a prompt, rollouts, and numbers such as tokens and log-probabilities are."""
+    return bool(group.prompt_ids and group.rollouts) and all(
+        min(rollout.token_ids, default=0) >= 0 and all(map(math.isfinite, rollout.logprobs))
+        for rollout in group.rollouts
+    )

@@ -8,6 +8,7 @@ from typing import Any, cast
 import peft
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
@@ -123,6 +124,13 @@ class LoraTrainer:
                     means[name][row] = float(part.mean()) if len(part) else 0.0
         return means
 
+    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+        try:
+            self._gradient.backward(rows_of(batch), self._device)
+        finally:
+            self._gradient.forget()
+            self._optimiser.clear()
+
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         rows = rows_of(batch)
         self._before = self._snapshot()
@@ -153,8 +161,11 @@ class LoraTrainer:
         self._optimiser.restore(optimiser)
 
     def save(self, folder: Path) -> None:
-        self._peft.save_pretrained(str(folder), safe_serialization=True)
-        self._optimiser.save(folder, {"pinned": self._pinned})
+        try:
+            self._peft.save_pretrained(str(folder), safe_serialization=True)
+            self._optimiser.save(folder, {"pinned": self._pinned})
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from None
         adapter = [self._pinned_scores(ids) for ids in self._pinned]
         with self._peft.disable_adapter():
             base = [self._pinned_scores(ids) for ids in self._pinned]

@@ -43,6 +43,7 @@ class MemoryBuffer:
         self._totals: Counter[str] = Counter()
         self._bytes = 0
         self._attempts: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         self._next = 0
         self._arrived = asyncio.Condition()
 
@@ -83,6 +84,13 @@ class MemoryBuffer:
 
     async def rewind(self) -> None:
         self._unread = deque(self._entries)
+
+    async def hold(self, delivery: Delivery) -> int:
+        self._held[delivery.entry] += 1
+        return self._held[delivery.entry] - 1
+
+    async def let_go(self, delivery: Delivery) -> None:
+        del self._held[delivery.entry]
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
         for delivery in deliveries:

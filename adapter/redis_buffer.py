@@ -66,6 +66,15 @@ class RedisBuffer:
     async def rewind(self) -> None:
         self._history = "0"
 
+    async def hold(self, delivery: Delivery) -> int:
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hincrby(keys.GROUPS_HELD, delivery.entry, 1).expire(keys.GROUPS_HELD, _SEEN_SECONDS)
+        held, _ = await reach(pipe.execute())
+        return int(held) - 1
+
+    async def let_go(self, delivery: Delivery) -> None:
+        await reach(self._redis.hdel(keys.GROUPS_HELD, delivery.entry))
+
     async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
         rows = [value for d in deliveries for value in (d.entry, d.size)]
         keep = self._max_bytes if outcome == TRAINED and self._keep_trained else 0

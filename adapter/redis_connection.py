@@ -14,6 +14,7 @@ GROUPS = "{ratchet}:groups"  # stream of packed groups; fields as in adapter/buf
 GROUPS_BYTES = "{ratchet}:groups:bytes"  # payload bytes in the stream
 GROUPS_TOTALS = "{ratchet}:groups:totals"  # hash outcome -> count
 GROUPS_SEEN = "{ratchet}:groups:seen:"  # + group id: for deduplication, expires
+GROUPS_HELD = "{ratchet}:groups:held"  # hash entry -> times a learner began on it alone
 GROUPS_DEAD = "{ratchet}:groups:dead"  # stream of groups that could not be processed
 GROUPS_KEPT = "{ratchet}:groups:kept"  # stream of groups kept for a while after training
 GROUPS_KEPT_BYTES = "{ratchet}:groups:kept:bytes"  # payload bytes in it

@@ -16,6 +16,7 @@ class ScriptedTrainer:
     def __init__(self) -> None:
         self.learnt: list[str] = []
         self.batches: list[list[str]] = []
+        self.rehearsed: list[str] = []
         self.loaded: list[Path | None] = []
         self.diverge = 0
 
@@ -27,6 +28,9 @@ class ScriptedTrainer:
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:
         return {name: [0.5] * len(group.rollouts) for name in names}
+
+    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+        self.rehearsed += [tg.group.id for tg in batch]
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         if self.diverge:

@@ -41,6 +41,11 @@ class Trainer(Protocol):
         vocabulary and at the group's temperature, under the weights loaded."""
         ...
 
+    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+        """All the work of an update but its step: whatever it does to the process, weights and
+        optimiser stay as they are."""
+        ...
+
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         """One optimiser step; returns its metrics. Raises UpdateDiverged."""
         ...
@@ -50,5 +55,5 @@ class Trainer(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write adapter and probe sheet into an existing folder."""
+        """Write adapter and probe sheet into an existing folder. Raises OSError."""
         ...

@@ -39,6 +39,7 @@ T = TypeVar("T")
 MAX_DIVERGED = 3
 LAST_GOOD = "last_good"
 _POLL_SECONDS = 1.0
+_DISK_SECONDS = 1.0
 
 
 class LearnerDiverged(Exception):
@@ -182,8 +183,12 @@ class Worker:
         await self._releases.promote(target, live, why, {})
         log.warning("back to %s: %s", f"v{target}" if target else "base", why)
 
-    async def _score(self, group: RolloutGroup) -> ScoredGroup:
-        return await self._train(self._recipe.scoring.score, group, self._trainer)
+    async def _score(self, group: RolloutGroup, rehearse: bool) -> ScoredGroup:
+        scored = await self._train(self._recipe.scoring.score, group, self._trainer)
+        if rehearse and scored.estimate.informative:
+            alone = self._recipe.scoring.advantages([scored])
+            await self._train(self._trainer.rehearse, alone)
+        return scored
 
     async def _publish(self, token: int, metrics: Mapping[str, float]) -> AdapterRelease:
         started = time.monotonic()
@@ -206,7 +211,7 @@ class Worker:
             self._lineage.save(folder)
             write_card(folder, draft, self._recipe.config)
 
-        name, digest = await self._train(self._folders.commit, draft.version, write)
+        name, digest = await self._commit(draft.version, write)
         release = replace(draft, folder=name, sha256=digest)
         await self._releases.publish(release, token)
         await self._intake.settle(TRAINED)
@@ -215,6 +220,16 @@ class Worker:
             self._metrics.last.labels(key).set(value)
         await asyncio.to_thread(self._log.write, release.version, metrics)
         return release
+
+    async def _commit(self, version: int, write: Callable[[Path], None]) -> tuple[str, str]:
+        """Save a candidate, however long it takes until the disk lets us: nothing is lost by
+        waiting, for batch and weights are still here."""
+        while True:
+            try:
+                return await self._train(self._folders.commit, version, write)
+            except OSError as error:
+                log.error("cannot write to adapters_dir %s: %s", self._folders.root, error)
+                await asyncio.sleep(_DISK_SECONDS)
 
     async def _await_verdict(self, release: AdapterRelease) -> AdapterRelease:
         started = time.monotonic()

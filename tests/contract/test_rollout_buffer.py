@@ -66,6 +66,16 @@ async def test_the_same_id_is_kept_once_even_after_it_was_settled(make) -> None:
     await buffer.close()
 
 
+async def test_work_on_one_group_is_noted_until_it_is_over(make) -> None:
+    buffer = make()
+    await buffer.append(group(1))
+    [delivery] = await buffer.read(1, 0.1)
+    assert [await buffer.hold(delivery) for _ in range(3)] == [0, 1, 2]
+    await buffer.let_go(delivery)
+    assert await buffer.hold(delivery) == 0
+    await buffer.close()
+
+
 async def test_it_refuses_when_full_by_entries_and_by_bytes(make) -> None:
     by_count = make(count=2)
     assert [await by_count.append(group(n)) for n in range(3)] == [

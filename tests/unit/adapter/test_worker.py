@@ -204,14 +204,56 @@ async def test_a_crash_before_publication_repeats_the_work(bench: Bench) -> None
     assert sorted(release.sample_ids) == ["a", "b"]
 
 
-async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -> None:
-    await bench.feed(group("poison"))
-    for _ in range(3):
-        await bench.buffer.read(1, 0.1)
-        await bench.buffer.rewind()
+async def test_what_was_left_behind_is_rehearsed_alone(bench: Bench) -> None:
+    await bench.feed(group("a"), group("b"))
+    await bench.buffer.read(2, 0.1)  # a predecessor took them and died
+    await bench.feed(group("c"), group("d"))
     async with bench.running():
-        await bench.totals(accepted=1, dead=1)
-    assert "crashed" in bench.buffer.dead[0][1]
+        await bench.candidate()
+    assert bench.trainer.rehearsed == ["a", "b"]
+
+
+async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -> None:
+    await bench.feed(group("poison"), group("innocent"))
+    poison, _ = await bench.buffer.read(2, 0.1)
+    for _ in range(2):  # twice it was begun on alone, and never ended
+        await bench.buffer.hold(poison)
+    async with bench.running():
+        await bench.totals(accepted=2, dead=1)
+        await bench.feed(group("b"))
+        release = await bench.candidate()
+    assert list(release.sample_ids) == ["innocent", "b"]
+    assert bench.buffer.dead == [("poison", "crashed the learner 3 times")]
+
+
+async def test_malformed_groups_are_buried(bench: Bench) -> None:
+    good = group("a").rollouts[0]
+    bad = {
+        "nan": replace(group("nan"), rollouts=[replace(good, logprobs=[float("nan")])]),
+        "inf": replace(group("inf"), rollouts=[replace(good, logprobs=[float("-inf")])]),
+        "negative": replace(group("negative"), rollouts=[replace(good, token_ids=[-5])]),
+        "none": replace(group("none"), rollouts=[]),
+        "no prompt": replace(group("no prompt"), prompt_ids=[]),
+    }
+    await bench.feed(*bad.values())
+    async with bench.running():
+        await bench.totals(accepted=5, dead=5)
+    assert bench.buffer.dead == [(name, "malformed") for name in bad]
+
+
+async def test_a_disk_that_fails_is_waited_for(tmp_path, caplog) -> None:
+    root = tmp_path / "adapters"
+    root.write_text("a file stands in the way")
+    bench = Bench(root)
+    await bench.feed(group("a"), group("b"))
+    async with bench.running():
+        async with asyncio.timeout(10):
+            while "cannot write to adapters_dir" not in caplog.text:
+                await asyncio.sleep(0.01)
+        root.unlink()
+        release = await bench.candidate()
+    assert bench.folders.verified(release).name == release.folder
+    assert bench.trainer.learnt == ["a", "b"]
 
 
 async def test_a_group_that_breaks_the_estimator_is_buried_at_once(tmp_path) -> None:

@@ -1,0 +1,51 @@
+"""A learner process that dies of a group named `poison`.
+
+`python -m tests.poisoned_learner URL FOLDER`. It dies in the update, in which innocent groups take
+part.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from adapter.adapter_folders import AdapterFolders
+from adapter.redis_buffer import RedisBuffer
+from adapter.redis_releases import RedisReleases
+from adapter.scoring import Scoring
+from adapter.scripted_trainer import ScriptedTrainer
+from adapter.trainer import TrainingGroup
+from adapter.worker import Recipe, Worker
+from rewards.advantages import grpo
+from rewards.equality import Equality
+from rewards.majority import Majority
+
+
+class Mortal(ScriptedTrainer):
+    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+        self._die_of(batch)
+        super().rehearse(batch)
+
+    def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
+        self._die_of(batch)
+        return super().update(batch)
+
+    @staticmethod
+    def _die_of(batch: Sequence[TrainingGroup]) -> None:
+        if any(tg.group.id == "poison" for tg in batch):
+            os._exit(9)
+
+
+def main() -> None:
+    url, folder = sys.argv[1], Path(sys.argv[2])
+    recipe = Recipe(Scoring(Majority(), grpo, Equality()), 4, max_lag=100, keep_versions=3)
+    worker = Worker(
+        RedisBuffer(url), RedisReleases(url), Mortal(), AdapterFolders(folder), recipe,
+        lease_seconds=0.5,
+    )  # fmt: skip
+    asyncio.run(worker.run())
+
+
+if __name__ == "__main__":
+    main()
