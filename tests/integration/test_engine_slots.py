@@ -1,0 +1,36 @@
+"""Base answers as base, however many adapters the engine has held: its slots must not leak."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loadtests.gate_bench import Judge, engine
+from server.engine import Sample
+
+pytestmark = pytest.mark.integration
+
+QUESTION = [{"role": "user", "content": "What is 478+356?"}]
+
+
+def texts(sample: Sample) -> list[str]:
+    return [rollout.text for rollout in sample.rollouts]
+
+
+async def test_base_is_base_when_every_slot_is_taken(
+    adapters: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = {"n": 8, "temperature": 1.0, "seed": 5, "max_tokens": 40}
+    with engine(tmp_path) as url:
+        async with Judge.at(url, tmp_path / "adapters") as judge:
+            vllm = judge.parts.engine
+            before = texts(await vllm.sample("base", QUESTION, options))
+            for number in range(6):  # there are four slots
+                await vllm.load(f"bad{number}", str(adapters("constant_answer")))
+                answers = texts(await vllm.sample(f"bad{number}", QUESTION, options))
+                assert answers != before
+            async with asyncio.TaskGroup() as tasks:  # in one batch with an adapter's requests
+                tasks.create_task(vllm.sample("bad5", QUESTION, {**options, "n": 32}))
+                base = tasks.create_task(vllm.sample("base", QUESTION, options))
+            assert texts(base.result()) == before

@@ -1,0 +1,31 @@
+"""Known-bad adapters before the gate, on a real engine: none passes, and an honest one does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapter.releases import ReleaseState
+from evals.arithmetic.bad_adapters import BAD_ADAPTERS
+from loadtests.gate_bench import Judge, copied, engine
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+AGAIN = ("sign_flipped", "never_carries", "constant_answer", "zero")
+
+
+async def test_all_bad_adapters_are_turned_away_and_an_honest_one_is_not(
+    adapters: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with engine(tmp_path) as url:
+        async with Judge.at(url, tmp_path / "adapters") as judge:
+            for name in BAD_ADAPTERS:
+                release = await judge.decide(copied(adapters(name)))
+                assert release.state is ReleaseState.REJECTED, (name, release.reason)
+            honest = await judge.decide(copied(adapters("honest")))
+            assert honest.state is ReleaseState.LIVE, honest.reason
+            for name in AGAIN:
+                release = await judge.decide(copied(adapters(name)))
+                assert release.state is ReleaseState.REJECTED, (name, release.reason)
+            assert judge.parts.policy.live == honest.version
+            await judge.parts.engine.probe()  # nothing of all that has hurt the engine
