@@ -1,5 +1,6 @@
 """Adapter folders on disk: one per version, complete or absent, and provably unchanged."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -73,11 +74,17 @@ class AdapterFolders:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over names, sizes and bytes of all files in the folder, in order of name."""
+    """sha256 over names, sizes and bytes of all files in the folder, in order of name.
+
+    Raises OSError; for a link too, since what it leads to may change unseen.
+    """
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"{path.name} is a link")
     digest = hashlib.sha256()
     for file in _files(folder):
         data = file.read_bytes()
-        digest.update(f"{file.relative_to(folder)}\0{len(data)}\0".encode())
+        digest.update(os.fsencode(file.relative_to(folder)) + b"\0%d\0" % len(data))
         digest.update(data)
     if not (folder / WEIGHTS).is_file():
         raise FileNotFoundError(2, f"no {WEIGHTS}", str(folder))
