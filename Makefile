@@ -5,7 +5,7 @@ LOCK := deploy/lock
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants bench-learner lock clean
+.PHONY: help setup demo test test-unit check mutants bench-learner bench-swap lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -27,6 +27,9 @@ check: setup ## style, types and import direction
 
 bench-learner: setup ## one update against TRL's GRPOTrainer, which must be installed beside us
 	$(BIN)/python -m loadtests.learner_bench
+
+bench-swap: setup ## 200 adapter swaps under load by four policies (about eleven minutes)
+	$(BIN)/python -m loadtests.swap_bench
 
 mutants: setup ## mutation tests of rewards/ (about five minutes)
 	$(BIN)/mutmut run
