@@ -25,6 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
@@ -50,7 +51,8 @@ _MARKS = "123456789"
 _WARM_UP = 1.0
 _PATIENCE = 60.0
 _READY_SECONDS = 300.0
-_POLL = 0.01
+_POLL = 0.02
+_KEPT = 10
 
 
 async def main() -> None:
@@ -107,6 +109,7 @@ class Bench:
         self._server = f"http://{stack.settings.host}:{stack.settings.port}"
         self._store = open_releases(stack.settings)
         self._folders = AdapterFolders(stack.settings.adapters_dir)
+        self._names: deque[str] = deque(maxlen=_KEPT)
         self._questions = questions(11, 2000)
         self._token = 0
         self._rivals_version = 0
@@ -185,6 +188,8 @@ class Bench:
             shutil.copytree(source, folder, dirs_exist_ok=True)
 
         name, digest = await asyncio.to_thread(self._folders.commit, version, write)
+        self._names.append(name)
+        self._folders.prune(self._names)
         release = AdapterRelease(version, live, name, digest, [f"g{version}"], {}, time.time())
         return version, release
 
