@@ -1,5 +1,6 @@
 """Does the engine really run the adapter that the trainer made? Compared on pinned tokens."""
 
+import asyncio
 from dataclasses import dataclass
 
 from adapter.probe_sheet import ProbeSheet
@@ -30,8 +31,9 @@ class Parity:
 
 
 async def probe_parity(engine: Engine, name: str, sheet: ProbeSheet) -> Parity:
-    """Score the sheet's sequences under `name` and compare. Raises EngineError."""
-    engine_rows = [await engine.score(name, sequence) for sequence in sheet.sequences]
+    """Score the sheet's sequences under `name` and compare. Raises EngineError, and ValueError if
+    the sheet is empty."""
+    engine_rows = await asyncio.gather(*(engine.score(name, row) for row in sheet.sequences))
     to_trainer: list[float] = []
     to_base: list[float] = []
     change: list[float] = []
@@ -41,6 +43,8 @@ async def probe_parity(engine: Engine, name: str, sheet: ProbeSheet) -> Parity:
             to_base.append(abs(e - b))
             change.append(abs(a - b))
     count = len(to_trainer)
+    if not count:
+        raise ValueError("the probe sheet is empty")
     return Parity(
         sum(to_trainer) / count, sum(to_base) / count, max(to_trainer), sum(change) / count
     )

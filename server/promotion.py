@@ -98,10 +98,14 @@ class Promoter:
         """Load again whatever a restarted engine has forgotten."""
         present = await self._engine.models()
         for version in self._policy.loaded:
-            if self._policy.engine_name(version) not in present:
+            if self._policy.engine_name(version) in present:
+                continue
+            try:
                 release = await self._releases.get(version)
                 if release.state is not ReleaseState.WITHDRAWN:  # else its folder is gone
                     await self._load(release)
+            except ReleaseCorrupt as error:
+                log.error("v%d cannot be loaded again: %s", version, error)
         self._engine_lost = False
 
     async def _follow(self) -> None:
@@ -119,8 +123,17 @@ class Promoter:
         self._metrics.live_version.set(live)
 
     async def _load(self, release: AdapterRelease) -> None:
+        """Another server may have judged it, on another engine: ours must prove itself too."""
         folder = await asyncio.to_thread(self._folders.verified, release)
         await self._engine.load(release.folder, str(folder))
+        try:
+            parity = await probe_parity(self._engine, release.folder, ProbeSheet.read(folder))
+            fault = parity.fault(self._parity_tolerance)
+        except (OSError, ValueError, TypeError) as error:
+            fault = f"no probe sheet: {error}"
+        if fault:
+            await self._engine.unload(release.folder)
+            raise ReleaseCorrupt(f"{release.folder}: {fault}")
         self._policy.add(release.version, release.folder)
 
     async def _judge(self, release: AdapterRelease) -> None:

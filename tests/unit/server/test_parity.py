@@ -1,3 +1,5 @@
+import pytest
+
 from adapter.probe_sheet import ProbeSheet
 from server.parity import probe_parity
 from server.scripted_engine import ScriptedEngine
@@ -29,3 +31,8 @@ async def test_an_adapter_equal_to_base_is_a_no_op() -> None:
 
 async def test_nan_never_passes() -> None:
     assert await parity_of([float("nan"), -2.0]) is not None
+
+
+async def test_an_empty_sheet_proves_nothing() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        await probe_parity(ScriptedEngine(lambda *_: []), "v1", ProbeSheet([], [], []))
