@@ -28,6 +28,7 @@ from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
 from evals.arithmetic.measurement import MAX_NEW_TOKENS
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import questions
+from evals.arithmetic.rollouts import MODEL
 from ratchet.programs import engine_command, engine_environment, free_port
 from ratchet.settings import StackSettings
 from server.app import Parts
@@ -39,9 +40,9 @@ _QUERIES = 200
 
 
 @contextmanager
-def engine(folder: Path) -> Generator[str, None, None]:
-    """A real vLLM on the arithmetic model; its address."""
-    settings, port = StackSettings(), free_port()
+def engine(folder: Path, model: Path = MODEL) -> Generator[str, None, None]:
+    """A real vLLM on the arithmetic model or another; its address."""
+    settings, port = StackSettings(model=str(model)), free_port()
     with (folder / "engine.log").open("wb") as log:
         process = subprocess.Popen(
             engine_command(settings, port),
