@@ -5,13 +5,13 @@ Another one takes over and publishes; then the first goes on, as if no time had 
 
 import signal
 import subprocess
-from pathlib import Path
 
 import psutil
 import pytest
 
-from adapter.releases import ReleaseState
-from tests.integration.test_injection import NAMES, PTRACE, Commit, end
+from adapter.redis_connection import LEARNER
+from adapter.redis_releases import RedisReleases
+from tests.integration.test_injection import PTRACE, Commit, end
 from tests.waiting import wait_until
 
 pytestmark = [
@@ -19,44 +19,68 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(not PTRACE, reason="strace is missing, or may not trace here"),
 ]
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 
 class Relay(Commit):
     """A learner that is stopped on its way, and a second one that takes over."""
 
-    def traced(self, call: str, number: int) -> subprocess.Popen[bytes]:
-        """A learner that stops itself after the call."""
-        command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
-                   "-e", f"inject={call}:signal=SIGSTOP:when={number}"]  # fmt: skip
-        return self.learner(*command)
+    async def runs(self, call: str, number: int) -> int | None:
+        """Stop the first after its `number`-th call, until the second has trained everything.
 
-    async def passes(self, call: str, number: int) -> bool:
-        """Whether the first one was stopped; if so, all has ended well."""
+        Returns the version published; None if the first got through before.
+        """
         await self.begin()
-        tracer = self.traced(call, number)
+        first = self.learner("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+                             "-e", f"inject={call}:signal=SIGSTOP:when={number}")  # fmt: skip
         try:
-            wait_until(lambda: self.done() or stopped(tracer), 30)
-            if not stopped(tracer):
-                return False
+            wait_until(lambda: self.done() or stopped(first), 30)
+            if not stopped(first):
+                return None
+            await self.judge()
             second = self.learner()
             try:
-                wait_until(lambda: self.done() or second.poll() is not None, 30)
-                [first] = psutil.Process(tracer.pid).children()
-                first.send_signal(signal.SIGCONT)
-                self.await_standby(first)
+                wait_until(self.done, 30)
+                leading = int(self.client.get(LEARNER))
+                [python] = psutil.Process(first.pid).children()
+                python.send_signal(signal.SIGCONT)
             finally:
                 second.kill()
                 second.wait()
+            # It has seen that it does not lead, and has started over.
+            wait_until(lambda: int(self.client.get(LEARNER) or 0) > leading, 30)
         finally:
-            end(tracer)
-        return True
+            end(first)
+        await self.recovers()
+        releases = RedisReleases(self.server.url)
+        [release] = await releases.all()
+        await releases.close()
+        return release.version
 
-    def await_standby(self, first: psutil.Process) -> None:
-        """It has found out that it does not lead, and asks for the lease in vain."""
+    async def judge(self) -> None:
+        """What a server would have done meanwhile."""
+        releases = RedisReleases(self.server.url)
+        for release in await releases.all():
+            await releases.promote(release.version, 0, "", {})
+        await releases.close()
 
 
 def stopped(tracer: subprocess.Popen[bytes]) -> bool:
-    return any(
-        child.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-        for child in psutil.Process(tracer.pid).children()
-    )
+    return any(child.status() in STOPPED for child in psutil.Process(tracer.pid).children())
+
+
+@pytest.fixture
+def relay(own_server, tmp_path):
+    made = Relay(own_server, tmp_path / "adapters")
+    yield made
+    made.client.close()
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "sendto"])
+async def test_stopped_at_every_call(relay: Relay, call: str) -> None:
+    versions: list[int] = []
+    while (version := await relay.runs(call, len(versions) + 1)) is not None:
+        versions.append(version)
+    # Stopped before it published, the first has wasted version 1; after, version 1 stands.
+    assert len(versions) >= {"fsync": 5, "rename": 1, "sendto": 12}[call]
+    assert set(versions) == ({1, 2} if call == "sendto" else {2})

@@ -3,6 +3,7 @@
 Each is turned away with a reason, and the engine answers on as before.
 """
 
+import asyncio
 import json
 import struct
 import subprocess
@@ -114,8 +115,9 @@ async def judged(parts: Parts, honest: Path, damage: Damage) -> AdapterRelease:
     await releases.publish(release, token)
     await releases.resign(token)
     seen = ""
-    while (now := await releases.get(version)).state is ReleaseState.CANDIDATE:
-        seen = await releases.wait(seen, 5.0)
+    async with asyncio.timeout(30):
+        while (now := await releases.get(version)).state is ReleaseState.CANDIDATE:
+            seen = await releases.wait(seen, 5.0)
     return now
 
 
