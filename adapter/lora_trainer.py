@@ -105,6 +105,15 @@ class LoraTrainer:
             self._pinned = self._optimiser.load(folder).get("pinned", [])
         self._before = self._snapshot()
 
+    def check(self, group: RolloutGroup) -> None:
+        generated = {token for rollout in group.rollouts for token in rollout.token_ids}
+        if not generated or not group.prompt_ids:
+            raise ValueError("no tokens")
+        tokens = generated.union(group.prompt_ids)
+        size = self.model.get_input_embeddings().num_embeddings
+        if min(tokens) < 0 or max(tokens) >= size:
+            raise ValueError(f"tokens outside the vocabulary of {size}")
+
     @torch.no_grad()
     def signals(
         self, group: RolloutGroup, names: frozenset[Signal]

@@ -25,7 +25,8 @@ class Scoring:
 
     def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
         """Rewards of one group; the trainer is asked for the signals they need and that were not
-        recorded. Raises MissingEvidence."""
+        recorded. Raises MissingEvidence, and ValueError for what the trainer cannot learn from."""
+        trainer.check(group)
         names = TRAINER_SIGNALS & self.estimator.needs
         ballot = self.equality.ballot(answers_of(group.rollouts))
         signals = dict(trainer.signals(group, names)) if names else {}

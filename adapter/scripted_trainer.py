@@ -24,6 +24,9 @@ class ScriptedTrainer:
         self.loaded.append(folder)
         self.learnt = [] if folder is None else (folder / WEIGHTS).read_text().split()
 
+    def check(self, group: RolloutGroup) -> None:
+        pass
+
     def signals(
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:

@@ -34,6 +34,11 @@ class Trainer(Protocol):
         """Take up an adapter's weights, or the base model's (no change) for None."""
         ...
 
+    def check(self, group: RolloutGroup) -> None:
+        """Raises ValueError if there is nothing of the model's language in a group. On a GPU, what
+        is wrong with one would spoil everything after it."""
+        ...
+
     def signals(
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:

@@ -91,6 +91,8 @@ def unpack(data: bytes) -> RolloutGroup:
             )
             at += length
         temperature, top_p, top_k, max_tokens = header["sampling"]
+        if not all(type(n) in (int, float) for n in (*header["sampling"], header["created_at"])):
+            raise WireError("not a number")  # JSON has null for one that is not finite
         return RolloutGroup(
             id=header["id"],
             prompt=header["prompt"],

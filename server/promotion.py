@@ -114,7 +114,7 @@ class Promoter:
         if live != self._policy.live and live not in self._policy.loaded:
             try:
                 await self._load(await self._releases.get(live))
-            except ReleaseCorrupt as error:
+            except (ReleaseCorrupt, EngineRefused) as error:
                 log.error("v%d is live on record but cannot be served: %s", live, error)
                 return
         if live != self._policy.live:
@@ -152,6 +152,10 @@ class Promoter:
             parity = await probe_parity(self._engine, release.folder, sheet)
             started = _lap(seconds, "parity", started)
         except (ReleaseCorrupt, EngineRefused, OSError, ValueError, TypeError) as error:
+            await self._reject(release, Verdict(False, f"unusable: {error}", {}), seconds)
+            return
+        except EngineError as error:
+            await self._engine.probe()  # if that fails as well, it is not for this candidate
             await self._reject(release, Verdict(False, f"unusable: {error}", {}), seconds)
             return
         numbers = {

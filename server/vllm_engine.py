@@ -1,14 +1,17 @@
 """vLLM's OpenAI-compatible server as the engine, over HTTP (vLLM 0.32)."""
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 
 from rewards.rollouts import Rollout
+from server.adapter_check import AdapterUnfit, check_adapter
 from server.engine import (
     EngineRefused,
     EngineReplyInvalid,
@@ -69,6 +72,10 @@ class VllmEngine:
         return [model["id"] for model in listed["data"]]
 
     async def load(self, name: str, path: str) -> None:
+        try:
+            await asyncio.to_thread(check_adapter, Path(path))
+        except (AdapterUnfit, OSError) as error:
+            raise EngineRefused(400, str(error)) from None
         body = {"lora_name": name, "lora_path": path}
         try:
             await self._post("/v1/load_lora_adapter", body, parse=False)

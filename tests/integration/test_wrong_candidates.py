@@ -1,0 +1,261 @@
+"""Candidates that are what the ledger says and wrong all the same, before a real engine.
+
+Each is turned away with a reason, and the engine answers on as before.
+"""
+
+import asyncio
+import json
+import struct
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from os import environ
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from adapter.adapter_folders import CONFIG, WEIGHTS, AdapterFolders
+from adapter.lora_trainer import LoraTrainer
+from adapter.memory_buffer import MemoryBuffer
+from adapter.memory_releases import MemoryReleases
+from adapter.releases import AdapterRelease, ReleaseState
+from adapter.trainer import TrainingGroup
+from ratchet.programs import engine_command, engine_environment
+from ratchet.settings import StackSettings
+from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from server.app import Parts, create_app
+from tests.waiting import free_port, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> StackSettings:
+    port = free_port()
+    return StackSettings(
+        engine_port=port, engine_url=f"http://127.0.0.1:{port}", engine_timeout=20, threads=1,
+        learning_rate=1e-3, gate_prompts=2, gate_rollouts=2, gate_queries=16, rollouts=2,
+        adapters_dir=tmp_path_factory.mktemp("adapters"), redis_url="memory://",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine(settings: StackSettings, tmp_path_factory) -> Iterator[subprocess.Popen[bytes]]:
+    """A vLLM of its own: these tests try to kill it."""
+    log = tmp_path_factory.mktemp("engine") / "engine.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            engine_command(settings, settings.engine_port),
+            env={**environ, **engine_environment(settings)},
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"{settings.engine_url}/health", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    wait_until(ready, 120)
+    yield process
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def honest(settings: StackSettings, tmp_path_factory) -> Path:
+    """A folder as the trainer writes it after one update."""
+    trainer = LoraTrainer(settings)
+    prompt = list(range(1, 9))
+    rollouts = [Rollout("", [9 + row, 20, 21], [-3.0] * 3, "stop") for row in range(4)]
+    group = RolloutGroup("g", "p", prompt, rollouts, 0, Sampling(), "c", 0.0)
+    trainer.update([TrainingGroup(group, [1.0, -1.0, 1.0, -1.0])])
+    folder = tmp_path_factory.mktemp("honest")
+    trainer.save(folder)
+    return folder
+
+
+@pytest.fixture
+async def parts(settings: StackSettings, engine: subprocess.Popen[bytes]) -> AsyncIterator[Parts]:
+    """A server on that engine, which has been asked enough to judge candidates."""
+    parts = Parts(settings, buffer=MemoryBuffer(), releases=MemoryReleases())
+    transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
+    async with parts.running(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+        for question in ("What is 1+2?", "What is 3+4?"):
+            reply = await http.post(
+                "/v1/chat/completions",
+                json={"model": "ratchet", "messages": [{"role": "user", "content": question}]},
+            )
+            assert reply.status_code == 200, reply.text
+        yield parts
+
+
+async def judged(parts: Parts, honest: Path, damage: Damage) -> AdapterRelease:
+    """Publish a copy of the honest candidate, damaged before it is hashed; wait for the verdict."""
+
+    def write(folder: Path) -> None:
+        for file in honest.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        damage(folder)
+
+    folders, releases = AdapterFolders(parts.settings.adapters_dir), parts.releases
+    version = await releases.reserve()
+    name, digest = folders.commit(version, write)
+    token = await releases.acquire(60)
+    assert token is not None
+    release = AdapterRelease(version, 0, name, digest, [str(version)], {"kl": 0.0}, 0.0)
+    await releases.publish(release, token)
+    await releases.resign(token)
+    seen = ""
+    async with asyncio.timeout(30):
+        while (now := await releases.get(version)).state is ReleaseState.CANDIDATE:
+            seen = await releases.wait(seen, 5.0)
+    return now
+
+
+def weights(change: Callable[[str, torch.Tensor], torch.Tensor | None]) -> Damage:
+    """Each tensor is changed, or left out."""
+
+    def damage(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        changed = {name: change(name, tensor) for name, tensor in tensors.items()}
+        kept = {name: t.contiguous() for name, t in changed.items() if t is not None}
+        save_file(kept, folder / WEIGHTS)
+
+    return damage
+
+
+def config(**changes: Any) -> Damage:
+    def damage(folder: Path) -> None:
+        known = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps({**known, **changes}))
+
+    return damage
+
+
+def content(name: str, data: bytes) -> Damage:
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def header(change: Callable[[dict[str, Any]], object]) -> Damage:
+    """The safetensors header says something else; the data stay."""
+
+    def damage(folder: Path) -> None:
+        data = (folder / WEIGHTS).read_bytes()
+        (length,) = struct.unpack_from("<Q", data)
+        parsed = orjson.loads(data[8 : 8 + length])
+        change(parsed)
+        text = orjson.dumps(parsed)
+        (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+    return damage
+
+
+def first_down(of: Callable[[torch.Tensor], torch.Tensor | None]) -> Damage:
+    """Change one of the tensors."""
+    return weights(lambda name, t: of(t) if "layers.0.mlp.down_proj.lora_A" in name else t)
+
+
+def each_entry(change: Callable[[dict[str, Any]], object]) -> Damage:
+    return header(lambda parsed: [change(e) for n, e in parsed.items() if n != "__metadata__"])
+
+
+def fourfold(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.repeat(4, 1) if "lora_A" in name else tensor.repeat(1, 4) / 4
+
+
+WRONG: dict[str, Damage] = {
+    "NaN weights": weights(lambda _, t: torch.full_like(t, torch.nan)),
+    "one NaN": first_down(lambda t: t.index_put((torch.tensor(0), torch.tensor(0)),
+                                                torch.tensor(torch.nan))),
+    "infinite weights": weights(lambda _, t: torch.full_like(t, torch.inf)),
+    "huge weights": weights(lambda _, t: t * 1e30),
+    "zero weights": weights(lambda _, t: torch.zeros_like(t)),
+    "another rank than the config says": config(r=8),
+    "a rank above the config's": config(r=64),
+    "a rank above the engine's": lambda folder: (config(r=64)(folder), weights(fourfold)(folder)),
+    "widths of another model": weights(lambda n, t: t[:, :3] if "lora_A" in n else t[:3]),
+    "rank 0": config(r=0),
+    "a rank of text": config(r="sixteen"),
+    "another alpha": config(lora_alpha=3200),
+    "half the rank": weights(lambda n, t: t[:8] if "lora_A" in n else t[:, :8]),
+    "one tensor of half the rank": first_down(lambda t: t[:8]),
+    "one tensor of half the width": first_down(lambda t: t[:, : t.shape[1] // 2]),
+    "one tensor with three dimensions": first_down(lambda t: t[None]),
+    "a tensor is missing": first_down(lambda _: None),
+    "half of all tensors are missing": weights(lambda n, t: t if "lora_A" in n else None),
+    "no tensors": weights(lambda *_: None),
+    "tensors of another model": weights(lambda n, t: torch.ones(3, 3)),
+    "modules nobody knows": config(target_modules=["nothing", "of", "the_kind"]),
+    "weights of integers": weights(lambda _, t: t.to(torch.int32)),
+    "empty weights": content(WEIGHTS, b""),
+    "not safetensors": content(WEIGHTS, b"\x80\x04K\x01."),
+    "a pickle": content(WEIGHTS, b"\x80\x04cos\nsystem\n(S'true'\ntR."),
+    "a header of 2^63 bytes": content(WEIGHTS, struct.pack("<Q", 1 << 63) + b"{}"),
+    "a header of 90 MB": content(WEIGHTS, struct.pack("<Q", 90 << 20) + b"{}"),
+    "a header of garbage": content(WEIGHTS, struct.pack("<Q", 2) + b"\xff\xff"),
+    "offsets past the end": each_entry(lambda e: e.update(data_offsets=[0, 1 << 40])),
+    "offsets that overlap": each_entry(lambda e: e.update(data_offsets=[0, 64])),
+    "shapes past all memory": each_entry(lambda e: e.update(shape=[1 << 40, 1 << 20])),
+    "a type nobody knows": each_entry(lambda e: e.update(dtype="F4096")),
+    "no config": lambda folder: (folder / CONFIG).unlink(),
+    "a config of garbage": content(CONFIG, b"\x00\xff"),
+    "a config that is a list": content(CONFIG, b"[]"),
+    "an empty config": content(CONFIG, b"{}"),
+    "DoRA": config(use_dora=True),
+    "no probe sheet": lambda folder: (folder / "probe.json").unlink(),
+    "an empty probe sheet": content("probe.json", b'{"sequences":[],"adapter":[],"base":[]}'),
+    "a probe sheet of garbage": content("probe.json", b"\x00"),
+    "a probe of unknown tokens": content(
+        "probe.json", b'{"sequences":[[1,99999999]],"adapter":[[-1]],"base":[[-2]]}'
+    ),
+    "a probe of negative tokens": content(
+        "probe.json", b'{"sequences":[[1,-7]],"adapter":[[-1]],"base":[[-2]]}'
+    ),
+    "a probe of text": content(
+        "probe.json", b'{"sequences":[["a","b"]],"adapter":[[-1]],"base":[[-2]]}'
+    ),
+    "a probe of nulls": content(
+        "probe.json", b'{"sequences":[[1,2]],"adapter":[[null]],"base":[[null]]}'
+    ),
+    "a probe that is a list": content("probe.json", b"[]"),
+    "a probe longer than the context": content(
+        "probe.json", orjson.dumps({"sequences": [[1] * 9999], "adapter": [[-1.0] * 9998],
+                                    "base": [[-2.0] * 9998]}),
+    ),
+    "a single token": content("probe.json", b'{"sequences":[[1]],"adapter":[[]],"base":[[]]}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_wrong_candidates_are_turned_away(
+    parts: Parts, engine: subprocess.Popen[bytes], honest: Path, name: str
+) -> None:
+    before = await parts.engine.score("base", [1, 2, 3, 4])
+    release = await judged(parts, honest, WRONG[name])
+    print(name, "->", release.reason)
+    assert release.state is ReleaseState.REJECTED
+    assert "seconds/gate" not in release.verdict  # before anything was answered with it
+    assert engine.poll() is None
+    assert await parts.engine.score("base", [1, 2, 3, 4]) == pytest.approx(before, abs=1e-5)
+    assert await parts.engine.models() == ["base"]
+
+
+async def test_an_honest_one_still_comes_to_its_trial(parts: Parts, honest: Path) -> None:
+    release = await judged(parts, honest, lambda _: None)
+    assert release.verdict["parity/to_trainer"] < 1e-3
+    assert "seconds/gate" in release.verdict
+    token = await parts.releases.acquire(60)
+    assert token is not None
+    again = replace(release, version=release.version + 1, state=ReleaseState.CANDIDATE)
+    await parts.engine.load(again.folder, str(parts.settings.adapters_dir / again.folder))
+    assert len(await parts.engine.score(again.folder, [1, 2, 3, 4])) == 3
+    await parts.engine.unload(again.folder)
