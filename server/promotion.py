@@ -125,12 +125,12 @@ class Promoter:
     async def _load(self, release: AdapterRelease) -> None:
         """Another server may have judged it, on another engine: ours must prove itself too."""
         folder = await asyncio.to_thread(self._folders.verified, release)
-        await self._engine.load(release.folder, str(folder))
         try:
+            await self._engine.load(release.folder, str(folder))
             parity = await probe_parity(self._engine, release.folder, ProbeSheet.read(folder))
             fault = parity.fault(self._parity_tolerance)
-        except (OSError, ValueError, TypeError) as error:
-            fault = f"no probe sheet: {error}"
+        except (EngineRefused, OSError, ValueError, TypeError) as error:
+            fault = f"unusable: {error}"
         if fault:
             await self._engine.unload(release.folder)
             raise ReleaseCorrupt(f"{release.folder}: {fault}")

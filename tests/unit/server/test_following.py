@@ -10,6 +10,7 @@ from adapter.memory_releases import MemoryReleases
 from adapter.probe_sheet import ProbeSheet
 from adapter.releases import AdapterRelease, promote_by_hand
 from server.app import Parts
+from server.engine import EngineRefused
 from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 
@@ -69,6 +70,17 @@ async def test_an_engine_that_ignores_the_adapter_does_not_serve_it(bench: Bench
     bench.applies = True
     await bench.parts.promoter.sync()
     assert bench.parts.policy.live == release.version
+
+
+async def test_an_adapter_that_the_engine_refuses_is_not_served(bench: Bench) -> None:
+    """vLLM answers 400 where a score is not finite."""
+
+    def refused(model: str, tokens: Sequence[int]) -> list[float]:
+        raise EngineRefused(400, "Out of range float values are not JSON compliant")
+
+    bench.engine.scores = refused
+    await bench.promote()
+    assert (bench.parts.policy.live, bench.engine.adapters) == (0, {})
 
 
 @pytest.mark.parametrize(
