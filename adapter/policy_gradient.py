@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from adapter.loss import BatchSize, LossLimits, Scores, batch_loss, effective_sample_size, kl_k3
-from adapter.token_scores import PromptBatch, TokenSequence, micro_batches, score_tokens
+from adapter.ranks import Ranks
+from adapter.token_scores import (
+    PromptBatch,
+    TokenSequence,
+    micro_batches,
+    score_tokens,
+    tokens_once,
+)
 from adapter.trainer import TrainingGroup
 
 
@@ -59,48 +66,65 @@ class PolicyGradient:
         loss: str,
         limits: LossLimits,
         micro_batch_tokens: int,
+        ranks: Ranks | None = None,
     ) -> None:
         self._model, self._without_adapter = model, without_adapter
         self._loss, self._limits = loss, limits
-        self._micro_batch_tokens = micro_batch_tokens
+        self._micro_batch_tokens, self._ranks = micro_batch_tokens, ranks or Ranks()
         self._old: dict[int, Tensor] = {}
 
     def backward(self, rows: Sequence[Row], device: torch.device) -> dict[str, float]:
-        """Add this batch's gradient to the parameters'; returns metrics.
+        """Add this rank's share of the batch's gradient to the parameters'; returns the metrics of
+        the whole batch.
 
         The first call on a batch remembers the log-probabilities that later ones clip against;
         `forget` ends the batch.
         """
         size = size_of(rows)
-        sums: dict[str, float] = defaultdict(float)
-        raw: list[Tensor] = []
-        clipped: list[Tensor] = []
-        for members in self._micro_batches(rows):
+        totals = torch.zeros(7, dtype=torch.float64, device=device)
+        parts = self._micro_batches(rows)
+        for members, weight in self._ranks.share(parts, parts[0][:1]):
             mine = [rows[index] for index in members]
             scores, entropy = self._scores(mine, members, device)
-            loss = batch_loss(self._loss, scores, self._limits, size)
+            loss = weight * batch_loss(self._loss, scores, self._limits, size)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
-            new = scores.new.detach()
-            raw.append((scores.old - scores.engine).exp())
-            ratio = (new - scores.old).exp()
-            clipped.append((ratio < 1 - self._limits.low) | (ratio > 1 + self._limits.high))
-            sums["loss"] += float(loss.detach())
-            sums["entropy"] += float(entropy.sum()) / size.tokens
-            sums["kl"] += float(kl_k3(new, scores.base).sum()) / size.tokens
-        ratios = torch.cat(raw)
+            if weight:
+                totals += self._summed(scores, loss.detach(), entropy)
+        self._ranks.add([totals])
+        sums = cast("list[float]", totals.tolist())
+        loss, entropy, kl, outside, raw, squares, capped = sums
         return {
-            **sums,
+            "loss": loss,
+            "entropy": entropy / size.tokens,
+            "kl": kl / size.tokens,
             "completions/mean_length": size.tokens / size.sequences,
-            "clip_ratio": float(torch.cat(clipped).float().mean()),
-            "importance/raw_mean": float(ratios.mean()),
-            "importance/clipped": float((ratios > self._limits.importance_cap).float().mean()),
-            "importance/effective_sample_size": effective_sample_size(ratios),
+            "clip_ratio": outside / size.tokens,
+            "importance/raw_mean": raw / size.tokens,
+            "importance/clipped": capped / size.tokens,
+            "importance/effective_sample_size": effective_sample_size(size.tokens, raw, squares),
             "tokens": float(size.tokens),
         }
 
     def forget(self) -> None:
         """The next batch is another one."""
         self._old = {}
+
+    def _summed(self, scores: Scores, loss: Tensor, entropy: Tensor) -> Tensor:
+        """[7]: what the metrics are made of, summed over a micro-batch's tokens."""
+        new, limits = scores.new.detach(), self._limits
+        raw = (scores.old - scores.engine).exp()
+        ratio = (new - scores.old).exp()
+        outside = (ratio < 1 - limits.low) | (ratio > 1 + limits.high)
+        sums = [
+            loss,
+            entropy.sum(),
+            kl_k3(new, scores.base).sum(),
+            outside.sum(),
+            raw.sum(),
+            (raw**2).sum(),
+            (raw > limits.importance_cap).sum(),
+        ]
+        return torch.stack([value.double() for value in sums])
 
     def _scores(
         self, rows: Sequence[Row], members: Sequence[int], device: torch.device
@@ -121,13 +145,14 @@ class PolicyGradient:
 
     def _micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Row indices in groups of one temperature and at most the token budget."""
+        budget = self._ranks.budget(
+            self._micro_batch_tokens, tokens_once([row.sequence for row in rows])
+        )
         by_temperature: dict[float, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             by_temperature[row.temperature].append(index)
         return [
             [members[at] for at in part]
             for members in by_temperature.values()
-            for part in micro_batches(
-                [rows[index].sequence for index in members], self._micro_batch_tokens
-            )
+            for part in micro_batches([rows[index].sequence for index in members], budget)
         ]

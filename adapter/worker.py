@@ -21,7 +21,7 @@ from adapter.metrics import LearnerMetrics
 from adapter.model_card import config_hash, write_card
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
-from adapter.trainer import Trainer, UpdateDiverged
+from adapter.trainer import Trainer, TrainerLost, UpdateDiverged
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
 
@@ -76,7 +76,7 @@ class Worker:
     async def run(self) -> None:
         """Lead whenever the lease is to be had; start over when it or Redis is lost.
 
-        Raises LearnerDiverged.
+        Raises LearnerDiverged, TrainerLost.
         """
         while True:
             try:
@@ -94,7 +94,7 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_lease(token))
                 tasks.create_task(self._learn_forever(token))
-        except* (Fenced, BufferUnavailable, LearnerDiverged) as failed:
+        except* (Fenced, BufferUnavailable, LearnerDiverged, TrainerLost) as failed:
             raise failed.exceptions[0] from None
         finally:
             self._metrics.leading.set(0)
@@ -180,6 +180,8 @@ class Worker:
     async def _score(self, delivery: Delivery, group: RolloutGroup) -> None:
         try:
             scored = await self._train(self._recipe.scoring.score, group, self._trainer)
+        except TrainerLost:
+            raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
             await self._bury(delivery, repr(error))
