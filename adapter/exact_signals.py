@@ -34,7 +34,7 @@ def exact_signals(
     """
     parts = [
         _block(hidden[start : start + _POSITIONS], weight, names, temperature, bias)
-        for start in range(0, len(hidden), _POSITIONS)
+        for start in range(0, max(1, len(hidden)), _POSITIONS)
     ]
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 

@@ -11,6 +11,7 @@ from adapter.metrics import LearnerMetrics
 from adapter.prompt_print import PromptPrint
 from adapter.quota import InfluenceLimits, Member, refusal, surplus
 from adapter.releases import ReleaseStore
+from adapter.trainer import TrainerLost
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
 
@@ -140,6 +141,8 @@ class Intake:
     ) -> None:
         try:
             scored = await self._score_group(group, rehearse)
+        except TrainerLost:
+            raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
             await self._bury(delivery, repr(error))

@@ -18,13 +18,16 @@ from adapter.loss import LossLimits
 from adapter.optimiser import Optimiser, OptimiserOptions
 from adapter.policy_gradient import PolicyGradient, rows_of
 from adapter.probe_sheet import ProbeSheet
+from adapter.ranks import Ranks, device_for
 from adapter.settings import AdapterSettings
+from adapter.sharding import shard_base
 from adapter.token_scores import (
     PromptBatch,
     TokenSequence,
     micro_batches,
     predicting_states,
     score_tokens,
+    tokens_once,
 )
 from adapter.trainer import TrainingGroup, UpdateDiverged
 from rewards.evidence import Signal
@@ -36,16 +39,16 @@ _PINNED = 4
 class LoraTrainer:
     """One adapter on one base model. fp32 on CPU, bf16 base weights on a GPU.
 
-    All linear layers but the output head get LoRA: attention-only adapters underperform.
+    All linear layers but the output head get LoRA: attention-only adapters underperform. With
+    `ranks`, every rank has one of these, all are asked for the same, and each does its share.
     """
 
-    def __init__(self, settings: AdapterSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: AdapterSettings, ranks: Ranks | None = None) -> None:
+        self._settings, self._ranks = settings, ranks or Ranks()
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
-        self._device = torch.device("cuda" if gpu else "cpu")
-        dtype = torch.bfloat16 if gpu else torch.float32
+        self._device = self._ranks.device or device_for(settings.device)
+        dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
         base: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
         torch.manual_seed(settings.seed)
         config = peft.LoraConfig(
@@ -55,13 +58,17 @@ class LoraTrainer:
             target_modules="all-linear",
             task_type="CAUSAL_LM",
         )
-        self._peft: peft.PeftModel = peft.get_peft_model(base.to(self._device), config)  # pyright: ignore[reportAssignmentType]
+        if not self._ranks.shard_base:
+            base.to(self._device)
+        self._peft: peft.PeftModel = peft.get_peft_model(base, config)  # pyright: ignore[reportAssignmentType]
         self._peft.eval()
         if settings.gradient_checkpointing:
             # Checkpointing works in training mode only; with no dropout the two modes are the same.
             self._peft.train()
             self._peft.enable_input_require_grads()
             base.gradient_checkpointing_enable({"use_reentrant": False})
+        if self._ranks.shard_base:
+            shard_base(base, self._ranks)
         self._fresh = self._adapter_state()
         self._pinned: list[list[int]] = []
         self._gradient = PolicyGradient(
@@ -75,6 +82,7 @@ class LoraTrainer:
                 settings.kl_coefficient,
             ),
             settings.micro_batch_tokens,
+            self._ranks,
         )
         self._optimiser = Optimiser(
             [p for p in self._peft.parameters() if p.requires_grad],
@@ -119,19 +127,23 @@ class LoraTrainer:
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:
         sequences = [TokenSequence(group.prompt_ids, r.token_ids) for r in group.rollouts]
-        means: dict[Signal, list[float]] = {name: [0.0] * len(sequences) for name in names}
+        shape, device = len(sequences), self._device
+        means = {name: torch.zeros(shape, device=device) for name in sorted(names)}
         head = self.model.get_output_embeddings()
-        budget = self._settings.micro_batch_tokens
-        for rows in micro_batches(sequences, budget):
+        budget = self._ranks.budget(self._settings.micro_batch_tokens, tokens_once(sequences))
+        parts = list(micro_batches(sequences, budget))
+        for rows, weight in self._ranks.share(parts, parts[-1][-1:]):
             batch = PromptBatch.of([sequences[row] for row in rows], self._device)
             hidden = predicting_states(self.model, batch)
             counts = [len(sequences[row].completion) for row in rows]
             found = exact_signals(hidden, head.weight, names, group.sampling.temperature, head.bias)
             for name, values in found.items():
-                parts = cast("Sequence[Tensor]", values.split(counts))
-                for row, part in zip(rows, parts, strict=True):
-                    means[name][row] = float(part.mean()) if len(part) else 0.0
-        return means
+                found_parts = cast("Sequence[Tensor]", values.split(counts))
+                for row, part in zip(rows, found_parts, strict=True):
+                    if weight and len(part):
+                        means[name][row] = part.mean()
+        self._ranks.add(list(means.values()))
+        return {name: cast("list[float]", means[name].tolist()) for name in sorted(names)}
 
     def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
         try:
@@ -149,6 +161,7 @@ class LoraTrainer:
             for _ in range(self._settings.passes):
                 self._optimiser.clear()
                 latest = self._gradient.backward(rows, self._device)
+                self._ranks.add(self._optimiser.gradients())
                 latest["grad_norm"] = self._optimiser.clip()
                 if not (math.isfinite(latest["loss"]) and math.isfinite(latest["grad_norm"])):
                     self.undo()
@@ -170,15 +183,20 @@ class LoraTrainer:
         self._optimiser.restore(optimiser)
 
     def save(self, folder: Path) -> None:
+        sheet = self.probe_sheet()
         try:
             self._peft.save_pretrained(str(folder), safe_serialization=True)
             self._optimiser.save(folder, {"pinned": self._pinned})
         except SafetensorError as error:  # what it makes of a full disk
             raise OSError(str(error)) from None
+        sheet.write(folder)
+
+    def probe_sheet(self) -> ProbeSheet:
+        """Log-probabilities of the pinned tokens, with and without the adapter."""
         adapter = [self._pinned_scores(ids) for ids in self._pinned]
         with self._peft.disable_adapter():
             base = [self._pinned_scores(ids) for ids in self._pinned]
-        ProbeSheet(self._pinned, adapter, base).write(folder)
+        return ProbeSheet(self._pinned, adapter, base)
 
     @torch.no_grad()
     def _pinned_scores(self, ids: list[int]) -> list[float]:

@@ -116,9 +116,10 @@ def kl_k3(new: Tensor, base: Tensor) -> Tensor:
     return gap.exp() - gap - 1
 
 
-def effective_sample_size(ratios: Tensor) -> float:
-    """(sum w)^2 / (N sum w^2) of raw importance weights [N]: 1 when all are equal."""
-    return float(ratios.sum() ** 2 / (len(ratios) * (ratios**2).sum()))
+def effective_sample_size(count: float, total: float, squares: float) -> float:
+    """(sum w)^2 / (N sum w^2) of N raw importance weights, whose sum is `total` and whose squares
+    add up to `squares`: 1 when all are equal."""
+    return total**2 / (count * squares)
 
 
 def _importance(gap: Tensor, limits: LossLimits) -> Tensor:

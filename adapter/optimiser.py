@@ -47,6 +47,10 @@ class Optimiser:
         """Drop gradients."""
         self._adam.zero_grad()
 
+    def gradients(self) -> list[Tensor]:
+        """Gradients of the parameters that have one, in their order."""
+        return [p.grad for p in self._parameters if p.grad is not None]
+
     def clip(self) -> float:
         """Clip gradients by their global norm; returns the norm before."""
         return float(torch.nn.utils.clip_grad_norm_(self._parameters, self._options.max_grad_norm))

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from adapter.loss import BatchSize, LossLimits, Scores, batch_loss, effective_sample_size, kl_k3
-from adapter.token_scores import PromptBatch, TokenSequence, micro_batches, score_tokens
+from adapter.ranks import Ranks
+from adapter.token_scores import (
+    PromptBatch,
+    TokenSequence,
+    micro_batches,
+    score_tokens,
+    tokens_once,
+)
 from adapter.trainer import TrainingGroup
 
 
@@ -59,55 +66,85 @@ class PolicyGradient:
         loss: str,
         limits: LossLimits,
         micro_batch_tokens: int,
+        ranks: Ranks | None = None,
     ) -> None:
         self._model, self._without_adapter = model, without_adapter
         self._loss, self._limits = loss, limits
-        self._micro_batch_tokens = micro_batch_tokens
+        self._micro_batch_tokens, self._ranks = micro_batch_tokens, ranks or Ranks()
         self._old: dict[int, Tensor] = {}
 
     def backward(self, rows: Sequence[Row], device: torch.device) -> dict[str, float]:
-        """Add this batch's gradient to the parameters'; returns metrics.
+        """Add this rank's share of the batch's gradient to the parameters'; returns the metrics of
+        the whole batch.
 
         The first call on a batch remembers the log-probabilities that later ones clip against;
         `forget` ends the batch.
         """
         size = size_of(rows)
-        sums: dict[str, float] = defaultdict(float)
-        gaps: list[Tensor] = []
-        for members in self._micro_batches(rows):
+        sums = torch.zeros(9, dtype=torch.float64, device=device)
+        greatest = torch.full((3,), -torch.inf, dtype=torch.float64, device=device)
+        parts = self._micro_batches(rows)
+        for members, weight in self._ranks.share(parts, parts[0][:1]):
             mine = [rows[index] for index in members]
             scores, entropy = self._scores(mine, members, device)
-            loss = batch_loss(self._loss, scores, self._limits, size)
+            loss = weight * batch_loss(self._loss, scores, self._limits, size)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
-            new = scores.new.detach()
-            gaps.append(scores.old - scores.engine)
-            ratio, advantage = (new - scores.old).exp(), scores.by_token()
-            low = (ratio < 1 - self._limits.low) & (advantage < 0)
-            high = (ratio > 1 + self._limits.high) & (advantage > 0)
-            sums["clip_ratio/low_mean"] += float(low.sum()) / size.tokens
-            sums["clip_ratio/high_mean"] += float(high.sum()) / size.tokens
-            sums["clip_ratio/region_mean"] += float((low | high).sum()) / size.tokens
-            sums["loss"] += float(loss.detach())
-            sums["entropy"] += float(entropy.sum()) / size.tokens
-            sums["kl"] += float(kl_k3(new, scores.base).sum()) / size.tokens
-        gap = torch.cat(gaps)
-        ratios = gap.exp()
-        return {
-            **sums,
-            # TRL's names; the ratios are as they are, before the cap.
-            "sampling/sampling_logp_difference/mean": float(gap.abs().mean()),
-            "sampling/sampling_logp_difference/max": float(gap.abs().max()),
-            "sampling/importance_sampling_ratio/mean": float(ratios.mean()),
-            "sampling/importance_sampling_ratio/min": float(ratios.min()),
-            "sampling/importance_sampling_ratio/max": float(ratios.max()),
-            "importance/clipped": float((ratios > self._limits.importance_cap).float().mean()),
-            "importance/effective_sample_size": effective_sample_size(ratios),
-            "tokens": float(size.tokens),
-        }
+            if weight:
+                gap = scores.old - scores.engine
+                sums += self._summed(scores, gap, loss.detach(), entropy)
+                greatest = torch.maximum(greatest, _extremes(gap))
+        self._ranks.add([sums])
+        self._ranks.greatest(greatest)
+        return self._metrics(
+            size, cast("list[float]", sums.tolist()), cast("list[float]", greatest.tolist())
+        )
 
     def forget(self) -> None:
         """The next batch is another one."""
         self._old = {}
+
+    def _metrics(
+        self, size: BatchSize, sums: Sequence[float], greatest: Sequence[float]
+    ) -> dict[str, float]:
+        """By TRL's names where it has one; importance ratios are as they are, before the cap."""
+        loss, *others = sums
+        entropy, kl, low, high, gap, raw, squares, capped = (n / size.tokens for n in others)
+        widest, least, most = greatest
+        return {
+            "loss": loss,
+            "entropy": entropy,
+            "kl": kl,
+            "clip_ratio/low_mean": low,
+            "clip_ratio/high_mean": high,
+            "clip_ratio/region_mean": low + high,
+            "sampling/sampling_logp_difference/mean": gap,
+            "sampling/sampling_logp_difference/max": widest,
+            "sampling/importance_sampling_ratio/mean": raw,
+            "sampling/importance_sampling_ratio/min": -least,
+            "sampling/importance_sampling_ratio/max": most,
+            "importance/clipped": capped,
+            "importance/effective_sample_size": effective_sample_size(
+                size.tokens, raw * size.tokens, squares * size.tokens
+            ),
+            "tokens": float(size.tokens),
+        }
+
+    def _summed(self, scores: Scores, gap: Tensor, loss: Tensor, entropy: Tensor) -> Tensor:
+        """[9]: what the metrics are made of, summed over a micro-batch's tokens."""
+        new, limits = scores.new.detach(), self._limits
+        raw, ratio, advantage = gap.exp(), (new - scores.old).exp(), scores.by_token()
+        sums = [
+            loss,
+            entropy.sum(),
+            kl_k3(new, scores.base).sum(),
+            ((ratio < 1 - limits.low) & (advantage < 0)).sum(),
+            ((ratio > 1 + limits.high) & (advantage > 0)).sum(),
+            gap.abs().sum(),
+            raw.sum(),
+            (raw**2).sum(),
+            (raw > limits.importance_cap).sum(),
+        ]
+        return torch.stack([value.double() for value in sums])
 
     def _scores(
         self, rows: Sequence[Row], members: Sequence[int], device: torch.device
@@ -128,13 +165,20 @@ class PolicyGradient:
 
     def _micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Row indices in groups of one temperature and at most the token budget."""
+        budget = self._ranks.budget(
+            self._micro_batch_tokens, tokens_once([row.sequence for row in rows])
+        )
         by_temperature: dict[float, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
             by_temperature[row.temperature].append(index)
         return [
             [members[at] for at in part]
             for members in by_temperature.values()
-            for part in micro_batches(
-                [rows[index].sequence for index in members], self._micro_batch_tokens
-            )
+            for part in micro_batches([rows[index].sequence for index in members], budget)
         ]
+
+
+def _extremes(gap: Tensor) -> Tensor:
+    """[3]: greatest |gap|, -least and greatest e^gap."""
+    raw = gap.exp()
+    return torch.stack([gap.abs().max(), -raw.min(), raw.max()]).double()

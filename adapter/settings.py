@@ -106,6 +106,8 @@ class AdapterSettings(ChannelSettings):
     """Recompute activations in the backward pass: less memory, about a third slower."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train. `auto` takes a GPU when torch sees one."""
+    peer_seconds: float = Field(600.0, gt=0)
+    """On several devices: seconds that one process waits for another before all give up."""
     threads: int = Field(0, ge=0)
     """CPU threads of torch; 0 leaves torch's own choice."""
     seed: int = 0

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from adapter.sharding import is_sharded
+
 _HEAD_ELEMENTS = 1 << 23
 """Logits held at once (elements): 32 MB in fp32."""
 
@@ -62,8 +64,7 @@ def predicting_states(model: Any, batch: PromptBatch) -> Tensor:
 
     `model` is a transformers causal language model.
     """
-    shared = len(batch.prompts) < len(batch.owner)
-    if shared and not model.is_gradient_checkpointing and _sees_everything(model, batch):
+    if _may_share(model, batch):
         hidden = _after_shared_prompts(model, batch)
     else:
         ids = torch.cat([batch.prompts[batch.owner], batch.completions], dim=1)
@@ -105,6 +106,20 @@ def micro_batches(sequences: Sequence[TokenSequence], budget: int) -> Iterator[l
         prompts.add(prompt)
     if batch:
         yield batch
+
+
+def tokens_once(sequences: Sequence[TokenSequence]) -> int:
+    """Tokens of all completions and of each distinct prompt."""
+    prompts = {tuple(sequence.prompt) for sequence in sequences}
+    return sum(len(s.completion) for s in sequences) + sum(map(len, prompts))
+
+
+def _may_share(model: Any, batch: PromptBatch) -> bool:
+    """Whether there are prompts to compute once, and nothing that forbids it."""
+    if len(batch.prompts) == len(batch.owner) or model.is_gradient_checkpointing:
+        return False
+    # All ranks of a sharded model must call its layers equally often, whatever they have to do.
+    return not is_sharded(model) and _sees_everything(model, batch)
 
 
 def _sees_everything(model: Any, batch: PromptBatch) -> bool:

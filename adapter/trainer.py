@@ -19,6 +19,10 @@ class UpdateDiverged(Exception):
     """Loss or gradient is not finite. The weights were not touched."""
 
 
+class TrainerLost(Exception):
+    """A process that trains together with this one is gone or out of step: start afresh."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingGroup:
     """A group with one advantage per rollout; None leaves that rollout out."""

@@ -26,7 +26,7 @@ from adapter.model_card import config_hash, write_card
 from adapter.quota import InfluenceLimits
 from adapter.releases import BASE, CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
-from adapter.trainer import Trainer, UpdateDiverged
+from adapter.trainer import Trainer, TrainerLost, UpdateDiverged
 from adapter.training_log import TrainingLog
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
@@ -95,7 +95,7 @@ class Worker:
     async def run(self) -> None:
         """Lead whenever the lease is to be had; start over when it or Redis is lost.
 
-        Raises LearnerDiverged.
+        Raises LearnerDiverged, TrainerLost.
         """
         while True:
             try:
@@ -113,7 +113,7 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_lease(token))
                 tasks.create_task(self._learn_forever(token))
-        except* (Fenced, BufferUnavailable, LearnerDiverged) as failed:
+        except* (Fenced, BufferUnavailable, LearnerDiverged, TrainerLost) as failed:
             raise failed.exceptions[0] from None
         finally:
             self._metrics.leading.set(0)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from adapter.buffer import BufferUnavailable
 from adapter.releases import UnknownRelease
 from adapter.settings import AdapterSettings, ChannelSettings
+from adapter.trainer import TrainerLost
 from ratchet import commands
 from ratchet.settings import ConfigurationError, StackSettings, add_flags
 from ratchet.stack import StackFailed
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"ratchet: {error}", file=sys.stderr)
         return 2
-    except (StackFailed, UnknownRelease, BufferUnavailable) as error:
+    except (StackFailed, UnknownRelease, BufferUnavailable, TrainerLost) as error:
         print(f"ratchet: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

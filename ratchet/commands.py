@@ -25,6 +25,8 @@ from adapter.settings import AdapterSettings, ChannelSettings
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from server.settings import ServerSettings
 
+_PATIENCE_SECONDS = 5.0
+
 
 def serve(arguments: argparse.Namespace) -> int:
     """The server process."""
@@ -59,13 +61,21 @@ def adapt(arguments: argparse.Namespace) -> int:
     from adapter.metrics import LearnerMetrics
     from adapter.model_card import public
     from adapter.quota import InfluenceLimits
+    from adapter.ranks import join
     from adapter.scoring import Scoring
+    from adapter.shared_trainer import SharedTrainer, follow
     from adapter.training_log import TrainingLog, TrainingLogUnavailable
     from adapter.worker import LearnerDiverged, Recipe, Worker
     from rewards.advantages import ADVANTAGES
     from rewards.equality import Equality
     from rewards.math_judge import MathJudge
 
+    try:
+        ranks = join(settings.device, settings.peer_seconds)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    if ranks.rank > 0:
+        return follow(ranks, settings.peer_seconds)
     try:
         training_log = TrainingLog(
             settings.log_dir,
@@ -75,13 +85,14 @@ def adapt(arguments: argparse.Namespace) -> int:
         )
     except TrainingLogUnavailable as error:
         raise ConfigurationError(str(error)) from None
+    shared = SharedTrainer(settings, ranks) if ranks.count > 1 else None
     metrics = LearnerMetrics()
     judge = MathJudge(settings.equality_deadline)
     metrics.serve(settings.adapter_metrics_port)
     worker = Worker(
         open_buffer(settings),
         open_releases(settings),
-        LoraTrainer(settings),
+        shared or LoraTrainer(settings),
         AdapterFolders(settings.adapters_dir),
         Recipe(
             Scoring(
@@ -107,7 +118,8 @@ def adapt(arguments: argparse.Namespace) -> int:
         training_log,
     )
     try:
-        asyncio.run(_until_signalled(worker.run()))
+        work = worker.run() if shared is None else shared.attended(worker.run())
+        asyncio.run(_until_signalled(work))
     except LearnerDiverged as error:
         logging.getLogger("ratchet").error("stopped: %s", error)
         return 1
@@ -274,8 +286,14 @@ async def _until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
     """Run until done, or until SIGTERM or SIGINT asks for an orderly end."""
     task = asyncio.create_task(work)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        task.cancel()
+        # In Python 3.11, wait_for (which redis-py uses) can lose a cancellation.
+        loop.call_later(_PATIENCE_SECONDS, stop)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         return await task
     except asyncio.CancelledError:

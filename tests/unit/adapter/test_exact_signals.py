@@ -47,6 +47,13 @@ def test_only_what_was_asked_for() -> None:
     assert set(found) == {"entropies"}
 
 
+def test_of_no_positions_there_are_no_signals() -> None:
+    found = exact_signals(torch.randn(0, 4), torch.randn(9, 4), TRAINER_SIGNALS)
+    assert {name: tuple(values.shape) for name, values in found.items()} == dict.fromkeys(
+        TRAINER_SIGNALS, (0,)
+    )
+
+
 def test_by_hand_and_at_the_extremes() -> None:
     names = frozenset({"entropies"})
     one = exact_signals(torch.eye(1), torch.tensor([[2.0], [0.0], [0.0], [0.0]]), names)

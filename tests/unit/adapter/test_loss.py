@@ -102,8 +102,9 @@ def test_k3_by_hand() -> None:
 
 
 def test_effective_sample_size() -> None:
-    assert effective_sample_size(tensor(1, 1, 1, 1)) == 1.0
-    assert effective_sample_size(tensor(1, 0, 0, 0)) == 0.25
+    for weights, size in (([1, 1, 1, 1], 1.0), ([1, 0, 0, 0], 0.25), ([2, 1], 0.9)):
+        squares = sum(weight**2 for weight in weights)
+        assert effective_sample_size(len(weights), sum(weights), squares) == size
 
 
 def test_a_batch_holds_each_prompt_once() -> None:

@@ -1,0 +1,101 @@
+"""The processes that make one update together, as Hugging Face Accelerate launched them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed
+from accelerate import PartialState
+from accelerate.utils import (
+    FullyShardedDataParallelPlugin,
+    get_int_from_env,  # pyright: ignore[reportUnknownVariableType]
+    parse_flag_from_env,  # pyright: ignore[reportUnknownVariableType]
+)
+from torch import Tensor
+from torch.distributed.fsdp import CPUOffloadPolicy
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process is number `rank` of `count`, and computes on `device` (None: as it likes).
+
+    `shard_base` spreads the base model's layers over all of them; with `reshard` a layer's weights
+    are gathered anew for its backward pass.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device | None = None
+    shard_base: bool = False
+    reshard: bool = True
+
+    def share(self, items: Sequence[T], filler: T) -> list[tuple[T, float]]:
+        """This rank's items, each with weight 1. Every rank is given equally many, for those of a
+        sharded model must call its layers in step: a short share ends in `filler`, weight 0."""
+        rounds = math.ceil(len(items) / self.count)
+        return [
+            (items[index], 1.0) if index < len(items) else (filler, 0.0)
+            for index in range(self.rank, rounds * self.count, self.count)
+        ]
+
+    def budget(self, limit: int, tokens: int) -> int:
+        """Largest micro-batch, in tokens, when `tokens` are to be shared out and one process would
+        take `limit` at a time: small enough that nobody is left without one."""
+        return limit if self.count == 1 else min(limit, math.ceil(tokens / self.count))
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Put in place of each tensor its sum over all ranks. All have one dtype and device."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        torch.distributed.all_reduce(flat)
+        sizes = [tensor.numel() for tensor in tensors]
+        parts = cast("Sequence[Tensor]", flat.split(sizes))
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def greatest(self, tensor: Tensor) -> None:
+        """Put in place of each number the greatest of all ranks."""
+        if self.count > 1:
+            torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
+
+
+def device_for(choice: str) -> torch.device:
+    """The device that the setting means: "cuda", "cpu", or "auto"."""
+    gpu = choice == "cuda" or (choice == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if gpu else "cpu")
+
+
+def join(choice: str, patience: float) -> Ranks:
+    """Take part in what Accelerate launched; alone if it launched nothing or one process only.
+
+    Whoever waits longer than `patience` seconds for the others gives up. Raises ValueError for a
+    kind of sharding that there is not.
+    """
+    state: Any = PartialState(
+        cpu=device_for(choice).type == "cpu", timeout=timedelta(seconds=patience)
+    )
+    if state.num_processes == 1:
+        return Ranks()
+    if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        return Ranks(state.process_index, state.num_processes, state.device)
+    if get_int_from_env(["FSDP_VERSION"], 1) != 2:
+        raise ValueError("Accelerate's FSDP: set fsdp_version to 2")
+    plugin: Any = FullyShardedDataParallelPlugin()
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
+        raise ValueError("Accelerate's FSDP: set fsdp_offload_params to false")
+    if plugin.cpu_ram_efficient_loading:
+        # transformers would then leave the base model of all ranks but the first uninitialised.
+        raise ValueError("Accelerate's FSDP: set fsdp_cpu_ram_efficient_loading to false")
+    return Ranks(
+        state.process_index,
+        state.num_processes,
+        state.device,
+        shard_base=True,
+        reshard=bool(plugin.reshard_after_forward),
+    )
