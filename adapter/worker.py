@@ -38,7 +38,7 @@ _POLL_SECONDS = 1.0
 
 
 class LearnerDiverged(Exception):
-    """Three updates in a row were not finite: lower learning_rate or look at the rewards."""
+    """Too many updates in a row were not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,9 @@ class Worker:
         log.error("update skipped: %s", why)
         await self._intake.settle("dropped:diverged")
         if self._diverged >= MAX_DIVERGED:
-            raise LearnerDiverged(f"{MAX_DIVERGED} updates in a row: {why}")
+            raise LearnerDiverged(
+                f"{MAX_DIVERGED} updates in a row: {why}; lower learning_rate, look at the rewards"
+            )
 
     def _reward_metrics(self) -> dict[str, float]:
         batch = self._intake.batch
