@@ -23,6 +23,7 @@ from adapter.metrics import LearnerMetrics
 from adapter.model_card import config_hash, write_card
 from adapter.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
+from adapter.tasks import end
 from adapter.trainer import Trainer, UpdateDiverged
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
@@ -101,13 +102,15 @@ class Worker:
         self._metrics.leading.set(1)
         self._lineage.clear()
         await self._intake.restart()
+        tasks = [
+            asyncio.create_task(self._keep_lease(token)),
+            asyncio.create_task(self._learn_forever(token)),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_lease(token))
-                tasks.create_task(self._learn_forever(token))
-        except* (Fenced, BufferUnavailable, LearnerDiverged) as failed:
-            raise failed.exceptions[0] from None
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()  # neither ends but by raising
         finally:
+            await end(tasks)  # one left over would learn on without a lease
             self._metrics.leading.set(0)
             with contextlib.suppress(BufferUnavailable):
                 await self._releases.resign(token)
