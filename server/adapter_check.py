@@ -1,7 +1,7 @@
 """Looks at an adapter's files before an engine does: their structure, shapes and numbers.
 
-After an adapter with a NaN, vLLM 0.32 answers NaN for base as well, once, where it uses that part of
-its cache again. So nothing of the kind may reach it. No torch is needed: a safetensors file is 8
+After an adapter with a NaN, vLLM 0.32 answers NaN for base as well, once, where it uses that part
+of its cache again. So nothing of the kind may reach it. No torch is needed: a safetensors file is 8
 bytes of length, that much JSON, and the bytes of all tensors.
 """
 
