@@ -25,7 +25,7 @@ def write(folder: Path, kind: str = "F32", number: bytes = b"\0\0\x80\x3f", gap:
     return folder
 
 
-# Little-endian; 65536 = 2^16 is the largest power of two that passes, but half precision ends there.
+# Little-endian. 2^16 is the largest power of two that passes; half precision ends before it.
 @pytest.mark.parametrize(
     ("kind", "number"),
     [
