@@ -8,7 +8,7 @@ import asyncio
 import logging
 import tempfile
 import threading
-from collections.abc import Collection, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from adapter.lora_trainer import LoraTrainer
 from adapter.orders import Orders
 from adapter.ranks import Ranks
 from adapter.settings import AdapterSettings
+from adapter.tasks import end
 from adapter.trainer import TrainerLost, TrainingGroup, UpdateDiverged
 from adapter.wire import pack, unpack
 from rewards.evidence import Signal
@@ -81,7 +82,7 @@ class SharedTrainer:
                 attending.result()
             return working.result()
         finally:
-            await _end(tasks)
+            await end(tasks)
             with suppress(TrainerLost):
                 await asyncio.to_thread(self._dismiss)
 
@@ -119,16 +120,6 @@ def _advantages(batch: Sequence[TrainingGroup]) -> dict[str, Any]:
 
 def _packed(batch: Sequence[TrainingGroup]) -> list[bytes]:
     return [pack(tg.group) for tg in batch]
-
-
-async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel until they are done: in Python 3.11, wait_for (which redis-py uses) can lose one."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=_BEAT_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def follow(ranks: Ranks, patience: float) -> int:

@@ -26,7 +26,8 @@ from adapter.model_card import config_hash, write_card
 from adapter.quota import InfluenceLimits
 from adapter.releases import BASE, CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.scoring import Scoring
-from adapter.trainer import Trainer, TrainerLost, UpdateDiverged
+from adapter.tasks import end
+from adapter.trainer import Trainer, UpdateDiverged
 from adapter.training_log import TrainingLog
 from rewards.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
@@ -43,7 +44,7 @@ _DISK_SECONDS = 1.0
 
 
 class LearnerDiverged(Exception):
-    """Three updates in a row were not finite: lower learning_rate or look at the rewards."""
+    """Too many updates in a row were not finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,15 @@ class Worker:
         self._metrics.leading.set(1)
         self._lineage.clear()
         await self._intake.restart()
+        tasks = [
+            asyncio.create_task(self._keep_lease(token)),
+            asyncio.create_task(self._learn_forever(token)),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_lease(token))
-                tasks.create_task(self._learn_forever(token))
-        except* (Fenced, BufferUnavailable, LearnerDiverged, TrainerLost) as failed:
-            raise failed.exceptions[0] from None
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()  # neither ends but by raising
         finally:
+            await end(tasks)  # one left over would learn on without a lease
             self._metrics.leading.set(0)
             with contextlib.suppress(BufferUnavailable):
                 await self._releases.resign(token)
@@ -271,7 +274,9 @@ class Worker:
         log.error("update skipped: %s", why)
         await self._intake.settle("dropped:diverged")
         if self._diverged >= MAX_DIVERGED:
-            raise LearnerDiverged(f"{MAX_DIVERGED} updates in a row: {why}")
+            raise LearnerDiverged(
+                f"{MAX_DIVERGED} updates in a row: {why}; lower learning_rate, look at the rewards"
+            )
 
     async def _log_verdict(self, judged: AdapterRelease) -> None:
         promoted = float(judged.state in (ReleaseState.LIVE, ReleaseState.RETIRED))

@@ -1,4 +1,7 @@
-"""A child process with a log file: dies with us, comes back when it dies by itself."""
+"""A child process with a log file: dies with us, comes back when it dies by itself.
+
+Unless it says that coming back is of no use, by its exit status.
+"""
 
 import asyncio
 import contextlib
@@ -18,9 +21,13 @@ log = logging.getLogger("ratchet.stack")
 _RESTART_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
+GAVE_UP = 3
+"""Exit status of a process that somebody has to look after before it is started again. An error
+that nobody foresaw ends with 1, and may be gone after a restart."""
+
 
 class Child:
-    """Runs `argv` until `stop`; restarts it when it exits by itself."""
+    """Runs `argv` until `stop`; restarts it when it exits by itself, but not if it gave up."""
 
     def __init__(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], log: Path
@@ -96,6 +103,9 @@ class Child:
             assert self._process is not None
             while self._process.poll() is None:
                 await asyncio.sleep(0.1)
+            if self.exit_code == GAVE_UP:
+                log.error("%s gave up and is not started again: %s", self.name, self.last_words(1))
+                return
             log.warning("%s ended (status %s): starting it again", self.name, self.exit_code)
             await asyncio.sleep(_RESTART_SECONDS)
             self.restarts += 1

@@ -22,6 +22,7 @@ from adapter.audit import faults
 from adapter.channels import open_buffer, open_releases
 from adapter.releases import BASE, AdapterRelease, promote_by_hand, rollback
 from adapter.settings import AdapterSettings, ChannelSettings
+from ratchet.child import GAVE_UP
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from server.settings import ServerSettings
 
@@ -122,7 +123,7 @@ def adapt(arguments: argparse.Namespace) -> int:
         asyncio.run(_until_signalled(work))
     except LearnerDiverged as error:
         logging.getLogger("ratchet").error("stopped: %s", error)
-        return 1
+        return GAVE_UP
     finally:
         training_log.close()
         judge.close()

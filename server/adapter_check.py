@@ -1,8 +1,8 @@
 """Looks at an adapter's files before an engine does: their structure, shapes and numbers.
 
-vLLM 0.32 answers a NaN in one adapter with NaN for others later, once what it cached is used again,
-so nothing of the kind may reach it. No torch is needed: a safetensors file is 8 bytes of length,
-that much JSON, and the bytes of all tensors.
+After an adapter with a NaN, vLLM 0.32 answers NaN for base as well, once, where it uses that part
+of its cache again. So nothing of the kind may reach it. No torch is needed: a safetensors file is 8
+bytes of length, that much JSON, and the bytes of all tensors.
 """
 
 import math

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not PTRACE, reason="strace is missing, or may not trace here"),
 ]
 READING = 17
-"""The command with which it reads the groups; those before open connections and get the lease."""
+"""The command with which it reads the groups; those before connect and get the lease."""
 
 
 class Relay(Commit):

@@ -78,16 +78,15 @@ class Bench:
         )
 
     async def first_release(self) -> list[str]:
-        """Group ids of the first release."""
+        """Group ids of the first release, once they are settled."""
         learning = asyncio.create_task(self.worker.run())
-        releases, seen = [], ""
-        while not releases and not learning.done():
-            seen = await self.releases.wait(seen, 0.05)
-            releases = await self.releases.all()
+        while not learning.done() and "trained" not in (await self.buffer.state()).totals:
+            await asyncio.sleep(0.01)
         learning.cancel()
         await asyncio.gather(learning, return_exceptions=True)
         assert learning.cancelled(), learning.exception()
-        return list(releases[0].sample_ids)
+        [release] = await self.releases.all()
+        return list(release.sample_ids)
 
     def weights(self) -> list[torch.Tensor]:
         found = [p for p in self.trainer.model.parameters() if p.requires_grad]
