@@ -1,5 +1,6 @@
 """The one place where Redis or Valkey is reached, and where its errors become ours."""
 
+import asyncio
 from typing import Any
 
 from redis.asyncio import Redis
@@ -48,10 +49,19 @@ def connect(url: str, timeout: float = 1.0) -> Any:
 
 
 async def reach(reply: Any) -> Any:
-    """Await a Redis reply; whatever goes wrong on the way is BufferUnavailable."""
+    """Await a Redis reply; whatever goes wrong on the way is BufferUnavailable.
+
+    In Python 3.11 a cancellation that meets the reply is lost in asyncio.wait_for, which the client
+    uses: it is raised here.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
     try:
-        return await reply
+        result = await reply
     except (RedisError, OSError, TimeoutError) as error:
         if str(error).startswith("NOGROUP"):
             raise NoConsumerGroup from None
         raise BufferUnavailable(f"{type(error).__name__}: {error}") from None
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
