@@ -26,8 +26,6 @@ from ratchet.child import GAVE_UP
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from server.settings import ServerSettings
 
-_PATIENCE_SECONDS = 5.0
-
 
 def serve(arguments: argparse.Namespace) -> int:
     """The server process."""
@@ -287,14 +285,8 @@ async def _until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
     """Run until done, or until SIGTERM or SIGINT asks for an orderly end."""
     task = asyncio.create_task(work)
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        task.cancel()
-        # In Python 3.11, wait_for (which redis-py uses) can lose a cancellation.
-        loop.call_later(_PATIENCE_SECONDS, stop)
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
