@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from adapter.adapter_folders import AdapterFolders
+from adapter.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.batch_metrics import batch_metrics
 from adapter.buffer import TRAINED, BufferUnavailable, RolloutBuffer
 from adapter.clients import pseudonym
@@ -140,7 +140,11 @@ class Worker:
                 await self._log_verdict(await self._verdict(release.version))
         await self._prune()
         while True:
-            await self.learn(token)
+            try:
+                await self.learn(token)
+            except ReleaseCorrupt as error:  # until it is back, or another version is live
+                log.error("cannot go on from what is live in adapters_dir: %s", error)
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def learn(self, token: int) -> AdapterRelease | None:
         """Fill a batch, make one candidate of it, and wait for its verdict."""

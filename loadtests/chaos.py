@@ -181,7 +181,8 @@ class Chaos:
         process = self.running.pop(role)
         ended = process.poll()
         if ended not in (None, 0):
-            raise RuntimeError(f"{role} ended by itself: see {self.folder / role}.log")
+            log = self.folder / f"{role}.log"
+            raise RuntimeError(f"{role} ended by itself (status {ended}): see {log}")
         process.kill()
         process.wait()
 

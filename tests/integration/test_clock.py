@@ -133,3 +133,24 @@ async def test_redis_clock_is_set(
     await world.promoted()
     world.kill()
     await world.everything_holds("abcdefghijkl")
+
+
+async def test_a_lease_does_not_outlive_its_learner_by_what_redis_clock_was_set_back(
+    world: World, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.server.kill()
+    with monkeypatch.context() as scope:
+        for name, value in clock.environment.items():
+            scope.setenv(name, value)
+        world.server.start()
+    await world.feed("abcd")
+    world.start()
+    await world.promoted()
+    world.kill()
+    clock.jump(-8 * DAY)
+    assert await world.releases.acquire(0.2) is None  # the dead one's
+    await world.feed("efgh")
+    world.start()
+    await world.promoted()
+    world.kill()
+    await world.everything_holds("abcdefgh")

@@ -66,10 +66,11 @@ class Commit:
         inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
                   "-e", f"inject={call}:{how}:when={number}"]  # fmt: skip
         process = self.learner(*inject)
-        wait_until(lambda: self.done() or process.poll() is not None, 30)
-        died = process.poll() is not None
-        end(process)
-        return died
+        try:
+            wait_until(lambda: self.done() or process.poll() is not None, 30)
+            return process.poll() is not None
+        finally:
+            end(process)
 
     async def recovers(self) -> None:
         """Without injection: the groups are trained, once, and everything on record holds."""

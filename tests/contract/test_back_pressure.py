@@ -1,0 +1,59 @@
+"""A full buffer refuses and says so; what it has taken stays until it is settled, read or not."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from adapter.buffer import Append, RolloutBuffer
+from tests.contract.test_rollout_buffer import group, make
+
+__all__ = ["make"]
+
+Make = Callable[..., RolloutBuffer]
+
+
+async def everything(buffer: RolloutBuffer) -> list[str]:
+    """Ids of all that is delivered, to a consumer that has just begun."""
+    await buffer.rewind()
+    names: list[str] = []
+    while deliveries := await buffer.read(3, 0.05):
+        names += [delivery.group.id for delivery in deliveries if delivery.group]
+    return names
+
+
+# Compressed, these groups take 157 or 158 bytes each.
+@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 160}])
+async def test_nothing_unread_is_ever_trimmed(make: Make, limit: dict[str, int]) -> None:
+    buffer = make(**limit)
+    outcomes = [await buffer.append(group(number)) for number in range(9)]
+    assert outcomes == [Append.RECORDED] * 5 + [Append.FULL] * 4
+    taken = await buffer.read(2, 0.1)
+    assert await buffer.append(group(5)) is Append.FULL  # what is in the learner's hands counts
+    await buffer.settle(taken[:1], "trained")
+    assert await buffer.append(group(6)) is Append.RECORDED
+    assert await buffer.append(group(7)) is Append.FULL
+    assert await everything(buffer) == ["g1", "g2", "g3", "g4", "g6"]
+    assert (await buffer.state()).totals == {"accepted": 6, "trained": 1}
+    await buffer.close()
+
+
+async def test_many_writers_together_keep_to_the_limit(make: Make) -> None:
+    buffer = make(count=5)
+    outcomes = await asyncio.gather(*(buffer.append(group(number)) for number in range(20)))
+    assert sorted(outcomes) == [Append.FULL] * 15 + [Append.RECORDED] * 5
+    recorded = {f"g{n}" for n, outcome in enumerate(outcomes) if outcome is Append.RECORDED}
+    assert set(await everything(buffer)) == recorded
+    await buffer.close()
+
+
+async def test_who_was_refused_may_come_again(make: Make) -> None:
+    """A refusal is no memory: the same group is taken once there is room."""
+    buffer = make(count=1)
+    await buffer.append(group(1))
+    assert await buffer.append(group(2)) is Append.FULL
+    assert await buffer.append(group(1)) is Append.DUPLICATE
+    await buffer.settle(await buffer.read(1, 0.1), "trained")
+    assert await buffer.append(group(2)) is Append.RECORDED
+    assert await everything(buffer) == ["g2"]
+    await buffer.close()
