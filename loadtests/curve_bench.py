@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from rewards.extraction import extract_answer
 from rewards.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from rewards.votes import take_vote
-from server.engine import Sample
+from server.engine import Draw, Prompt
 from server.gate import GateLimits
 from server.probe_set import ProbeSet
 from server.reservoir import Query, Reservoir
@@ -204,22 +205,28 @@ class _LocalEngine(ScriptedEngine):
         """Put the adapter weights of that name into the model."""
         peft.set_peft_model_state_dict(self._trainer._peft, self.weights[name])
 
-    async def sample(
-        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-    ) -> Sample:
-        question = Question("", messages[0]["content"], "", 0, "")
+    @asynccontextmanager
+    async def draw(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
+        question = Question("", str(prompt[0]["content"]), "", 0, "")  # type: ignore[index]
         generator = torch.Generator().manual_seed(options["seed"])
-        draw = (self._words, [question], options["n"], options["temperature"], 1.0, generator)
+        wanted = (self._words, [question], options["n"], options["temperature"], 1.0, generator)
         if model == "base":
             with self._trainer._peft.disable_adapter():
-                replies = sample(self._trainer.model, *draw)[0]
+                replies = sample(self._trainer.model, *wanted)[0]
         else:
             self.show(model)
-            replies = sample(self._trainer.model, *draw)[0]
+            replies = sample(self._trainer.model, *wanted)[0]
         rollouts = [
             Rollout(r.text, r.token_ids, [], "stop" if r.ended else "length") for r in replies
         ]
-        return Sample([1], [], rollouts)
+        draws = [Draw(index, [1], {}, rollout) for index, rollout in enumerate(rollouts)]
+
+        async def all_at_once() -> AsyncIterator[Sequence[Draw]]:
+            yield draws
+
+        yield all_at_once()
 
 
 def _trl(course: Course) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from evals.arithmetic.questions import questions
 from evals.arithmetic.rollouts import MODEL
 from ratchet.programs import engine_command, engine_environment, free_port
 from ratchet.settings import StackSettings
-from server.app import Parts
 from server.engine import EngineError
+from server.parts import Parts
 from server.reservoir import Query
 from server.settings import ServerSettings
 

@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ratchet.settings import read
-from server.app import Parts, create_app
+from server.app import create_app
 from server.middleware import App, Message, Receive, Send
+from server.parts import Parts
 from server.settings import ServerSettings
 
 _NAME = "tenant"
@@ -30,7 +31,7 @@ class RivalParts(Parts):
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        jobs = (self.recorder.run(), self.recorder.watch(), self.watch.run())
+        jobs = (self.recorder.run(), self.recorder.watch(), self.engine.run(), self.feedback.run())
         tasks = [asyncio.create_task(job) for job in jobs]
         try:
             yield
@@ -40,6 +41,7 @@ class RivalParts(Parts):
             await asyncio.gather(*tasks, return_exceptions=True)
             self.judge.close()
             await self.engine.close()
+            await self.feedback_store.close()
             await self.buffer.close()
             await self.releases.close()
 

@@ -1,4 +1,4 @@
-"""`ratchet up | demo | serve | adapt | releases | forget | score | doctor`."""
+"""`ratchet up | demo | serve | adapt | releases | keys | forget | score | doctor`."""
 
 import argparse
 import asyncio
@@ -59,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         "--ignorant", action="store_true", help="use a base that knows nothing: nothing may improve"
     )
     add("serve", commands.serve, ServerSettings, "Run the server.")
+    keys = add(
+        "keys", commands.keys, ServerSettings, "API keys: make one, or list whose there are."
+    )
+    keys.add_argument("action", choices=["add", "list"])
+    keys.add_argument("name", nargs="?", metavar="NAME", help="of add: who gets the key")
+    keys.add_argument("--requests-per-minute", type=float, help="quota of the new key")
+    keys.add_argument("--tokens-per-minute", type=float, help="quota of the new key")
     add("adapt", commands.adapt, AdapterSettings, "Run the learner.")
     releases = add(
         "releases", commands.releases, ChannelSettings, "Look at adapter versions, or go back."

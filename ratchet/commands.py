@@ -14,7 +14,6 @@ import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any, BinaryIO
 
 from adapter.adapter_folders import AdapterFolders
@@ -29,27 +28,45 @@ from server.settings import ServerSettings
 
 def serve(arguments: argparse.Namespace) -> int:
     """The server process."""
-    import uvicorn
+    import uvloop
 
-    from server.app import application
     from server.labelled_queries import LabelledQueriesInvalid
+    from server.listeners import serve as listen
+    from server.tenants import KeysInvalid
 
     settings = read(ServerSettings, flags_of(arguments))
+    if settings.admin_port and settings.admin_key is None:
+        raise ConfigurationError("admin_port wants a key: set admin_key")
     try:
-        app = application(settings)
-    except LabelledQueriesInvalid as error:
+        uvloop.run(listen(settings))
+    except (LabelledQueriesInvalid, KeysInvalid, FileNotFoundError) as error:
         raise ConfigurationError(str(error)) from None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn drains on these, then raises them again, which would end us with a failure status
-        signal.signal(number, _leave_it_to_uvicorn)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=30,
-    )
+    return 0
+
+
+def keys(arguments: argparse.Namespace) -> int:
+    """Make a key, or list whose keys there are."""
+    from server.tenants import KeysInvalid, add_key, read_keys
+
+    settings = read(ServerSettings, flags_of(arguments))
+    if settings.keys_file is None:
+        raise ConfigurationError("which file? set keys_file")
+    limits = {
+        "requests_per_minute": arguments.requests_per_minute,
+        "tokens_per_minute": arguments.tokens_per_minute,
+    }
+    try:
+        if arguments.action == "add":
+            if arguments.name is None:
+                raise ConfigurationError("whose key? `ratchet keys add NAME`")
+            given = {name: value for name, value in limits.items() if value is not None}
+            print(add_key(settings.keys_file, arguments.name, **given))
+            print("shown this once; only its hash is kept", file=sys.stderr)
+        else:
+            for line in read_keys(settings.keys_file):
+                print(line.model_dump_json(exclude_defaults=True, exclude={"sha256"}))
+    except (KeysInvalid, OSError) as error:
+        raise ConfigurationError(str(error)) from None
     return 0
 
 
@@ -224,10 +241,6 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def _without_password(url: str) -> str:
     return re.sub(r":[^:@/]+@", ":***@", url)
-
-
-def _leave_it_to_uvicorn(_number: int, _frame: FrameType | None) -> None:
-    """A handler that does nothing."""
 
 
 async def _releases(settings: ChannelSettings, action: str, version: int | None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from adapter.settings import AdapterSettings, ChannelSettings
 from server.settings import ServerSettings
@@ -100,6 +100,9 @@ def read(
 def environment_for(kind: type[ChannelSettings], settings: ChannelSettings) -> dict[str, str]:
     """`settings` as the environment of a child process that reads `kind`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
+    for name, value in settings:
+        if isinstance(value, SecretStr):  # written out as asterisks otherwise
+            values[name] = value.get_secret_value()
     return {
         PREFIX + name.upper(): str(values[name])
         for name in kind.model_fields

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from rewards.rollouts import Rollout
 
@@ -34,37 +34,41 @@ class EngineRefused(EngineError):
         self.status, self.param, self.code = status, param, code
 
 
+Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
+"""A raw prompt, or messages for the model's chat template."""
+
+
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """n rollouts of one prompt; `choices[i]` is the engine's own OpenAI choice of `rollouts[i]`."""
+class Draw:
+    """One finished rollout of a prompt: `choice` is the engine's own OpenAI choice of it."""
 
+    index: int
     prompt_ids: Sequence[int]
-    choices: Sequence[Mapping[str, Any]]
-    rollouts: Sequence[Rollout]
-
-    @property
-    def completion_tokens(self) -> int:
-        """Generated tokens of all rollouts."""
-        return sum(len(rollout.token_ids) for rollout in self.rollouts)
+    choice: Mapping[str, Any]
+    rollout: Rollout
 
 
 class Engine(Protocol):
     """A model server with hot-loadable adapters. All methods raise EngineError."""
 
-    async def sample(
-        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-    ) -> Sample:
-        """Rollouts with token ids and log-probabilities; `options` are OpenAI request fields."""
+    def draw(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Draw]]]:
+        """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
+        finished, several where they are ready together. Leaving early aborts the others.
+
+        `options` are OpenAI request fields.
+        """
         ...
 
-    async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A chat completion, passed through."""
+    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A completion of the prompt, passed through; `body` is the request without it."""
         ...
 
     def stream(
-        self, body: Mapping[str, Any]
-    ) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
-        """A chat completion's chunks, passed through as they come."""
+        self, prompt: Prompt, body: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
+        """A completion's events as they come, `[DONE]` left out: the JSON text of each."""
         ...
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -90,3 +94,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Release connections."""
         ...
+
+
+async def draw_all(
+    engine: Engine, model: str, prompt: Prompt, options: Mapping[str, Any]
+) -> list[Draw]:
+    """All rollouts, in order of their index. Raises EngineError."""
+    async with engine.draw(model, prompt, options) as batches:
+        draws = [draw async for batch in batches for draw in batch]
+    return sorted(draws, key=lambda draw: draw.index)

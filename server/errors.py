@@ -5,6 +5,7 @@ ApiError
 +-- what we or the engine could not do: 502, 503, 504
 """
 
+import math
 from typing import Any
 
 import orjson
@@ -18,22 +19,35 @@ from server.engine import (
     EngineTimeout,
 )
 
-RETRY_SECONDS = 2
+RETRY_SECONDS = 2.0
+_KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class ApiError(Exception):
     """An error in OpenAI's shape: `param` names the offending field, `code` is machine-readable."""
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float = RETRY_SECONDS,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
+        self._retry_after = retry_after
 
     @property
     def body(self) -> dict[str, Any]:
         """`{"error": {...}}` as the OpenAI API reference has it."""
-        kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+        kinds = {
+            401: "authentication_error",
+            403: "permission_error",
+            404: "not_found_error",
+            429: "rate_limit_error",
+        }
         kind = kinds.get(
             self.status, "invalid_request_error" if self.status < 500 else "server_error"
         )
@@ -45,8 +59,8 @@ class ApiError(Exception):
         headers: dict[str, str] = {}
         if self.status in (429, 503):
             headers = {
-                "retry-after": str(RETRY_SECONDS),
-                "retry-after-ms": str(RETRY_SECONDS * 1000),
+                "retry-after": str(math.ceil(self._retry_after)),
+                "retry-after-ms": str(math.ceil(self._retry_after * 1000)),
             }
         content = orjson.dumps(self.body)
         return Response(content, self.status, headers, media_type="application/json")

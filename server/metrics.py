@@ -52,7 +52,26 @@ class ServerMetrics:
             "ratchet_buffer_expired", "Groups that waited too long, as found here.", registry=r
         )
         self.buffer_up = Gauge("ratchet_buffer_up", "1 while Redis answers.", registry=r)
-        self.engine_up = Gauge("ratchet_engine_up", "1 while the engine generates.", registry=r)
+        self.engine_up = Gauge(
+            "ratchet_engine_up", "1 while a replica generates.", ["replica"], registry=r
+        )
+        self.load = Gauge(
+            "ratchet_load_ratio", "Estimated work under way, as a share of capacity.", registry=r
+        )
+        self.shed = Counter(
+            "ratchet_shed", "What was given up for want of room, by kind.", ["what"], registry=r
+        )
+        self.top_ups = Counter(
+            "ratchet_top_up_rollouts", "Rollouts drawn for the learner while idle.", registry=r
+        )
+        self.feedback = Counter("ratchet_feedback", "Labels and verdicts received.", registry=r)
+        self.accuracy = Gauge(
+            "ratchet_accuracy_ratio",
+            f"Means over the last {_ROLLING} answers with feedback: `label`, `maj` and `reward` "
+            "accuracy, `avg` over rollouts.",
+            ["kind"],
+            registry=r,
+        )
         self.live_version = Gauge("ratchet_live_version", "Version being served.", registry=r)
         self.verdicts = Counter(
             "ratchet_gate_verdicts", "Candidates judged, by verdict.", ["verdict"], registry=r

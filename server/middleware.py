@@ -1,4 +1,4 @@
-"""Pure ASGI around every request: our request id, a cap on the body, counting and timing.
+"""Pure ASGI around every request: our request id, keys, a cap on the body, counting and timing.
 
 Starlette's BaseHTTPMiddleware would hide disconnects and cost most of the CPU.
 """
@@ -10,11 +10,19 @@ from typing import Any
 
 from server.errors import ApiError
 from server.metrics import ServerMetrics
+from server.tenants import Tenants
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+_OPEN = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+"""Paths that need no key. All others do, whether they exist or not."""
+_NO_KEY = ApiError(
+    401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key"
+)
 
 
 class BodyTooLarge(ApiError):
@@ -27,8 +35,11 @@ class BodyTooLarge(ApiError):
 class Edge:
     """The outermost layer of the server."""
 
-    def __init__(self, app: App, max_body_bytes: int, metrics: ServerMetrics) -> None:
+    def __init__(
+        self, app: App, max_body_bytes: int, tenants: Tenants, metrics: ServerMetrics
+    ) -> None:
         self._app, self._limit, self._metrics = app, max_body_bytes, metrics
+        self._tenants = tenants
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,6 +65,11 @@ class Edge:
             await send(message)
 
         try:
+            tenant = self._tenants.admit(_header(scope, b"authorization"))
+            if tenant is None and scope["path"] not in _OPEN:
+                await _NO_KEY.response()(scope, receive, stamped_send)
+                return
+            scope["tenant"] = tenant
             if _declared_length(scope) > self._limit:
                 await BodyTooLarge(self._limit).response()(scope, receive, stamped_send)
             else:
@@ -65,7 +81,9 @@ class Edge:
 
 
 def _declared_length(scope: Message) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value[:20])
-    return 0
+    value = _header(scope, b"content-length") or b""
+    return int(value[:20]) if value.isdigit() else 0
+
+
+def _header(scope: Message, wanted: bytes) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == wanted), None)

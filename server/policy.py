@@ -91,9 +91,15 @@ class Policy:
     def lease(self, model: str) -> Generator[Lease, None, None]:
         """Hold the version that `model` names while the block runs. Raises UnknownModel."""
         version = self._resolve(model)
+        with self.hold(version):
+            yield Lease(version, self._names[version], model != self.name)
+
+    @contextmanager
+    def hold(self, version: int) -> Generator[None, None, None]:
+        """Keep a version loaded while the block runs."""
         self._held[version] += 1
         try:
-            yield Lease(version, self._names[version], model != self.name)
+            yield
         finally:
             self._held[version] -= 1
             if not self._held[version]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rewards.ballot import answers_of
-from server.engine import Engine
+from server.engine import Engine, draw_all
 from server.reservoir import Query, Reservoir
 
 _LATER_THAN_CLIENTS = 1
@@ -109,7 +109,9 @@ class ProbeSet:
                 "seed": probe.seed,
                 "priority": _LATER_THAN_CLIENTS,
             }
-            sample = await self._engine.sample(engine_name, probe.query.messages, options)
-            answers = await asyncio.to_thread(answers_of, sample.rollouts)
-            self._replies[key] = Reply(answers, sample.completion_tokens)
+            draws = await draw_all(self._engine, engine_name, probe.query.prompt, options)
+            rollouts = [draw.rollout for draw in draws]
+            answers = await asyncio.to_thread(answers_of, rollouts)
+            tokens = sum(len(rollout.token_ids) for rollout in rollouts)
+            self._replies[key] = Reply(answers, tokens)
         return self._replies[key]

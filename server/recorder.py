@@ -18,6 +18,9 @@ from server.metrics import ServerMetrics
 log = logging.getLogger("ratchet.recorder")
 
 UNAVAILABLE = "buffer_unavailable"
+_FULL = "recorder_full"
+_MAX_TOKENS = 4_000_000
+"""What waits is kept in memory: 12 bytes a token."""
 _RETRY_SECONDS = 0.5
 _EXPIRE_SECONDS = 60.0
 
@@ -35,21 +38,33 @@ class Recorder:
         self._buffer, self._metrics = buffer, metrics
         self._on_opt_out = on_opt_out
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
+        self._tokens = 0
         self._reachable = False
         self._opted_out: frozenset[str] = frozenset()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the buffer answered lately."""
+        return self._reachable
 
     def refuses(self, client: str) -> bool:
         """Whether nothing may be kept of this client."""
         return pseudonym(client) in self._opted_out
 
-    def offer(self, group: RolloutGroup) -> str | None:
-        """Accept a group for recording: None, or the reason why it is not."""
+    def hindrance(self) -> str | None:
+        """Why a group would not be accepted now, which counts as one that was not; or None."""
         if not self._reachable:
             return self._refuse(UNAVAILABLE)
-        try:
-            self._queue.put_nowait(group)
-        except asyncio.QueueFull:
-            return self._refuse("recorder_full")
+        if self._queue.full() or self._tokens > _MAX_TOKENS:
+            return self._refuse(_FULL)
+        return None
+
+    def offer(self, group: RolloutGroup) -> str | None:
+        """Accept a group for recording: None, or the reason why it is not."""
+        if reason := self.hindrance():
+            return reason
+        self._queue.put_nowait(group)
+        self._tokens += _tokens(group)
         return None
 
     async def run(self) -> None:
@@ -57,6 +72,7 @@ class Recorder:
         while True:
             group = await self._queue.get()
             await self._store(group)
+            self._tokens -= _tokens(group)
             self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
@@ -86,11 +102,9 @@ class Recorder:
                 self._on_opt_out(opted_out)
         self._metrics.buffer_up.set(self._reachable)
 
-    async def flush(self, seconds: float) -> None:
-        """Wait until everything accepted is stored, but not longer than `seconds`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._queue.join()
+    async def flush(self) -> None:
+        """Wait until everything accepted is stored."""
+        await self._queue.join()
 
     async def _store(self, group: RolloutGroup) -> None:
         while True:
@@ -110,3 +124,7 @@ class Recorder:
     def _refuse(self, reason: str) -> str:
         self._metrics.groups.labels(reason).inc()
         return reason
+
+
+def _tokens(group: RolloutGroup) -> int:
+    return sum(len(rollout.token_ids) for rollout in group.rollouts)

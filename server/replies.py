@@ -1,45 +1,122 @@
-"""What a chat reply looks like: completion object, stream chunks, and the `ratchet` extension."""
+"""What a reply looks like: completion object, stream chunks, and the `ratchet` extension."""
 
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from rewards.ballot import Ballot
 from rewards.votes import Vote
-from server.engine import Sample
+from server.engine import Draw
+from server.formats import format_of
 from server.policy import Lease
-from server.schema import ChatRequest
+from server.schema import SamplingRequest
+
+DONE = b"data: [DONE]\n\n"
 
 
-def ranked(ballot: Ballot, vote: Vote) -> list[int]:
-    """Rollout indices, best-voted answer first, the vote's own winner at the head."""
-    sizes = [len(rows) for rows in ballot.members]
-    votes = [0 if cluster is None else sizes[cluster] for cluster in ballot.clusters]
-    return sorted(range(len(ballot)), key=lambda i: (i != vote.winner, -votes[i], i))
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A voted answer: what was drawn by then, and the vote over it.
+
+    `reason` says why the group will not be learnt from; None if it will.
+    """
+
+    draws: Sequence[Draw]
+    ballot: Ballot
+    vote: Vote
+    lease: Lease
+    reason: str | None
+
+    @property
+    def generated(self) -> int:
+        """Tokens of all rollouts."""
+        return sum(len(draw.rollout.token_ids) for draw in self.draws)
+
+    @property
+    def ranked(self) -> list[Draw]:
+        """Best-voted answer first, the vote's own winner at the head."""
+        ballot, vote = self.ballot, self.vote
+        sizes = [len(rows) for rows in ballot.members]
+        votes = [0 if cluster is None else sizes[cluster] for cluster in ballot.clusters]
+        rows = sorted(range(len(ballot)), key=lambda i: (i != vote.winner, -votes[i], i))
+        return [self.draws[row] for row in rows]
+
+    def extension(self) -> dict[str, Any]:
+        """The reply's `ratchet` object."""
+        vote = self.vote
+        return {
+            "strategy": "majority",
+            "rollouts": vote.total,
+            "valid": vote.valid,
+            "answer": vote.answer,
+            "agreement": vote.agreement,
+            "distribution": {key: count / vote.total for key, count in vote.counts.items()},
+            "policy_version": self.lease.version,
+            "recorded": self.reason is None,
+            "reason": self.reason,
+        }
+
+    def usage(self) -> dict[str, int]:
+        """Every rollout counts."""
+        prompt = len(self.draws[0].prompt_ids)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": self.generated,
+            "total_tokens": prompt + self.generated,
+        }
 
 
-def chunks_of(completion: Mapping[str, Any], request: ChatRequest) -> list[dict[str, Any]]:
-    """A finished completion as the chunks of a stream; the extension rides on the last choice's."""
+def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
+    """The `ratchet` object of a reply that was passed through."""
+    return {
+        "strategy": "single",
+        "rollouts": request.n,
+        "valid": None,
+        "answer": None,
+        "agreement": None,
+        "distribution": None,
+        "policy_version": lease.version,
+        "recorded": False,
+        "reason": "single",
+    }
+
+
+def completion_of(reply_id: str, request: SamplingRequest, outcome: Outcome) -> dict[str, Any]:
+    """The completion object, with the `n` best-voted rollouts as its choices."""
+    shape = format_of(request)
+    return {
+        "id": reply_id,
+        "object": shape.object,
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [
+            shape.choice(index, draw, request.wanted_logprobs)
+            for index, draw in enumerate(outcome.ranked[: request.n])
+        ],
+        "usage": outcome.usage(),
+        "ratchet": outcome.extension(),
+    }
+
+
+def events_of(completion: Mapping[str, Any], request: SamplingRequest) -> list[bytes]:
+    """A finished completion as a stream; the extension rides on the last choice's last chunk."""
+    shape = format_of(request)
     head = {key: completion[key] for key in ("id", "created", "model")}
-    head["object"] = "chat.completion.chunk"
-    chunks: list[dict[str, Any]] = []
-    for choice in completion["choices"]:
-        index = choice["index"]
-        for delta in (
-            {"role": "assistant", "content": ""},
-            {"content": choice["message"]["content"]},
-        ):
-            logprobs = choice["logprobs"] if "role" not in delta else None
-            chunks.append(head | {"choices": [_delta(index, delta, None) | {"logprobs": logprobs}]})
-        chunks.append(head | {"choices": [_delta(index, {}, choice["finish_reason"])]})
+    head["object"] = shape.chunk_object
+    chunks = [
+        head | {"choices": [piece]}
+        for choice in completion["choices"]
+        for piece in shape.pieces(choice)
+    ]
     chunks[-1]["ratchet"] = completion["ratchet"]
-    if request.stream_options is not None and request.stream_options.include_usage:
+    if request.includes_usage:
         chunks = [{**chunk, "usage": None} for chunk in chunks]
         chunks.append(head | {"choices": [], "usage": completion["usage"]})
-    return chunks
+    return [*map(sse, chunks), DONE]
 
 
 def sse(event: Mapping[str, Any]) -> bytes:
@@ -47,68 +124,6 @@ def sse(event: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(event) + b"\n\n"
 
 
-def _delta(index: int, delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-
-
-def completion_of(
-    request: ChatRequest, sample: Sample, rows: Sequence[int], extension: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The chat completion object with the rollouts `rows` as its choices, in that order."""
-    generated, prompt = sample.completion_tokens, len(sample.prompt_ids)
-    return {
-        "id": new_id(),
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": request.model,
-        "choices": [
-            {
-                "index": index,
-                "message": sample.choices[row]["message"],
-                "logprobs": _logprobs(sample.choices[row], request),
-                "finish_reason": sample.choices[row]["finish_reason"],
-                "stop_reason": sample.choices[row].get("stop_reason"),
-            }
-            for index, row in enumerate(rows)
-        ],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": generated,
-            "total_tokens": prompt + generated,
-        },
-        "ratchet": extension,
-    }
-
-
-def _logprobs(choice: Mapping[str, Any], request: ChatRequest) -> Mapping[str, Any] | None:
-    """What the client asked for of the engine's log-probabilities: we may have had more."""
-    if not request.logprobs:
-        return None
-    asked = request.top_logprobs or 0
-    content = [
-        {**token, "top_logprobs": token.get("top_logprobs", [])[:asked]}
-        for token in choice["logprobs"]["content"]
-    ]
-    return {**choice["logprobs"], "content": content}
-
-
-def extension_of(
-    strategy: str, rollouts: int, lease: Lease, *, recorded: bool, reason: str | None
-) -> dict[str, Any]:
-    """The reply's `ratchet` object, with the vote's fields still empty."""
-    return {
-        "strategy": strategy,
-        "rollouts": rollouts,
-        "valid": None,
-        "answer": None,
-        "agreement": None,
-        "distribution": None,
-        "policy_version": lease.version,
-        "recorded": recorded,
-        "reason": reason,
-    }
-
-
-def new_id() -> str:
+def new_id(request: SamplingRequest) -> str:
     """A completion id of ours."""
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return format_of(request).id_prefix + uuid.uuid4().hex

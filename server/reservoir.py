@@ -2,9 +2,11 @@
 
 import random
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from server.engine import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,7 @@ class Query:
     """A voted query as it went to the engine: `options` without n, seed and model; `client` is the
     pseudonym of who asked. Only the operator's own queries have a `label`."""
 
-    messages: Sequence[Mapping[str, Any]]
+    prompt: Prompt
     options: Mapping[str, Any]
     label: str | None = None
     client: str = ""

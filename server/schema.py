@@ -1,8 +1,13 @@
-"""The chat request as the OpenAI API reference defines it, plus the `ratchet` extension."""
+"""Completion requests as the OpenAI API reference defines them, plus the `ratchet` extension.
 
-from typing import Annotated, Any, Literal
+https://platform.openai.com/docs/api-reference/chat/create and …/completions/create
+"""
+
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from server.engine import Prompt
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -41,54 +46,52 @@ class RatchetOptions(_Strict):
     """Our extension of the request; every field is optional."""
 
     rollouts: Annotated[int, Field(ge=1)] | None = None
-    """Rollouts to vote with; 1 means plain proxying."""
+    """Most rollouts to vote with; 1 means plain proxying."""
+    rollouts_min: Annotated[int, Field(ge=1)] | None = None
+    """Rollouts to start with; more are drawn only while the vote is open."""
+    confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
+    """Answer once the leading answer is the commoner one with this probability; 1: for certain."""
     strategy: Literal["majority", "single"] = "majority"
     """`majority` votes over the rollouts' answers; `single` passes the request through."""
-    stream: Literal["vote"] = "vote"
-    """When streaming: wait for the vote, then send the winner."""
+    stream: Literal["vote", "first"] = "vote"
+    """When streaming: `vote` waits for the vote, then sends the winner; `first` sends the first
+    rollout as it is written, and the vote at the end."""
     train: bool = True
     """False keeps the request out of the rollout buffer."""
+    deadline: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = None
+    """Seconds after which the answer is of no use any more."""
 
 
 # Sent on to the engine as they are, whatever the strategy.
-PASSED = (
+PASSED = frozenset({
     "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
     "logit_bias", "ignore_eos", "min_tokens", "repetition_penalty", "skip_special_tokens",
     "include_stop_str_in_output", "chat_template_kwargs",
-)  # fmt: skip
+})  # fmt: skip
 # Sent on only when a single rollout is asked for: they shape the sampling or need one writer.
-PASSED_SINGLE = (
+PASSED_SINGLE = PASSED | {
     "temperature", "top_p", "top_k", "min_p", "seed", "n", "tools", "tool_choice",
-    "parallel_tool_calls", "response_format", "logprobs", "top_logprobs",
-)  # fmt: skip
+    "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "echo", "suffix",
+    "stream_options",
+}  # fmt: skip
 
 
-class ChatRequest(_Strict):
-    """`POST /v1/chat/completions`. Unknown fields are an error that names them."""
+class SamplingRequest(_Strict):
+    """What both kinds of requests have. Unknown fields are an error that names them."""
 
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
     n: Annotated[int, Field(ge=1)] = 1
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
     user: str | None = None
-    store: bool | None = None
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
     ratchet: RatchetOptions = RatchetOptions()
     # vLLM's documented extras that evaluation and load clients send.
     ignore_eos: bool | None = None
@@ -98,25 +101,42 @@ class ChatRequest(_Strict):
     repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
     skip_special_tokens: bool | None = None
     include_stop_str_in_output: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> "ChatRequest":
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
+    def _streams_consistently(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
-        for key, value in (self.metadata or {}).items():
-            if len(key) > 64 or len(value) > 512:
-                raise ValueError("metadata keys have at most 64 characters, values 512")
         return self
+
+    @property
+    def prompt_for_engine(self) -> Prompt:
+        """What the rollouts continue."""
+        raise NotImplementedError
 
     @property
     def single(self) -> bool:
         """Whether to pass through: one rollout asked for, or a format that no vote can compare."""
-        options = self.ratchet
-        plain = options.strategy == "single" or options.rollouts == 1
-        return plain or bool(self.tools) or self.response_format is not None
+        return self.ratchet.strategy == "single" or self.ratchet.rollouts == 1
+
+    @property
+    def token_limit(self) -> int | None:
+        """Most tokens a rollout may have, where the client says so."""
+        return self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """Alternatives to return for each token; None for no log-probabilities at all."""
+        raise NotImplementedError
+
+    @property
+    def opted_out(self) -> bool:
+        """Whether the request says that nothing may be learnt from it."""
+        return not self.ratchet.train
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream is to end with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
 
     @property
     def bends_sampling(self) -> bool:
@@ -125,13 +145,97 @@ class ChatRequest(_Strict):
         forced = self.ignore_eos or self.min_tokens
         return bool(penalties or forced) or (self.repetition_penalty or 1.0) != 1.0
 
-    def passed_on(self, names: tuple[str, ...]) -> dict[str, Any]:
+    def passed_on(self, names: frozenset[str]) -> dict[str, Any]:
         """The named fields that the client set."""
-        given = self.model_dump(include=set(names), exclude_none=True, exclude_unset=True)
+        names = names & self.model_fields_set
+        given = self.model_dump(include=set(names), exclude_none=True) if names else {}
         if "max_completion_tokens" in given:  # the newer name wins
             given.pop("max_tokens", None)
         return given
 
-    def raw_messages(self) -> list[dict[str, Any]]:
-        """Messages as the engine takes them."""
+
+class ChatRequest(SamplingRequest):
+    """`POST /v1/chat/completions`."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: Count | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    store: bool | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        for key, value in (self.metadata or {}).items():
+            if len(key) > 64 or len(value) > 512:
+                raise ValueError("metadata keys have at most 64 characters, values 512")
+        return self
+
+    @property
+    def prompt_for_engine(self) -> Prompt:
         return [message.model_dump(exclude_unset=True) for message in self.messages]
+
+    @property
+    def single(self) -> bool:
+        return super().single or bool(self.tools) or self.response_format is not None
+
+    @property
+    def token_limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def opted_out(self) -> bool:
+        return super().opted_out or self.store is False
+
+
+class TextRequest(SamplingRequest):
+    """`POST /v1/completions`: the prompt goes to the model as it is, without a chat template."""
+
+    prompt: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[str], Field(min_length=1, max_length=1)]
+    )
+    """One prompt a request."""
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+
+    @property
+    def prompt_for_engine(self) -> Prompt:
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+    @property
+    def single(self) -> bool:
+        return super().single or bool(self.echo) or self.suffix is not None
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        return self.logprobs
+
+
+class FeedbackRequest(_Strict):
+    """`POST /v1/feedback`: what became known of an answer. Either `label` or `correct`."""
+
+    completion_id: Annotated[str, Field(min_length=1, max_length=128)]
+    """The `id` of the voted reply."""
+    label: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    """The right answer."""
+    correct: bool | None = None
+    """Whether the answer given was right."""
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.label is None) == (self.correct is None):
+            raise ValueError("give either label or correct")
+        return self

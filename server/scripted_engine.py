@@ -1,20 +1,24 @@
 """An engine that answers by script: for tests, and for measuring the server alone."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from rewards.rollouts import Rollout
-from server.engine import EngineError, EngineRefused, Sample
+import orjson
 
-Script = Callable[[str, Sequence[Mapping[str, Any]], int], Sequence[str]]
-"""(engine name, messages, n) -> the n texts to answer with."""
+from rewards.rollouts import Rollout
+from server.engine import Draw, EngineError, EngineRefused, Prompt
+
+Script = Callable[[str, Any, int], Sequence[str]]
+"""(engine name, prompt, n) -> the n texts to answer with."""
 
 
 class ScriptedEngine:
     """Each character is a token with log-probability -0.1, and `?` the runner-up with -3.
 
-    Set `fault` to make every call raise.
+    Set `fault` to make every call raise. A rollout whose index is in `held_back` is given out only
+    once that event is set; of a stream, everything after the first chunk.
     """
 
     def __init__(self, script: Script, base_model: str = "base") -> None:
@@ -26,29 +30,36 @@ class ScriptedEngine:
             [-1.0] * (len(t) - 1)
         )
         self.requests: list[Mapping[str, Any]] = []
+        self.held_back: dict[int, asyncio.Event] = {}
+        self.under_way = 0
 
-    async def sample(
-        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-    ) -> Sample:
+    @asynccontextmanager
+    async def draw(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
         self._check(model)
-        self.requests.append({"model": model, "messages": messages, **options})
-        texts = self._script(model, messages, int(options.get("n", 1)))
+        self.requests.append({"model": model, **_named(prompt), **options})
+        texts = self._script(model, prompt, int(options.get("n", 1)))
         tops = int(options.get("top_logprobs", 0))
-        choices = [_choice(index, text, tops) for index, text in enumerate(texts)]
-        rollouts = [Rollout(t, list(t.encode()), [-0.1] * len(t.encode()), "stop") for t in texts]
-        return Sample([1], choices, rollouts)
+        draws = [_draw(index, prompt, text, tops) for index, text in enumerate(texts)]
+        self.under_way += 1
+        try:
+            yield self._batches(draws)
+        finally:
+            self.under_way -= 1
 
-    async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
         self._check(body["model"])
-        self.requests.append(body)
-        texts = self._script(body["model"], body["messages"], int(body.get("n", 1)))
+        self.requests.append({**_named(prompt), **body})
+        texts = self._script(body["model"], prompt, int(body.get("n", 1)))
         generated = sum(map(len, texts))
+        chat = not isinstance(prompt, str)
         return {
-            "id": "chatcmpl-scripted",
-            "object": "chat.completion",
+            "id": "scripted",
+            "object": "chat.completion" if chat else "text_completion",
             "created": 0,
             "model": body["model"],
-            "choices": [_choice(index, text) for index, text in enumerate(texts)],
+            "choices": [_choice(index, prompt, text) for index, text in enumerate(texts)],
             "usage": {
                 "prompt_tokens": 1,
                 "completion_tokens": generated,
@@ -58,11 +69,15 @@ class ScriptedEngine:
 
     @asynccontextmanager
     async def stream(
-        self, body: Mapping[str, Any]
-    ) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
+        self, prompt: Prompt, body: Mapping[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
         self._check(body["model"])
-        self.requests.append(body)
-        yield self._chunks(self._script(body["model"], body["messages"], 1)[0])
+        self.requests.append({**_named(prompt), **body})
+        self.under_way += 1
+        try:
+            yield self._chunks(prompt, self._script(body["model"], prompt, 1)[0])
+        finally:
+            self.under_way -= 1
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         self._check(model)
@@ -92,33 +107,67 @@ class ScriptedEngine:
         if model != self.base_model and model not in self.adapters:
             raise EngineRefused(404, f"The model {model} does not exist.", "model")
 
-    async def _chunks(self, text: str) -> AsyncIterator[dict[str, Any]]:
-        for delta in [{"role": "assistant", "content": ""}, *({"content": c} for c in text)]:
-            yield _chunk(delta, None)
+    async def _batches(self, draws: Sequence[Draw]) -> AsyncIterator[Sequence[Draw]]:
+        free = [draw for draw in draws if draw.index not in self.held_back]
+        if free:
+            yield free
+        for draw in draws:
+            if draw.index in self.held_back:
+                await self.held_back[draw.index].wait()
+                if self.fault is not None:
+                    raise self.fault
+                yield [draw]
+
+    async def _chunks(self, prompt: Prompt, text: str) -> AsyncIterator[Sequence[bytes]]:
+        head: dict[str, Any] = {"id": "scripted", "object": "chunk", "created": 0, "model": "any"}
+        chat = not isinstance(prompt, str)
+        pieces: list[dict[str, Any]] = [
+            {"delta": {"content": c}, "logprobs": {"content": [_token(c)]}} if chat
+            else {"text": c, "logprobs": {"token_logprobs": [-0.1]}}
+            for c in text
+        ]  # fmt: skip
+        for piece, token in zip(pieces, text, strict=True):
+            piece["token_ids"] = list(token.encode())
+        role = {"role": "assistant", "content": ""}
+        first: dict[str, Any] = {"delta": role} if chat else {"text": ""}
+        empty: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        last = {**empty, "finish_reason": "stop"}
+        yield [orjson.dumps({**head, "prompt_token_ids": [1], "choices": [_streamed(first)]})]
+        for piece in [*pieces, last]:
+            if 0 in self.held_back:
+                await self.held_back[0].wait()
             if self.fault is not None:
                 raise self.fault
-        yield _chunk({}, "stop")
+            yield [orjson.dumps({**head, "choices": [_streamed(piece)]})]
 
 
-def _choice(index: int, text: str, tops: int = 0) -> dict[str, Any]:
-    def likeliest(token: str) -> list[dict[str, Any]]:
-        return [{"token": token, "logprob": -0.1}, {"token": "?", "logprob": -3.0}][:tops]
-
-    return {
-        "index": index,
-        "message": {"role": "assistant", "content": text},
-        "logprobs": {
-            "content": [{"token": c, "logprob": -0.1, "top_logprobs": likeliest(c)} for c in text]
-        },
-        "finish_reason": "stop",
-    }
+def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
+    return {"index": 0, "finish_reason": None, **piece}
 
 
-def _chunk(delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
-    return {
-        "id": "chatcmpl-scripted",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": "scripted",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-    }
+def _named(prompt: Prompt) -> dict[str, Any]:
+    return {"prompt" if isinstance(prompt, str) else "messages": prompt}
+
+
+def _draw(index: int, prompt: Prompt, text: str, tops: int) -> Draw:
+    tokens = list(text.encode())
+    rollout = Rollout(text, tokens, [-0.1] * len(tokens), "stop")
+    return Draw(index, [1], _choice(index, prompt, text, tops), rollout)
+
+
+def _choice(index: int, prompt: Prompt, text: str, tops: int = 0) -> dict[str, Any]:
+    written: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+    logprobs: dict[str, Any] = {"content": [_token(c, tops) for c in text]}
+    if isinstance(prompt, str):
+        written = {"text": text}
+        logprobs = {
+            "tokens": list(text),
+            "token_logprobs": [-0.1] * len(text),
+            "top_logprobs": [{c: -0.1, "?": -3.0} for c in text],
+        }
+    return {"index": index, **written, "logprobs": logprobs, "finish_reason": "stop"}
+
+
+def _token(token: str, tops: int = 0) -> dict[str, Any]:
+    likeliest = [{"token": token, "logprob": -0.1}, {"token": "?", "logprob": -3.0}][:tops]
+    return {"token": token, "logprob": -0.1, "top_logprobs": likeliest}

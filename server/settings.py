@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from adapter.settings import ChannelSettings
 
@@ -15,13 +15,37 @@ class ServerSettings(ChannelSettings):
     port: int = Field(8000, ge=0, le=65535)
     """Port to listen on."""
     engine_url: str = "http://127.0.0.1:8100"
-    """Base address of the vLLM server, without `/v1`. Keep it private: it has no access control."""
+    """Base address of the vLLM server, without `/v1`; several replicas, separated by commas. Keep
+    them private: they have no access control."""
     engine_model: str = "base"
     """The base model's name inside the engine (vLLM's --served-model-name)."""
     engine_timeout: float = Field(300.0, gt=0)
-    """Seconds a generation may take before the engine counts as hung (504)."""
+    """Seconds a request may take (504), unless it sets a deadline of its own."""
+    keys_file: Path | None = None
+    """API keys, a JSON object a line; `ratchet keys add NAME` writes them. Without one, whoever
+    reaches the port may ask."""
+    admin_port: int = Field(0, ge=0, le=65535)
+    """Port for looking at releases and moving the live pointer over HTTP; 0 for none."""
+    admin_key: SecretStr | None = None
+    """Key that the admin port wants, as `Authorization: Bearer …`. It does not open without one."""
+    drain_seconds: float = Field(0.0, ge=0)
+    """After SIGTERM, answer this long while `/readyz` says 503, so that load balancers notice."""
     rollouts: int = Field(16, ge=1)
     """Rollouts per voted query when the request does not say."""
+    rollouts_min: int = Field(0, ge=0)
+    """Rollouts to start with; more are drawn only while the vote is open. 0: all at once. Worth
+    it with `vote_confidence` below 1."""
+    vote_confidence: float = Field(1.0, gt=0.5, le=1)
+    """Answer as soon as the leading answer is the commoner one with this probability; 1: as soon as
+    it cannot be overtaken."""
+    train_rollouts: int = Field(32, ge=0)
+    """Groups for the learner are completed to this many rollouts while the engine is idle; 0 never.
+    The TTRL paper votes over 64."""
+    capacity_tokens: int = Field(500_000, gt=0)
+    """Estimated tokens (prompts and all rollouts) that may be under way at once. As it fills,
+    top-ups, recording, extra rollouts and at last requests (503) are given up."""
+    feedback_seconds: float = Field(86_400.0, gt=0)
+    """How long the answers behind a reply are remembered, so that feedback on it can be counted."""
     max_rollouts: int = Field(64, ge=1)
     """Most rollouts, and most choices `n`, one request may ask for."""
     rollout_temperature: float = Field(1.0, gt=0, le=2)

@@ -1,7 +1,6 @@
 """vLLM's OpenAI-compatible server as the engine, over HTTP (vLLM 0.32)."""
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,16 +9,20 @@ from typing import Any
 import aiohttp
 import orjson
 
-from rewards.rollouts import Rollout
 from server.adapter_check import AdapterUnfit, check_adapter
 from server.engine import (
+    Draw,
     EngineRefused,
     EngineReplyInvalid,
     EngineTimeout,
     EngineUnavailable,
-    Sample,
+    Prompt,
 )
+from server.event_stream import events_of
+from server.vllm_replies import RolloutAssembly, read_event, refusal
 
+CHAT = "/v1/chat/completions"
+TEXT = "/v1/completions"
 _PROBE_SECONDS = 10.0
 
 
@@ -30,22 +33,28 @@ class VllmEngine:
         self._url, self._base_model, self._timeout = url.rstrip("/"), base_model, timeout
         self._session: aiohttp.ClientSession | None = None
 
-    async def sample(
-        self, model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-    ) -> Sample:
-        body = {"logprobs": True, "top_logprobs": 0, "return_token_ids": True}
-        body |= {"model": model, "messages": messages, **options}
-        reply = await self._post("/v1/chat/completions", body)
-        return parse_sample(reply, expected=int(options.get("n", 1)))
+    @asynccontextmanager
+    async def draw(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
+        path, body = _addressed(prompt, {"model": model, **options})
+        # The whole rest of a rollout in one event: nobody reads along.
+        body |= {"stream": True, "stream_interval": 1_000_000, "return_token_ids": True}
+        if path == CHAT:
+            body = {"logprobs": True, "top_logprobs": 0} | body
+        else:
+            body["logprobs"] = body.pop("top_logprobs", 0)
+        async with self._request(path, body) as reply:
+            yield _draws(reply, int(options.get("n", 1)))
 
-    async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._post("/v1/chat/completions", body)
+    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._post(*_addressed(prompt, body))
 
     @asynccontextmanager
     async def stream(
-        self, body: Mapping[str, Any]
-    ) -> AsyncGenerator[AsyncIterator[dict[str, Any]], None]:
-        async with self._request("/v1/chat/completions", body) as reply:
+        self, prompt: Prompt, body: Mapping[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
+        async with self._request(*_addressed(prompt, body)) as reply:
             yield _events(reply)
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -56,7 +65,7 @@ class VllmEngine:
             "temperature": 0,
             "prompt_logprobs": 0,
         }
-        reply = await self._post("/v1/completions", body)
+        reply = await self._post(TEXT, body)
         try:
             rows = reply["choices"][0]["prompt_logprobs"][1:]
             scores = [
@@ -92,7 +101,7 @@ class VllmEngine:
 
     async def probe(self) -> None:
         body = {"model": self._base_model, "prompt": [0], "max_tokens": 1, "temperature": 0}
-        await self._post("/v1/completions", body, timeout=_PROBE_SECONDS)
+        await self._post(TEXT, body, timeout=_PROBE_SECONDS)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -130,7 +139,7 @@ class VllmEngine:
                 if reply.status >= 500:
                     raise EngineUnavailable(f"{path}: status {reply.status}")
                 if reply.status >= 400:
-                    raise _refusal(reply.status, await reply.read())
+                    raise refusal(reply.status, await reply.read())
                 yield reply
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise EngineTimeout(f"{path}: no reply within {timeout:g} s") from None
@@ -138,29 +147,11 @@ class VllmEngine:
             raise EngineUnavailable(f"{path}: {type(error).__name__}") from None
 
 
-def parse_sample(reply: Mapping[str, Any], expected: int) -> Sample:
-    """A chat completion with token ids and log-probabilities as a Sample.
-
-    Raises EngineReplyInvalid if rollouts are missing, lengths differ or numbers are not finite.
-    """
-    try:
-        choices = sorted(reply["choices"], key=lambda choice: choice["index"])
-        rollouts = [_rollout(choice) for choice in choices]
-        prompt_ids: list[int] = reply["prompt_token_ids"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise EngineReplyInvalid(f"malformed reply: {type(error).__name__}") from None
-    if len(rollouts) != expected or not prompt_ids:
-        raise EngineReplyInvalid(f"{len(rollouts)} rollouts of {expected}")
-    return Sample(prompt_ids, choices, rollouts)
-
-
-def _rollout(choice: Mapping[str, Any]) -> Rollout:
-    token_ids: list[int] = choice["token_ids"]
-    logprobs = [float(token["logprob"]) for token in choice["logprobs"]["content"]]
-    if len(token_ids) != len(logprobs) or not all(map(math.isfinite, logprobs)):
-        raise ValueError("token ids and log-probabilities do not match")
-    text = choice["message"]["content"] or ""
-    return Rollout(text, token_ids, logprobs, str(choice["finish_reason"]))
+def _addressed(prompt: Prompt, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Where a prompt of that kind goes, and the body with it."""
+    if isinstance(prompt, str):
+        return TEXT, {"prompt": prompt, **body}
+    return CHAT, {"messages": prompt, **body}
 
 
 def _connector() -> aiohttp.TCPConnector:
@@ -178,29 +169,17 @@ async def _json(reply: aiohttp.ClientResponse) -> dict[str, Any]:
     return parsed  # pyright: ignore[reportUnknownVariableType]
 
 
-async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    async for line in reply.content:
-        if not line.startswith(b"data:"):
-            continue
-        data = line[5:].strip()
-        if data == b"[DONE]":
-            return
-        try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            raise EngineReplyInvalid("not JSON") from None
-        if "error" in event:
-            raise EngineUnavailable("the engine broke off")
-        yield event
-    raise EngineUnavailable("the stream ended early")
-
-
-def _refusal(status: int, body: bytes) -> EngineRefused:
+async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes]]:
     try:
-        error = orjson.loads(body)["error"]
-        message, param, code = error["message"], error.get("param"), error.get("code")
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message, param, code = f"the engine refused the request with status {status}", None, None
-    if status == 400 and "context length" in message:
-        param, code = "messages", "context_length_exceeded"
-    return EngineRefused(status, message, param, None if code is None else str(code))
+        async for events in events_of(reply.content.iter_any()):
+            yield events
+    except EOFError:
+        raise EngineUnavailable("the stream ended early") from None
+
+
+async def _draws(reply: aiohttp.ClientResponse, count: int) -> AsyncIterator[Sequence[Draw]]:
+    assembly = RolloutAssembly(count)
+    async for events in _events(reply):
+        if draws := assembly.add(map(read_event, events)):
+            yield draws
+    assembly.check_whole()

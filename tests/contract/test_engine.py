@@ -3,9 +3,10 @@
 import math
 from pathlib import Path
 
+import orjson
 import pytest
 
-from server.engine import EngineRefused, EngineUnavailable
+from server.engine import EngineRefused, EngineUnavailable, draw_all
 from server.scripted_engine import ScriptedEngine
 from server.vllm_engine import VllmEngine
 from tests.waiting import free_port
@@ -21,29 +22,52 @@ def engine(request):
     return VllmEngine(f"http://127.0.0.1:{live.engine_port}", "base", 60.0)
 
 
-async def test_a_sample_has_every_rollout_with_matching_tokens(engine) -> None:
-    sample = await engine.sample("base", MESSAGES, {"n": 5, "temperature": 1.0, "max_tokens": 48})
-    assert len(sample.rollouts) == len(sample.choices) == 5
-    assert len(sample.prompt_ids) >= 1
-    for index, (rollout, choice) in enumerate(zip(sample.rollouts, sample.choices, strict=True)):
-        assert choice["index"] == index
-        assert choice["message"]["content"] == rollout.text
+@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+async def test_draws_have_matching_tokens(engine, prompt) -> None:
+    draws = await draw_all(
+        engine, "base", prompt, {"n": 5, "temperature": 1.0, "max_tokens": 48, "top_logprobs": 2}
+    )
+    assert [draw.index for draw in draws] == list(range(5))
+    for draw in draws:
+        rollout, choice = draw.rollout, draw.choice
+        assert draw.prompt_ids == draws[0].prompt_ids
+        assert len(draw.prompt_ids) >= 1
+        written = choice["text"] if isinstance(prompt, str) else choice["message"]["content"]
+        assert written == rollout.text
         assert len(rollout.token_ids) == len(rollout.logprobs) > 0
         assert all(math.isfinite(p) and p <= 0 for p in rollout.logprobs)
-        assert rollout.finish_reason in ("stop", "length")
+        assert rollout.finish_reason == choice["finish_reason"] in ("stop", "length")
+        for field, values in choice["logprobs"].items():
+            assert len(values) == len(rollout.token_ids), field
     await engine.close()
 
 
-async def test_a_completion_and_its_stream(engine) -> None:
-    body = {"model": "base", "messages": MESSAGES, "max_tokens": 48, "temperature": 0.0}
-    completion = await engine.complete(body)
-    assert completion["object"] == "chat.completion"
+async def test_a_draw_can_be_left_early(engine) -> None:
+    options = {"n": 8, "temperature": 1.0, "max_tokens": 48}
+    async with engine.draw("base", MESSAGES, options) as batches:
+        first = await anext(batches)
+    assert 1 <= len(first) <= 8
+    await engine.probe()
+    await engine.close()
+
+
+@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+async def test_a_completion_and_its_stream(engine, prompt) -> None:
+    body = {"model": "base", "max_tokens": 48, "temperature": 0.0}
+    completion = await engine.complete(prompt, body)
     assert completion["usage"]["completion_tokens"] > 0
-    async with engine.stream({**body, "stream": True}) as chunks:
-        streamed = [chunk async for chunk in chunks]
-    text = "".join(c["choices"][0]["delta"].get("content") or "" for c in streamed)
-    assert text == completion["choices"][0]["message"]["content"]
-    assert streamed[-1]["choices"][0]["finish_reason"] == "stop"
+    async with engine.stream(prompt, {**body, "stream": True}) as batches:
+        chunks = [orjson.loads(event) async for events in batches for event in events]
+    [choice] = completion["choices"]
+    pieces = [c["choices"][0] for c in chunks]
+    if isinstance(prompt, str):
+        assert completion["object"] == "text_completion"
+        assert "".join(piece["text"] for piece in pieces) == choice["text"]
+    else:
+        assert completion["object"] == "chat.completion"
+        text = "".join(piece["delta"].get("content") or "" for piece in pieces)
+        assert text == choice["message"]["content"]
+    assert pieces[-1]["finish_reason"] == choice["finish_reason"]
     await engine.close()
 
 
@@ -62,7 +86,7 @@ async def test_it_is_alive_and_lists_its_models(engine) -> None:
 
 async def test_an_unknown_model_is_refused(engine) -> None:
     with pytest.raises(EngineRefused) as refused:
-        await engine.sample("nobody", MESSAGES, {"n": 1})
+        await draw_all(engine, "nobody", MESSAGES, {"n": 1})
     assert refused.value.status == 404
     await engine.close()
 
@@ -79,7 +103,7 @@ async def test_vllm_refuses_what_it_cannot_do(live, tmp_path: Path) -> None:
         await engine.load("v1-nothing", str(tmp_path))
     long = [{"role": "user", "content": "1+" * 500}]
     with pytest.raises(EngineRefused) as refused:
-        await engine.sample("base", long, {"n": 1})
+        await draw_all(engine, "base", long, {"n": 1})
     assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
     await engine.close()
 

@@ -25,6 +25,7 @@ from adapter.trainer import TrainingGroup
 from evals.arithmetic.rollouts import MODEL
 from loadtests.gate_bench import Judge, engine
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from server.engine import draw_all
 from server.parity import probe_parity
 
 WINDOW = 8
@@ -121,12 +122,12 @@ async def test_vllm_runs_what_was_trained(
             parity = await probe_parity(vllm, "v1", ProbeSheet.read(folder))
             assert parity.fault(1e-3) is None
             assert parity.worst < 1e-3 < parity.to_base
-            sample = await vllm.sample("v1", QUESTION, {"n": 16, "max_tokens": 24})
-    completions = [TokenSequence(sample.prompt_ids, r.token_ids) for r in sample.rollouts]
+            draws = await draw_all(vllm, "v1", QUESTION, {"n": 16, "max_tokens": 24})
+    completions = [TokenSequence(draw.prompt_ids, draw.rollout.token_ids) for draw in draws]
     with torch.no_grad():
         batch = PromptBatch.of(completions, torch.device("cpu"))
         ours = score_tokens(trainer.model, batch)[0]
-    theirs = torch.tensor([value for rollout in sample.rollouts for value in rollout.logprobs])
+    theirs = torch.tensor([value for draw in draws for value in draw.rollout.logprobs])
     ratios = (ours - theirs).exp()
     assert float(ratios.mean()) == pytest.approx(1.0, abs=1e-3)
     assert max(len(one) for one in completions) > WINDOW  # Mistral's window was too short for it

@@ -13,7 +13,8 @@ from evals.accuracy import Protocol, measure
 from evals.adaptation import Stream, ask
 from evals.arithmetic.questions import Question
 from rewards.equality import Equality
-from server.app import Parts, create_app
+from server.app import create_app
+from server.parts import Parts
 from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 
@@ -71,7 +72,7 @@ async def test_no_label_leaves_the_client(wired, each_server) -> None:
     stream = Stream()
     await ask(client, "ratchet", question, stream)
     await measure(client, "ratchet@base", [question], Protocol(n=2), Equality())
-    await parts.recorder.flush(5)
+    await parts.flush(5)
     assert (len(stream.replies), stream.failed) == (1, 0)
     assert (await parts.buffer.state()).waiting == 1
     kept = everything_in(each_server)

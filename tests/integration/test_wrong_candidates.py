@@ -27,7 +27,8 @@ from adapter.trainer import TrainingGroup
 from ratchet.programs import engine_command, engine_environment
 from ratchet.settings import StackSettings
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from server.app import Parts, create_app
+from server.app import create_app
+from server.parts import Parts
 from tests.waiting import free_port, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]

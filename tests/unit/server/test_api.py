@@ -11,8 +11,9 @@ import pytest
 from adapter.buffer import BufferUnavailable
 from adapter.memory_buffer import MemoryBuffer
 from rewards.token_signals import entropy_estimate
-from server.app import Parts, create_app
+from server.app import create_app
 from server.engine import EngineReplyInvalid, EngineTimeout, EngineUnavailable
+from server.parts import Parts
 from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 
@@ -29,14 +30,15 @@ class Api:
         return await self.client.post("/v1/chat/completions", json=body)
 
     async def recorded(self) -> int:
-        await self.parts.recorder.flush(2.0)
+        await self.parts.flush(2.0)
         return (await self.parts.buffer.state()).waiting
 
 
 @asynccontextmanager
 async def serving(buffer: MemoryBuffer | None = None, **settings: Any) -> AsyncIterator[Api]:
     engine = ScriptedEngine(lambda _model, _messages, n: [TEXTS[i % 4] for i in range(n)])
-    given = ServerSettings(redis_url="memory://", rollouts=4, **settings)
+    defaults = {"redis_url": "memory://", "rollouts": 4, "train_rollouts": 0}
+    given = ServerSettings(**{**defaults, **settings})
     parts = Parts(given, engine=engine, buffer=buffer)
     transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
     async with parts.running(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
@@ -231,8 +233,8 @@ async def test_a_fault_in_mid_stream_is_an_error_event_and_never_done(api: Api) 
     api.engine._script = script
     real = api.engine._chunks
 
-    async def breaking(text: str):
-        async for chunk in real(text):
+    async def breaking(prompt: Any, text: str):
+        async for chunk in real(prompt, text):
             yield chunk
             api.engine.fault = EngineUnavailable("gone")
 

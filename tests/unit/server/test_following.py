@@ -9,8 +9,8 @@ from adapter.adapter_folders import WEIGHTS, AdapterFolders
 from adapter.memory_releases import MemoryReleases
 from adapter.probe_sheet import ProbeSheet
 from adapter.releases import AdapterRelease, promote_by_hand
-from server.app import Parts
 from server.engine import EngineRefused
+from server.parts import Parts
 from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 

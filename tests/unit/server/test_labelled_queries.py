@@ -20,8 +20,8 @@ def test_questions_and_messages(tmp_path: Path) -> None:
         '{"messages": [{"role": "user", "content": "2+2?"}], "answer": "4"}\n',
     )
     first, second = read_labelled_queries(file)
-    assert (first.messages, first.label) == ([{"role": "user", "content": "1+1?"}], "2")
-    assert (second.messages[0]["content"], second.label) == ("2+2?", "4")
+    assert (first.prompt, first.label) == ([{"role": "user", "content": "1+1?"}], "2")
+    assert (second.prompt[0]["content"], second.label) == ("2+2?", "4")
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,7 @@ async def test_every_policy_draws_with_the_same_noise() -> None:
     assert len({probe.seed for probe in probes}) == 4
     for name in ("base", "v1"):
         replies = await bench.probes.replies(name, probes)
-        assert [r.answers for r in replies] == [
-            [p.query.messages[0]["content"]] * 2 for p in probes
-        ]
+        assert [r.answers for r in replies] == [[p.query.prompt[0]["content"]] * 2 for p in probes]
     seeds = [(r["model"], r["messages"][0]["content"], r["seed"]) for r in bench.engine.requests]
     by_model = {m: sorted(s[1:] for s in seeds if s[0] == m) for m in ("base", "v1")}
     assert by_model["base"] == by_model["v1"]
@@ -69,7 +67,7 @@ def test_queries_come_round_again_with_another_seed() -> None:
     bench = Bench()
     bench.probes.begin(set())
     probes = bench.probes.probes(0, 8)
-    contents = [probe.query.messages[0]["content"] for probe in probes]
+    contents = [probe.query.prompt[0]["content"] for probe in probes]
     assert contents[:4] == contents[4:]
     assert len({probe.seed for probe in probes}) == 8
 
@@ -81,7 +79,7 @@ def test_far_more_queries_are_a_reason_to_draw_anew() -> None:
     bench.see(8)
     bench.probes.begin(set())
     assert bench.probes.probes(0, 4) != before
-    assert len({p.query.messages[0]["content"] for p in bench.probes.probes(0, 8)}) == 8
+    assert len({p.query.prompt[0]["content"] for p in bench.probes.probes(0, 8)}) == 8
 
 
 def test_too_few_queries_decide_nothing() -> None:

@@ -10,9 +10,10 @@ from adapter.adapter_folders import WEIGHTS, AdapterFolders
 from adapter.memory_releases import MemoryReleases
 from adapter.probe_sheet import ProbeSheet
 from adapter.releases import AdapterRelease, ReleaseState, rollback
-from server.app import Parts
-from server.chat import Caller, Stopwatch
+from server.completions import Stopwatch
 from server.engine import EngineUnavailable
+from server.inquiry import Caller
+from server.parts import Parts
 from server.reservoir import Query
 from server.schema import ChatRequest
 from server.scripted_engine import ScriptedEngine
@@ -87,7 +88,7 @@ class Bench:
         for number in range(count):
             body = {"model": "ratchet", "messages": [{"role": "user", "content": str(number % 8)}]}
             request = ChatRequest.model_validate(body)
-            reply = await self.parts.chat.reply(request, Caller(), Stopwatch())
+            reply = await self.parts.completions.reply(request, Caller(), Stopwatch())
             versions.append(reply["ratchet"]["policy_version"])
         return versions
 

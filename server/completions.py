@@ -1,0 +1,181 @@
+"""Answers completion requests of both kinds: by a vote, or passed through."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import orjson
+
+from server.admission import Admission, Ticket
+from server.engine import Engine, EngineTimeout, Prompt
+from server.errors import ApiError
+from server.first_rollout import FirstRollout
+from server.inquiry import Caller, Inquiry
+from server.passthrough import Passthrough
+from server.policy import Lease, Policy, UnknownModel
+from server.replies import completion_of, events_of, new_id
+from server.schema import SamplingRequest
+from server.voted import VotedAnswers, VoteRules
+
+KEEP_ALIVE_SECONDS = 1.0
+
+
+class Stopwatch:
+    """Seconds of a request, with those spent waiting for the engine apart."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.engine = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Seconds so far that were ours."""
+        return time.perf_counter() - self._started - self.engine
+
+
+class Completions:
+    """The service behind the completion routes. Raises ApiError and EngineError."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        admission: Admission,
+        voted: VotedAnswers,
+        rules: VoteRules,
+    ) -> None:
+        self._engine, self._policy, self._admission = engine, policy, admission
+        self._voted, self._rules = voted, rules
+        self._passthrough = Passthrough(engine)
+
+    def check(self, request: SamplingRequest) -> None:
+        """Raise ApiError for what cannot be served, before anything is sent."""
+        limit, asked = self._rules.max_rollouts, request.ratchet
+        for name, count in (("rollouts", asked.rollouts), ("rollouts_min", asked.rollouts_min)):
+            if (count or 1) > limit:
+                raise ApiError(400, f"at most {limit}", param=f"ratchet.{name}")
+        most = limit if request.single else (asked.rollouts or limit)
+        if request.n > most:
+            raise ApiError(400, f"n may be at most {most} here", param="n")
+        if asked.stream == "first" and request.n > 1:
+            raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
+        if request.model not in self.names():
+            raise _unknown_model(request.model)
+
+    def names(self) -> list[str]:
+        """Model names that can be asked for."""
+        return [self._policy.name, *map(self._policy.name_of, self._policy.loaded)]
+
+    async def reply(
+        self, request: SamplingRequest, caller: Caller, watch: Stopwatch
+    ) -> dict[str, Any]:
+        """The completion object."""
+        if request.single:
+            with ExitStack() as held:
+                lease, _, _ = self._enter(request, held)
+                started = time.perf_counter()
+                async with _deadline(request.ratchet.deadline or self._rules.deadline):
+                    completion = await self._passthrough.reply(request, lease)
+                watch.engine += time.perf_counter() - started
+                return completion
+        inquiry = self._ask(request, caller)
+        try:
+            await asyncio.wait([inquiry.outcome])
+        finally:
+            inquiry.abandon()
+        outcome = inquiry.outcome.result()
+        watch.engine += inquiry.waited
+        return completion_of(inquiry.reply_id, request, outcome)
+
+    async def events(
+        self, request: SamplingRequest, caller: Caller, used: Callable[[int], None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Server-sent events of a streamed reply; `used` is told the tokens it took."""
+        if request.single:
+            with ExitStack() as held:
+                lease, _, _ = self._enter(request, held)
+                async with _deadline(request.ratchet.deadline or self._rules.deadline):
+                    async for events in self._passthrough.events(request, lease):
+                        used(events.count(b"data:"))  # about a token each
+                        yield events
+            return
+        if request.ratchet.stream == "first":
+            async for events in self._first_events(request, caller, used):
+                yield events
+            return
+        inquiry = self._ask(request, caller)
+        try:
+            while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
+                yield b": keep-alive\n\n"
+        finally:
+            inquiry.abandon()
+        completion = completion_of(inquiry.reply_id, request, inquiry.outcome.result())
+        used(completion["usage"]["total_tokens"])
+        for event in events_of(completion, request):
+            yield event
+
+    async def _first_events(
+        self, request: SamplingRequest, caller: Caller, used: Callable[[int], None]
+    ) -> AsyncIterator[bytes]:
+        """The first rollout as it is written, and the vote on its last chunk."""
+        inquiry = self._ask(request, caller, streams_first=True)
+        first = FirstRollout(inquiry)
+        try:
+            async with self._engine.stream(inquiry.prompt, first.body) as batches:
+                async for events in batches:
+                    if chunks := first.chunks(events):
+                        yield chunks
+            while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
+                yield b": keep-alive\n\n"
+            outcome = inquiry.outcome.result()
+            used(outcome.usage()["total_tokens"])
+            for event in first.ending(outcome):
+                yield event
+        finally:
+            first.give_up()
+            inquiry.abandon()
+
+    def _ask(
+        self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False
+    ) -> Inquiry:
+        with ExitStack() as entering:
+            lease, ticket, prompt = self._enter(request, entering)
+            held = entering.pop_all()
+        return self._voted.ask(
+            new_id(request), request, caller, lease, ticket, prompt, held,
+            streams_first=streams_first,
+        )  # fmt: skip
+
+    def _enter(self, request: SamplingRequest, held: ExitStack) -> tuple[Lease, Ticket, Prompt]:
+        """Room and a version for one request. Raises ApiError."""
+        prompt = request.prompt_for_engine
+        chars = len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
+        rollouts = request.n
+        if not request.single:
+            rollouts = request.ratchet.rollouts or max(request.n, self._rules.rollouts)
+        ticket = held.enter_context(self._admission.admit(request, chars, rollouts))
+        try:
+            lease = held.enter_context(self._policy.lease(request.model))
+        except UnknownModel:
+            raise _unknown_model(request.model) from None
+        return lease, ticket, prompt
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncGenerator[None, None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise EngineTimeout(f"no answer within {seconds:g} s") from None
+
+
+def _unknown_model(model: str) -> ApiError:
+    return ApiError(
+        404,
+        f"The model `{model[:64]}` does not exist or is no longer loaded; see /v1/models",
+        param="model",
+        code="model_not_found",
+    )

@@ -1,0 +1,49 @@
+"""A question that is being answered by a vote."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.admission import Ticket
+from server.engine import Draw, Prompt
+from server.policy import Lease
+from server.poll import Poll
+from server.replies import Outcome
+from server.schema import SamplingRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: `client` for influence limits, `train` False to stay out of the buffer."""
+
+    client: str = "anonymous"
+    train: bool = True
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """One question under way.
+
+    `outcome` is known once the vote is over. `first` is the rollout that is streamed, where one is.
+    `reason` says why nothing will be learnt from it.
+    """
+
+    reply_id: str
+    request: SamplingRequest
+    caller: Caller
+    lease: Lease
+    ticket: Ticket
+    poll: Poll
+    prompt: Prompt
+    options: dict[str, Any]
+    reason: str | None
+    outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
+    first: asyncio.Future[Draw] | None = None
+    task: asyncio.Task[None] | None = None
+    waited: float = 0.0
+    """Seconds in which there was nothing to do but wait for the engine."""
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.task is not None and not self.outcome.done():
+            self.task.cancel()

@@ -1,0 +1,76 @@
+"""Listens for clients, and for the operator, until told to stop: then drains.
+
+On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then nothing new is taken,
+what is under way is finished and stored, and the process ends with status 0.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+
+import uvicorn
+
+from server.admin import create_admin
+from server.app import create_app
+from server.middleware import App
+from server.parts import Parts
+from server.settings import ServerSettings
+
+log = logging.getLogger("ratchet.server")
+
+_GRACE_SECONDS = 30
+
+
+class Listener(uvicorn.Server):
+    """Leaves signals to us, since there may be two of it."""
+
+    def install_signal_handlers(self) -> None:
+        return None
+
+    def capture_signals(self):  # pyright: ignore
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+async def serve(settings: ServerSettings) -> None:
+    """Run until SIGTERM or SIGINT. Raises LabelledQueriesInvalid, KeysInvalid."""
+    parts = Parts(settings)
+    listeners = [_listener(create_app(parts), settings.host, settings.port)]
+    if settings.admin_port and settings.admin_key is not None:
+        admin = create_admin(parts.releases, settings.admin_key.get_secret_value())
+        listeners.append(_listener(admin, settings.host, settings.admin_port, lifespan="off"))
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    draining = asyncio.create_task(_drain(parts, stopping, listeners))
+    try:
+        await asyncio.gather(*(listener.serve() for listener in listeners))
+    finally:
+        draining.cancel()
+
+
+async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[Listener]) -> None:
+    await stopping.wait()
+    parts.draining = True
+    log.info("draining")
+    await asyncio.sleep(parts.settings.drain_seconds)
+    for listener in listeners:
+        listener.should_exit = True
+
+
+def _listener(app: App, host: str, port: int, lifespan: str = "on") -> Listener:
+    return Listener(
+        uvicorn.Config(
+            app,  # pyright: ignore[reportArgumentType]
+            host=host,
+            port=port,
+            lifespan=lifespan,  # pyright: ignore[reportArgumentType]
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )

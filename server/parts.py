@@ -1,0 +1,198 @@
+"""Everything one server process consists of, built from its settings and wired."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from adapter.adapter_folders import AdapterFolders
+from adapter.buffer import RolloutBuffer
+from adapter.channels import open_buffer, open_releases
+from adapter.releases import ReleaseStore
+from rewards.equality import Equality
+from rewards.math_judge import MathJudge
+from server.admission import Admission
+from server.canary import CanaryRules
+from server.completions import Completions
+from server.engine import Engine
+from server.feedback import Feedback, FeedbackStore
+from server.feedback_stores import open_feedback
+from server.gate import GateLimits
+from server.labelled_queries import read_labelled_queries
+from server.live_signals import LiveSignals
+from server.metrics import ServerMetrics
+from server.policy import Policy
+from server.probe_set import ProbeSet
+from server.promotion import Promoter
+from server.recorder import Recorder
+from server.replica_set import ReplicaSet
+from server.reservoir import Reservoir
+from server.settings import ServerSettings
+from server.tenants import Tenants
+from server.top_up import TopUp
+from server.topk_entropies import Transcript, vocabulary_of
+from server.trial import Trial, TrialRules
+from server.vllm_engine import VllmEngine
+from server.voted import VotedAnswers, VoteRules
+
+log = logging.getLogger("ratchet.server")
+
+_FLUSH_SECONDS = 5.0
+
+
+class Parts:
+    """One server process. Give a part to have it used instead of what the settings name."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        engine: Engine | None = None,
+        buffer: RolloutBuffer | None = None,
+        releases: ReleaseStore | None = None,
+    ) -> None:
+        self.settings = settings
+        self.draining = False
+        self.metrics = ServerMetrics()
+        self.engine = ReplicaSet(
+            {"engine": engine} if engine else _engines(settings),
+            settings.probe_seconds,
+            self.metrics,
+        )
+        self.buffer = buffer or open_buffer(settings)
+        self.releases = releases or open_releases(settings)
+        self.feedback_store: FeedbackStore = open_feedback(
+            settings.redis_url, settings.feedback_seconds
+        )
+        self.tenants = Tenants(settings.keys_file)
+        self.judge = MathJudge(settings.equality_deadline)
+        equality = Equality(self.judge)
+        self.policy = Policy(settings.model_name, settings.engine_model)
+        self.reservoir = Reservoir()
+        self.signals = LiveSignals(settings.watch_queries)
+        self.admission = Admission(settings.capacity_tokens, self.metrics)
+        self.recorder = Recorder(
+            self.buffer, settings.recorder_queue, self.metrics, self.reservoir.forget
+        )
+        transcript = Transcript(
+            settings.record_top_logprobs, settings.vocab_size or vocabulary_of(settings.model)
+        )
+        self.top_up = TopUp(
+            self.engine,
+            self.policy,
+            self.admission,
+            self.recorder.offer,
+            transcript.rollouts,
+            settings.train_rollouts,
+            self.metrics,
+        )
+        self.feedback = Feedback(self.feedback_store, equality, self.metrics)
+        self.promoter = self._promoter(equality)
+        self.engine.on_return = self.promoter.engine_restarted
+        rules = VoteRules(
+            settings.rollouts,
+            settings.rollouts_min,
+            settings.max_rollouts,
+            settings.rollout_temperature,
+            settings.vote_confidence,
+            settings.engine_timeout,
+            settings.record_top_logprobs,
+        )
+        self.voted = VotedAnswers(
+            self.engine,
+            self.policy,
+            self.admission,
+            self.recorder,
+            transcript,
+            self.top_up,
+            self.feedback,
+            self.reservoir,
+            self.signals,
+            equality,
+            rules,
+            self.metrics,
+        )
+        self.completions = Completions(self.engine, self.policy, self.admission, self.voted, rules)
+
+    def _promoter(self, equality: Equality) -> Promoter:
+        settings = self.settings
+        limits = GateLimits(
+            settings.gate_max_kl,
+            settings.gate_min_margin,
+            settings.gate_min_diversity,
+            settings.gate_max_drop,
+            settings.gate_max_stretch,
+        )
+        probes = ProbeSet(
+            self.engine,
+            self.reservoir,
+            read_labelled_queries(settings.gate_file) if settings.gate_file else [],
+            settings.gate_prompts,
+            settings.gate_rollouts,
+            settings.gate_refresh,
+            settings.rollout_temperature,
+        )
+        rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
+        return Promoter(
+            self.engine,
+            self.releases,
+            AdapterFolders(settings.adapters_dir),
+            self.policy,
+            Trial(probes, equality, settings.engine_model, rules),
+            self.signals,
+            limits,
+            CanaryRules(settings.canary_share, settings.canary_seconds),
+            self.metrics,
+            parity_tolerance=settings.parity_tolerance,
+            keep_loaded=settings.keep_loaded,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Background tasks for the life of the server; on the way out, flush and disconnect."""
+        jobs = (
+            self.recorder.run(), self.recorder.watch(), self.promoter.run(), self.engine.run(),
+            self.top_up.run(), self.feedback.run(),
+        )  # fmt: skip
+        await self.recorder.look()
+        tasks = [asyncio.create_task(job) for job in jobs]
+        try:
+            yield
+        finally:
+            await self.flush(_FLUSH_SECONDS)
+            await _cancel(tasks)
+            self.judge.close()
+            await self.engine.close()
+            await self.feedback_store.close()
+            await self.buffer.close()
+            await self.releases.close()
+
+    async def flush(self, seconds: float) -> None:
+        """See what is under way through, and wait until all of it is stored: `seconds` at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.voted.drain()
+                self.top_up.flush()
+                await self.recorder.flush()
+        except TimeoutError:
+            log.warning("groups were still under way after %g s and are lost", seconds)
+
+
+def _engines(settings: ServerSettings) -> dict[str, Engine]:
+    """One for each address, by host and port."""
+    urls = [url.strip().rstrip("/") for url in settings.engine_url.split(",")]
+    return {
+        url.partition("://")[2]: VllmEngine(url, settings.engine_model, settings.engine_timeout)
+        for url in urls
+    }
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """End tasks for certain: a cancellation that meets a reply in flight can get lost in 3.11."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=0.5)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a background task had failed", exc_info=error)

@@ -1,0 +1,273 @@
+"""Answers by several rollouts and a vote.
+
+Each question is an inquiry: a task of its own, which outlives the reply where the vote is decided
+before the last rollout is in and the learner wants the rest.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from adapter.clients import pseudonym
+from rewards.equality import Equality
+from rewards.rollouts import RolloutGroup, Sampling
+from rewards.votes import Vote
+from server.admission import Admission, Ticket
+from server.engine import Engine, EngineError, EngineTimeout, EngineUnavailable, Prompt
+from server.feedback import Answered, Feedback
+from server.inquiry import Caller, Inquiry
+from server.live_signals import LiveSignals
+from server.metrics import ServerMetrics
+from server.policy import Lease, Policy
+from server.policy_stats import VoteRecord
+from server.poll import Poll
+from server.recorder import Recorder
+from server.replies import Outcome
+from server.reservoir import Query, Reservoir
+from server.schema import PASSED, SamplingRequest
+from server.top_up import TopUp, Unfinished
+from server.topk_entropies import Transcript
+
+log = logging.getLogger("ratchet.voted")
+
+_QUORUM = 0.5
+"""Share of the rollouts that suffices for an answer when the others are lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRules:
+    """Rollouts per query by default (and to start with, if not all at once) and at most, the
+    temperature they are sampled at, and the confidence that settles a vote.
+
+    The engine is asked for `top_logprobs` of each token, beyond what the client wants.
+    """
+
+    rollouts: int
+    rollouts_min: int
+    max_rollouts: int
+    temperature: float
+    confidence: float
+    deadline: float
+    top_logprobs: int
+
+
+class VotedAnswers:
+    """Starts inquiries and sees them through. Inquiries fail with EngineError."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        admission: Admission,
+        recorder: Recorder,
+        transcript: Transcript,
+        top_up: TopUp,
+        feedback: Feedback,
+        reservoir: Reservoir,
+        signals: LiveSignals,
+        equality: Equality,
+        rules: VoteRules,
+        metrics: ServerMetrics,
+    ) -> None:
+        self._engine, self._policy, self._admission = engine, policy, admission
+        self._recorder, self._transcript, self._top_up = recorder, transcript, top_up
+        self._feedback, self._reservoir = feedback, reservoir
+        self._signals, self._equality = signals, equality
+        self._rules, self._metrics = rules, metrics
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def ask(
+        self, reply_id: str, request: SamplingRequest, caller: Caller, lease: Lease, ticket: Ticket,
+        prompt: Prompt, held: ExitStack, *, streams_first: bool = False,
+    ) -> Inquiry:  # fmt: skip
+        """Begin. What is `held` for the inquiry is let go of when all of it is over."""
+        confidence = request.ratchet.confidence or self._rules.confidence
+        inquiry = Inquiry(
+            reply_id,
+            request,
+            caller,
+            lease,
+            ticket,
+            Poll(self._equality, ticket.rollouts, confidence),
+            prompt,
+            self._options(request, prompt),
+            self._keep_out(request, caller, lease, ticket),
+        )
+        if streams_first:
+            inquiry.first = asyncio.Future()
+        inquiry.task = self._start(self._see_through(inquiry))
+        inquiry.task.add_done_callback(lambda _: held.close())
+        return inquiry
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _see_through(self, inquiry: Inquiry) -> None:
+        try:
+            await self._collect(inquiry)
+        except EngineError as error:
+            if not inquiry.outcome.done():
+                inquiry.outcome.set_exception(error)
+                return
+            log.warning("an answered question was not finished: %s", error)
+        except asyncio.CancelledError:
+            inquiry.outcome.cancel()
+            raise
+        await self._settle(inquiry)
+
+    async def _collect(self, inquiry: Inquiry) -> None:
+        """Draw until the vote is over, or until all is in where the learner wants it."""
+        poll, deadline = inquiry.poll, inquiry.request.ratchet.deadline or self._rules.deadline
+        try:
+            async with asyncio.timeout(deadline):
+                await self._draw(inquiry)
+        except (TimeoutError, EngineError) as error:
+            if inquiry.outcome.done() or len(poll.draws) < max(1, _QUORUM * poll.size):
+                if isinstance(error, EngineError):
+                    raise
+                raise EngineTimeout(f"no answer within {deadline:g} s") from None
+            inquiry.reason = inquiry.reason or "partial"
+        if not inquiry.outcome.done():
+            await self._conclude(inquiry)
+
+    async def _draw(self, inquiry: Inquiry) -> None:
+        poll, retried = inquiry.poll, False
+        streamed = 0 if inquiry.first is None else 1
+        minimum = inquiry.request.ratchet.rollouts_min or self._rules.rollouts_min or poll.size
+        wave = min(minimum, poll.size) - streamed
+        while (missing := poll.outstanding - streamed) > 0:
+            try:
+                await self._draw_wave(inquiry, min(max(wave, 1), missing))
+            except EngineUnavailable:
+                if retried:
+                    raise
+                retried = True  # on another replica, if there is one
+            if inquiry.outcome.done():
+                break
+            wave = len(poll.draws)
+        if inquiry.first is not None and (inquiry.reason is None or not inquiry.outcome.done()):
+            await poll.add([await inquiry.first])
+
+    async def _draw_wave(self, inquiry: Inquiry, count: int) -> None:
+        poll, started = inquiry.poll, time.perf_counter()
+        options = {**inquiry.options, "n": count}
+        if "seed" in options:
+            options["seed"] += len(poll.draws)
+        async with self._engine.draw(inquiry.lease.engine_name, inquiry.prompt, options) as batches:
+            async for batch in batches:
+                inquiry.waited += time.perf_counter() - started
+                await poll.add(batch)
+                if not inquiry.outcome.done() and poll.outstanding and await poll.decided():
+                    await self._conclude(inquiry)
+                    if inquiry.reason is not None:
+                        return  # nobody needs the others: the engine is told so
+                started = time.perf_counter()
+
+    async def _conclude(self, inquiry: Inquiry) -> None:
+        """The vote is over: let the reply go out."""
+        poll, vote = inquiry.poll, await inquiry.poll.vote()
+        if vote.answer is None:
+            inquiry.reason = inquiry.reason or "no_answer"
+        if inquiry.reason is None:
+            inquiry.reason = self._recorder.hindrance()
+        outcome = Outcome(
+            list(poll.draws), await poll.ballot(), vote, inquiry.lease, inquiry.reason
+        )
+        if inquiry.outcome.done():
+            return
+        inquiry.outcome.set_result(outcome)
+        if vote.answer is not None and not self._recorder.refuses(inquiry.caller.client):
+            answered = Answered(list(outcome.ballot.answers), vote.answer)
+            self._feedback.remember(inquiry.reply_id, answered)
+
+    async def _settle(self, inquiry: Inquiry) -> None:
+        """Count the vote, and hand the group on."""
+        poll, lease, caller = inquiry.poll, inquiry.lease, inquiry.caller
+        vote, generated = await poll.vote(), poll.generated
+        self._count(vote, generated, lease)
+        if inquiry.reason is not None:
+            return
+        key = _key(inquiry.prompt)
+        passed = inquiry.request.passed_on(PASSED)
+        self._reservoir.add(key, Query(inquiry.prompt, passed, client=pseudonym(caller.client)))
+        rollouts = await self._transcript.rollouts(poll.draws)
+        request = inquiry.request
+        top_p, top_k = request.top_p or 1.0, max(0, request.top_k or 0)
+        group = RolloutGroup(
+            id=uuid.uuid4().hex,
+            prompt=orjson.dumps(inquiry.prompt).decode(),
+            prompt_ids=poll.draws[0].prompt_ids,
+            rollouts=rollouts,
+            policy_version=lease.version,
+            sampling=Sampling(self._rules.temperature, top_p, top_k, request.token_limit or 0),
+            client=caller.client,
+            created_at=time.time(),
+        )
+        held = ExitStack()
+        held.enter_context(self._policy.hold(lease.version))
+        self._top_up.offer(
+            Unfinished(group, lease.engine_name, inquiry.prompt, inquiry.options, held)
+        )
+
+    def _options(self, request: SamplingRequest, prompt: Prompt) -> dict[str, Any]:
+        options: dict[str, Any] = request.passed_on(PASSED)
+        options["temperature"] = self._rules.temperature
+        if request.top_p is not None:
+            options["top_p"] = request.top_p
+        if request.top_k is not None:
+            options["top_k"] = request.top_k
+        if request.seed is not None:
+            options["seed"] = _derived_seed(request.seed, prompt)
+        if tops := max(request.wanted_logprobs or 0, self._rules.top_logprobs):
+            options["top_logprobs"] = tops
+        return options
+
+    def _keep_out(
+        self, request: SamplingRequest, caller: Caller, lease: Lease, ticket: Ticket
+    ) -> str | None:
+        """Why this group is not for training, whatever comes of it; or None."""
+        if not caller.train or request.opted_out or self._recorder.refuses(caller.client):
+            return "opted_out"
+        if lease.pinned:
+            return "pinned_version"
+        if (request.top_p or 1.0) < 1.0 or (request.top_k or 0) > 0:
+            return "truncated_sampling"
+        if request.bends_sampling:
+            return "altered_sampling"
+        return None if ticket.records else "shed"
+
+    def _count(self, vote: Vote, generated: int, lease: Lease) -> None:
+        self._admission.finished(generated, vote.total)
+        self._metrics.rollouts.inc(vote.total)
+        self._metrics.tokens.inc(generated)
+        self._metrics.votes.labels("answered" if vote.answer is not None else "no_answer").inc()
+        if vote.answer is not None:
+            self._metrics.voted(vote.agreement)
+        if not lease.pinned:
+            self._signals.note(lease.version, VoteRecord.of(vote, generated))
+
+
+def _key(prompt: Prompt) -> str:
+    return hashlib.sha256(orjson.dumps(prompt)).hexdigest()
+
+
+def _derived_seed(seed: int, prompt: Prompt) -> int:
+    """A client's fixed seed must not draw the same rollouts for every prompt."""
+    digest = hashlib.sha256(f"{seed}:{_key(prompt)}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
