@@ -38,10 +38,9 @@ def serve(arguments: argparse.Namespace) -> int:
     if settings.admin_port and settings.admin_key is None:
         raise ConfigurationError("admin_port wants a key: set admin_key")
     try:
-        uvloop.run(listen(settings))
+        return uvloop.run(listen(settings))
     except (LabelledQueriesInvalid, KeysInvalid, FileNotFoundError) as error:
         raise ConfigurationError(str(error)) from None
-    return 0
 
 
 def keys(arguments: argparse.Namespace) -> int:

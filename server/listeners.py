@@ -34,8 +34,9 @@ class Listener(uvicorn.Server):
         return nullcontext()
 
 
-async def serve(settings: ServerSettings) -> None:
-    """Run until SIGTERM or SIGINT. Raises LabelledQueriesInvalid, KeysInvalid."""
+async def serve(settings: ServerSettings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status. Raises LabelledQueriesInvalid and
+    KeysInvalid."""
     parts = Parts(settings)
     listeners = [_listener(create_app(parts), settings.host, settings.port)]
     if settings.admin_port and settings.admin_key is not None:
@@ -50,13 +51,16 @@ async def serve(settings: ServerSettings) -> None:
         await asyncio.gather(*(listener.serve() for listener in listeners))
     finally:
         draining.cancel()
+    return int(parts.failed.is_set())
 
 
 async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[Listener]) -> None:
-    await stopping.wait()
+    waits = [asyncio.create_task(event.wait()) for event in (stopping, parts.failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     parts.draining = True
     log.info("draining")
-    await asyncio.sleep(parts.settings.drain_seconds)
+    if stopping.is_set():
+        await asyncio.sleep(parts.settings.drain_seconds)
     for listener in listeners:
         listener.should_exit = True
 

@@ -52,6 +52,8 @@ class Parts:
     ) -> None:
         self.settings = settings
         self.draining = False
+        self.failed = asyncio.Event()
+        """Set when a background task has ended, which none should."""
         self.metrics = ServerMetrics()
         self.engine = ReplicaSet(
             {"engine": engine} if engine else _engines(settings),
@@ -155,6 +157,8 @@ class Parts:
         )  # fmt: skip
         await self.recorder.look()
         tasks = [asyncio.create_task(job) for job in jobs]
+        for task in tasks:
+            task.add_done_callback(self._ended)
         try:
             yield
         finally:
@@ -165,6 +169,12 @@ class Parts:
             await self.feedback_store.close()
             await self.buffer.close()
             await self.releases.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Nothing would be learnt any more, or nothing promoted: better to be started anew."""
+        if not task.cancelled():
+            log.critical("a background task has failed", exc_info=task.exception())
+            self.failed.set()
 
     async def flush(self, seconds: float) -> None:
         """See what is under way through, and wait until all of it is stored: `seconds` at most."""
@@ -192,7 +202,4 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=0.5)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("a background task had failed", exc_info=error)
+        _, pending = await asyncio.wait(pending, timeout=0.5)

@@ -1,48 +1,15 @@
 """The HTTP surface over a scripted engine: replies, errors, and what is recorded."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
-import orjson
 import pytest
 
 from adapter.buffer import BufferUnavailable
 from adapter.memory_buffer import MemoryBuffer
 from rewards.token_signals import entropy_estimate
-from server.app import create_app
 from server.engine import EngineReplyInvalid, EngineTimeout, EngineUnavailable
-from server.parts import Parts
-from server.scripted_engine import ScriptedEngine
-from server.settings import ServerSettings
-
-QUESTION = [{"role": "user", "content": "What is 2+2?"}]
-TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", "no idea"]
-
-
-class Api:
-    def __init__(self, client: httpx.AsyncClient, parts: Parts, engine: ScriptedEngine) -> None:
-        self.client, self.parts, self.engine = client, parts, engine
-
-    async def chat(self, **body: Any) -> httpx.Response:
-        body = {"model": "ratchet", "messages": QUESTION, **body}
-        return await self.client.post("/v1/chat/completions", json=body)
-
-    async def recorded(self) -> int:
-        await self.parts.flush(2.0)
-        return (await self.parts.buffer.state()).waiting
-
-
-@asynccontextmanager
-async def serving(buffer: MemoryBuffer | None = None, **settings: Any) -> AsyncIterator[Api]:
-    engine = ScriptedEngine(lambda _model, _messages, n: [TEXTS[i % 4] for i in range(n)])
-    defaults = {"redis_url": "memory://", "rollouts": 4, "train_rollouts": 0}
-    given = ServerSettings(**{**defaults, **settings})
-    parts = Parts(given, engine=engine, buffer=buffer)
-    transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
-    async with parts.running(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
-        yield Api(http, parts, engine)
+from tests.serving import TEXTS, Api, events_of, serving
 
 
 @pytest.fixture
@@ -108,11 +75,6 @@ async def test_a_chat_without_checkable_answer_gets_one_good_rollout(api: Api) -
     body = (await api.chat()).json()
     assert body["choices"][0]["message"]["content"] == "hello there"
     assert body["ratchet"]["reason"] == "no_answer"
-
-
-def events_of(text: str) -> list[Any]:
-    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
-    return [line if line == "[DONE]" else orjson.loads(line) for line in lines]
 
 
 async def test_a_voted_stream(api: Api) -> None:

@@ -1,0 +1,79 @@
+"""The server's application over a scripted engine, for tests of its HTTP surface."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+
+from adapter.memory_buffer import MemoryBuffer
+from server.app import create_app
+from server.engine import Engine
+from server.parts import Parts
+from server.scripted_engine import ScriptedEngine
+from server.settings import ServerSettings
+
+QUESTION = [{"role": "user", "content": "What is 2+2?"}]
+TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", "no idea"]
+
+
+class Api:
+    """A client of one application, and the parts behind it."""
+
+    def __init__(self, client: httpx.AsyncClient, parts: Parts, engine: ScriptedEngine) -> None:
+        self.client, self.parts, self.engine = client, parts, engine
+
+    async def chat(self, **body: Any) -> httpx.Response:
+        body = {"model": "ratchet", "messages": QUESTION, **body}
+        return await self.client.post("/v1/chat/completions", json=body)
+
+    async def text(self, **body: Any) -> httpx.Response:
+        body = {"model": "ratchet", "prompt": "2+2=", **body}
+        return await self.client.post("/v1/completions", json=body)
+
+    async def recorded(self) -> int:
+        await self.parts.flush(2.0)
+        return (await self.parts.buffer.state()).waiting
+
+    def hold_back(self, *indices: int) -> None:
+        """Rollouts that are given out only when `let_go` is called."""
+        for index in indices:
+            self.engine.held_back[index] = asyncio.Event()
+
+    def let_go(self, *indices: int) -> None:
+        for index in indices:
+            self.engine.held_back[index].set()
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is under way in the engine, nothing is held."""
+        return not (self.engine.under_way or self.parts.policy.held or self.parts.admission.load)
+
+
+@asynccontextmanager
+async def serving(
+    buffer: MemoryBuffer | None = None, engine: Engine | None = None, **settings: Any
+) -> AsyncIterator[Api]:
+    scripted = ScriptedEngine(lambda _model, _prompt, n: [TEXTS[i % 4] for i in range(n)])
+    defaults = {"redis_url": "memory://", "rollouts": 4, "train_rollouts": 0}
+    parts = Parts(
+        ServerSettings(**{**defaults, **settings}), engine=engine or scripted, buffer=buffer
+    )
+    transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
+    async with parts.running(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+        yield Api(http, parts, scripted)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until the condition holds; two seconds at most."""
+    async with asyncio.timeout(2.0):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def events_of(text: str) -> list[Any]:
+    """The events of a stream, `[DONE]` as it is."""
+    lines = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+    return [line if line == "[DONE]" else orjson.loads(line) for line in lines]
