@@ -40,6 +40,8 @@ class Inquiry:
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     first: asyncio.Future[Draw] | None = None
     task: asyncio.Task[None] | None = None
+    drawn: int = 0
+    """Rollouts that have come in, but for the one that is streamed."""
     waited: float = 0.0
     """Seconds in which there was nothing to do but wait for the engine."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from rewards.rollouts import Rollout
-from server.engine import Draw, EngineError, EngineRefused, Prompt
+from server.engine import Draw, EngineError, EngineRefused, EngineUnavailable, Prompt
 
 Script = Callable[[str, Any, int], Sequence[str]]
 """(engine name, prompt, n) -> the n texts to answer with."""
@@ -17,7 +17,8 @@ Script = Callable[[str, Any, int], Sequence[str]]
 class ScriptedEngine:
     """Each character is a token with log-probability -0.1, and `?` the runner-up with -3.
 
-    Set `fault` to make every call raise. A rollout whose index is in `held_back` is given out only
+    Set `fault` to make every call raise, `breaks` to have that many draws break off where they wait
+    for a rollout that is held back. A rollout whose index is in `held_back` is given out only
     once that event is set; of a stream, everything after the first chunk.
     """
 
@@ -32,6 +33,7 @@ class ScriptedEngine:
         self.requests: list[Mapping[str, Any]] = []
         self.held_back: dict[int, asyncio.Event] = {}
         self.under_way = 0
+        self.breaks = 0
 
     @asynccontextmanager
     async def draw(
@@ -116,6 +118,9 @@ class ScriptedEngine:
                 await self.held_back[draw.index].wait()
                 if self.fault is not None:
                     raise self.fault
+                if self.breaks:
+                    self.breaks -= 1
+                    raise EngineUnavailable("broken off")
                 yield [draw]
 
     async def _chunks(self, prompt: Prompt, text: str) -> AsyncIterator[Sequence[bytes]]:

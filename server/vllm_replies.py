@@ -35,7 +35,7 @@ class RolloutAssembly:
                     self._parts.setdefault(index, []).append(choice)
                     if choice.get("finish_reason") is not None:
                         finished.append(self._finish(index))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise EngineReplyInvalid(f"malformed reply: {type(error).__name__}") from None
         return sorted(finished, key=lambda draw: draw.index)
 

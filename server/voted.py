@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from rewards.equality import Equality
 from rewards.rollouts import RolloutGroup, Sampling
 from rewards.votes import Vote
 from server.admission import Admission, Ticket
-from server.engine import Engine, EngineError, EngineTimeout, EngineUnavailable, Prompt
+from server.engine import Draw, Engine, EngineError, EngineTimeout, EngineUnavailable, Prompt
 from server.feedback import Answered, Feedback
 from server.inquiry import Caller, Inquiry
 from server.live_signals import LiveSignals
@@ -147,37 +147,50 @@ class VotedAnswers:
             await self._conclude(inquiry)
 
     async def _draw(self, inquiry: Inquiry) -> None:
-        poll, retried = inquiry.poll, False
-        streamed = 0 if inquiry.first is None else 1
-        minimum = inquiry.request.ratchet.rollouts_min or self._rules.rollouts_min or poll.size
-        wave = min(minimum, poll.size) - streamed
-        while (missing := poll.outstanding - streamed) > 0:
+        if inquiry.first is None:
+            await self._draw_waves(inquiry, inquiry.poll.size)
+            return
+        others = asyncio.create_task(self._draw_waves(inquiry, inquiry.poll.size - 1))
+        try:
+            if await self._add(inquiry, [await inquiry.first]):
+                await others
+        finally:
+            others.cancel()
+            await asyncio.wait([others])
+
+    async def _draw_waves(self, inquiry: Inquiry, count: int) -> None:
+        """Draw up to `count` rollouts: all at once, or more only while the vote is open."""
+        smallest = inquiry.request.ratchet.rollouts_min or self._rules.rollouts_min or count
+        wave, retried = min(smallest, count), False
+        while inquiry.drawn < count and not (inquiry.drawn and inquiry.outcome.done()):
             try:
-                await self._draw_wave(inquiry, min(max(wave, 1), missing))
+                await self._draw_wave(inquiry, wave)
             except EngineUnavailable:
                 if retried:
                     raise
                 retried = True  # on another replica, if there is one
-            if inquiry.outcome.done():
-                break
-            wave = len(poll.draws)
-        if inquiry.first is not None and (inquiry.reason is None or not inquiry.outcome.done()):
-            await poll.add([await inquiry.first])
+            wave = min(max(inquiry.drawn, 1), count - inquiry.drawn)
 
     async def _draw_wave(self, inquiry: Inquiry, count: int) -> None:
-        poll, started = inquiry.poll, time.perf_counter()
         options = {**inquiry.options, "n": count}
         if "seed" in options:
-            options["seed"] += len(poll.draws)
+            options["seed"] += inquiry.drawn  # as the engine counts on in a single request
+        started = time.perf_counter()
         async with self._engine.draw(inquiry.lease.engine_name, inquiry.prompt, options) as batches:
             async for batch in batches:
                 inquiry.waited += time.perf_counter() - started
-                await poll.add(batch)
-                if not inquiry.outcome.done() and poll.outstanding and await poll.decided():
-                    await self._conclude(inquiry)
-                    if inquiry.reason is not None:
-                        return  # nobody needs the others: the engine is told so
+                inquiry.drawn += len(batch)
+                if not await self._add(inquiry, batch):
+                    return
                 started = time.perf_counter()
+
+    async def _add(self, inquiry: Inquiry, batch: Sequence[Draw]) -> bool:
+        """Count some more; False if nobody needs the others, so that the engine is told so."""
+        poll = inquiry.poll
+        await poll.add(batch)
+        if not inquiry.outcome.done() and poll.outstanding and await poll.decided():
+            await self._conclude(inquiry)
+        return not inquiry.outcome.done() or inquiry.reason is None
 
     async def _conclude(self, inquiry: Inquiry) -> None:
         """The vote is over: let the reply go out."""

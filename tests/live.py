@@ -16,6 +16,7 @@ from tests.waiting import free_port, wait_until
 SETTINGS = {
     "groups_per_update": 4,
     "rollouts": 16,
+    "train_rollouts": 16,
     "gate_prompts": 8,
     "gate_rollouts": 4,
     "gate_margin": 0.1,
