@@ -6,8 +6,8 @@ seen lying.
 """
 
 import asyncio
+import hashlib
 import logging
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -199,7 +199,7 @@ class ReplicaSet:
         text = prompt if isinstance(prompt, str) else orjson.dumps(prompt).decode()
         start = text[:_PREFIX_CHARS].encode()
         # Rendezvous hashing: the others keep their prompts when one replica leaves.
-        preferred = max(usable, key=lambda replica: zlib.crc32(start + replica.name.encode()))
+        preferred = max(usable, key=lambda replica: _weight(start, replica.name))
         return preferred if preferred.in_flight <= idlest.in_flight + _SLACK else idlest
 
     def _present(self) -> list[Replica]:
@@ -208,3 +208,7 @@ class ReplicaSet:
     async def _everywhere(self, call: Callable[[Engine], Any]) -> list[Any]:
         """The same of every replica that is up (or of all, to learn why none is)."""
         return await asyncio.gather(*(call(replica.engine) for replica in self._present()))
+
+
+def _weight(start: bytes, name: str) -> bytes:
+    return hashlib.blake2b(start, digest_size=8, key=name.encode()[:64]).digest()

@@ -47,14 +47,18 @@ class Bucket:
     at: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.level, self.at = self.per_minute, time.monotonic()
+        self.level, self.at = self._most, time.monotonic()
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self.per_minute)
 
     def wait(self) -> float:
-        """Seconds until there is something in it: 0 if there is."""
+        """Seconds until there is one in it: 0 if there is."""
         now = time.monotonic()
-        self.level = min(self.per_minute, self.level + (now - self.at) * self.per_minute / 60)
+        self.level = min(self._most, self.level + (now - self.at) * self.per_minute / 60)
         self.at = now
-        return 0.0 if self.level > 0 else (1e-3 - self.level) * 60 / self.per_minute
+        return max(0.0, (1.0 - self.level) * 60 / self.per_minute)
 
     def take(self, amount: float) -> None:
         """Use some; it may go below zero, and has to fill up again before more is given."""

@@ -50,7 +50,7 @@ class RolloutAssembly:
         prompt_ids = self._prompt_ids or parts[0].get("prompt_token_ids") or ()
         if not prompt_ids or not 0 <= index < self._expected:
             raise ValueError("no prompt, or a rollout too many")
-        # Arrays, as they go on the wire: rollouts may wait in memory, and lists take eight times more.
+        # Arrays, as on the wire: rollouts may wait in memory, and lists take eight times as much.
         token_ids = array("i", [t for part in parts for t in part.get("token_ids") or ()])
         logprobs = chat_logprobs(parts) if chat else text_logprobs(parts)
         if len(token_ids) != len(logprobs) or not all(map(math.isfinite, logprobs)):

@@ -9,7 +9,7 @@ import pytest
 from adapter.clients import pseudonym
 from adapter.memory_buffer import MemoryBuffer
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from tests.unit.server.test_api import QUESTION, Api, serving
+from tests.serving import QUESTION, Api, serving
 
 
 @pytest.fixture
