@@ -39,7 +39,7 @@ def serve(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("admin_port wants a key: set admin_key")
     try:
         return uvloop.run(listen(settings))
-    except (LabelledQueriesInvalid, KeysInvalid, FileNotFoundError) as error:
+    except (LabelledQueriesInvalid, KeysInvalid) as error:
         raise ConfigurationError(str(error)) from None
 
 

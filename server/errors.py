@@ -55,8 +55,8 @@ class ApiError(Exception):
         return {"error": error}
 
     def response(self) -> Response:
-        """As a reply; 429 and 503 say when to come back."""
-        headers: dict[str, str] = {}
+        """As a reply; 429 and 503 say when to come back, 413 that nothing more is read."""
+        headers: dict[str, str] = {"connection": "close"} if self.status == 413 else {}
         if self.status in (429, 503):
             headers = {
                 "retry-after": str(math.ceil(self._retry_after)),

@@ -49,7 +49,11 @@ class Routes:
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
             if request.stream:
                 events = _guarded(service.events(request, caller, tenant.used))
-                first = await anext(events)
+                try:
+                    async with _while_connected(http):
+                        first = await anext(events)
+                except ClientGone:
+                    return Response(status_code=CLIENT_GONE)
                 headers = self._overhead(watch)
                 return StreamingResponse(_resumed(first, events), 200, headers, "text/event-stream")
             try:

@@ -94,7 +94,7 @@ class Tenant:
 
 
 class Tenants:
-    """The keys of one server process. Without a file, everybody may ask."""
+    """The keys of one server process. Without a file, everybody may ask. Raises KeysInvalid."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -104,7 +104,10 @@ class Tenants:
         self._looked = 0.0
         self._anyone = Tenant()
         if file is not None:
-            self._read(file)
+            try:
+                self._read(file)
+            except OSError as error:
+                raise KeysInvalid(f"keys_file {file}: {error.strerror}") from None
 
     def admit(self, authorization: bytes | None) -> Tenant | None:
         """The tenant of an `Authorization` header, or None if it is nobody's."""

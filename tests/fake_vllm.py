@@ -1,0 +1,108 @@
+"""A stand-in for vLLM where only timing and failures matter: `python -m tests.fake_vllm PORT`.
+
+Every rollout says `\\boxed{4}`, one character a token. The prompt may hold `pace=SECONDS`, the
+pause before each token, and `tokens=N`, filler before the answer. `GET /stats` counts what is under
+way, served and broken off by the client.
+"""
+
+import asyncio
+import json
+import re
+import sys
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+ANSWER = r"\boxed{4}"
+STATS: Counter[str] = Counter()
+
+
+def told(prompt: str, name: str, default: float) -> float:
+    found = re.search(rf"{name}=([\d.]+)", prompt)
+    return float(found[1]) if found else default
+
+
+def choice(index: int, text: str, finish: str | None, chat: bool, whole: bool) -> dict[str, Any]:
+    ids = list(text.encode())
+    tokens = [{"token": c, "logprob": -0.1, "bytes": [0], "top_logprobs": []} for c in text]
+    message = {"role": "assistant", "content": text} if whole else {"content": text}
+    written: dict[str, Any] = {"message" if whole else "delta": message} if chat else {"text": text}
+    logprobs = {"content": tokens} if chat else {"token_logprobs": [-0.1] * len(ids)}
+    return {"index": index, **written, "logprobs": logprobs, "finish_reason": finish,
+            "stop_reason": None, "token_ids": ids}  # fmt: skip
+
+
+async def complete(request: web.Request) -> web.StreamResponse:
+    body = await request.json()
+    chat = "messages" in body
+    prompt = json.dumps(body["messages"] if chat else body["prompt"])
+    pace, filler = told(prompt, "pace", 0.0), int(told(prompt, "tokens", 0))
+    text = "-" * filler + ANSWER
+    count = int(body.get("n") or 1)
+    kind = "chat.completion" if chat else "text_completion"
+    head = {"id": "theirs", "object": kind, "created": 1, "model": body["model"]}
+    STATS["under_way"] += 1
+    try:
+        if not body.get("stream"):
+            await asyncio.sleep(pace * len(text))
+            usage = {"prompt_tokens": 1, "completion_tokens": count * len(text),
+                     "total_tokens": 1 + count * len(text)}  # fmt: skip
+            choices = [choice(i, text, "stop", chat, whole=True) for i in range(count)]
+            STATS["served"] += 1
+            return web.json_response(
+                {**head, "choices": choices, "usage": usage, "prompt_token_ids": [1]}
+            )
+        reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await reply.prepare(request)
+
+        async def send(choices: list[dict[str, Any]], **more: Any) -> None:
+            event = json.dumps({**head, **more, "choices": choices}).encode()
+            await reply.write(b"data: " + event + b"\n\n")
+
+        await send([choice(i, "", None, chat, whole=False) for i in range(count)],
+                   prompt_token_ids=[1])  # fmt: skip
+        if body.get("stream_interval", 1) > 1:
+            await asyncio.sleep(pace * len(text))
+            for index in range(count):
+                await send([choice(index, text, "stop", chat, whole=False)])
+        else:
+            for token in text:
+                await asyncio.sleep(pace)
+                await send(
+                    [choice(index, token, None, chat, whole=False) for index in range(count)]
+                )
+            await send([choice(index, "", "stop", chat, whole=False) for index in range(count)])
+        await reply.write(b"data: [DONE]\n\n")
+        STATS["served"] += 1
+        return reply
+    except (asyncio.CancelledError, ConnectionError):
+        STATS["aborted"] += 1
+        raise
+    finally:
+        STATS["under_way"] -= 1
+
+
+async def models(_: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": [{"id": "base"}]})
+
+
+async def stats(_: web.Request) -> web.Response:
+    return web.json_response(STATS)
+
+
+def main() -> None:
+    app = web.Application()
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", complete),
+            web.post("/v1/completions", complete),
+            web.get("/v1/models", models),
+            web.get("/stats", stats),
+        ]
+    )
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, handler_cancellation=True)
+
+
+if __name__ == "__main__":
+    main()
