@@ -37,7 +37,7 @@ def create_app(parts: Parts) -> App:
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
     app.add_api_route("/health", routes.readyz, methods=["GET"])
     app.add_api_route("/metrics", routes.metrics, methods=["GET"])
-    describe(app)
+    describe(app, parts.settings.max_rollouts)
     return Edge(app, parts.settings.max_body_bytes, parts.tenants, parts.metrics)  # pyright: ignore[reportArgumentType]
 
 

@@ -56,9 +56,8 @@ class Completions:
         for name, count in (("rollouts", asked.rollouts), ("rollouts_min", asked.rollouts_min)):
             if (count or 1) > limit:
                 raise ApiError(400, f"at most {limit}", param=f"ratchet.{name}")
-        most = limit if request.single else (asked.rollouts or limit)
-        if request.n > most:
-            raise ApiError(400, f"n may be at most {most} here", param="n")
+        if request.n > limit:
+            raise ApiError(400, f"at most {limit}", param="n")
         if asked.stream == "first" and request.n > 1:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
         if request.model not in self.names():
@@ -154,7 +153,7 @@ class Completions:
         chars = len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
         rollouts = request.n
         if not request.single:
-            rollouts = request.ratchet.rollouts or max(request.n, self._rules.rollouts)
+            rollouts = max(request.n, request.ratchet.rollouts or self._rules.rollouts)
         ticket = held.enter_context(self._admission.admit(request, chars, rollouts))
         try:
             lease = held.enter_context(self._policy.lease(request.model))

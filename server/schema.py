@@ -5,12 +5,21 @@ https://platform.openai.com/docs/api-reference/chat/create and …/completions/c
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from server.engine import Prompt
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+def _whole(value: object) -> object:
+    """In JSON, 5.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = BeforeValidator(_whole)
+Count = Annotated[int, Field(ge=1, le=1_000_000), _WHOLE]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+MetadataKey = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 
 
@@ -45,9 +54,9 @@ class StreamOptions(_Strict):
 class RatchetOptions(_Strict):
     """Our extension of the request; every field is optional."""
 
-    rollouts: Annotated[int, Field(ge=1)] | None = None
+    rollouts: Annotated[int, Field(ge=1), _WHOLE] | None = None
     """Most rollouts to vote with; 1 means plain proxying."""
-    rollouts_min: Annotated[int, Field(ge=1)] | None = None
+    rollouts_min: Annotated[int, Field(ge=1), _WHOLE] | None = None
     """Rollouts to start with; more are drawn only while the vote is open."""
     confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
     """Answer once the leading answer is the commoner one with this probability; 1: for certain."""
@@ -58,7 +67,7 @@ class RatchetOptions(_Strict):
     rollout as it is written, and the vote at the end."""
     train: bool = True
     """False keeps the request out of the rollout buffer."""
-    deadline: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = None
+    deadline: Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)] | None = None
     """Seconds after which the answer is of no use any more."""
 
 
@@ -76,16 +85,38 @@ PASSED_SINGLE = PASSED | {
 }  # fmt: skip
 
 
+# Where the first rollout is streamed, there is one choice.
+_FIRST_IS_ONE: dict[str, Any] = {
+    "if": {
+        "required": ["ratchet"],
+        "properties": {
+            "ratchet": {"required": ["stream"], "properties": {"stream": {"const": "first"}}}
+        },
+    },
+    "then": {"properties": {"n": {"const": 1}}},
+}
+
+
+def _needs(field: str, other: str) -> dict[str, Any]:
+    """JSON Schema for: who sets `field` must set `other` to true."""
+    given = {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+    return {"if": given, "then": {"required": [other], "properties": {other: {"const": True}}}}
+
+
 class SamplingRequest(_Strict):
     """What both kinds of requests have. Unknown fields are an error that names them."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [_needs("stream_options", "stream"), _FIRST_IS_ONE]}
+    )
+
     model: str
-    n: Annotated[int, Field(ge=1)] = 1
+    n: Annotated[int, Field(ge=1), _WHOLE] = 1
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), _WHOLE] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
@@ -95,8 +126,8 @@ class SamplingRequest(_Strict):
     ratchet: RatchetOptions = RatchetOptions()
     # vLLM's documented extras that evaluation and load clients send.
     ignore_eos: bool | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000)] | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), _WHOLE] | None = None
     min_p: Unit | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
     skip_special_tokens: bool | None = None
@@ -157,25 +188,32 @@ class SamplingRequest(_Strict):
 class ChatRequest(SamplingRequest):
     """`POST /v1/chat/completions`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _needs("stream_options", "stream"),
+                _needs("top_logprobs", "logprobs"),
+                _FIRST_IS_ONE,
+            ]
+        }
+    )
+
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20), _WHOLE] | None = None
     response_format: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     store: bool | None = None
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs: true")
-        for key, value in (self.metadata or {}).items():
-            if len(key) > 64 or len(value) > 512:
-                raise ValueError("metadata keys have at most 64 characters, values 512")
         return self
 
     @property
@@ -207,7 +245,7 @@ class TextRequest(SamplingRequest):
         | Annotated[list[str], Field(min_length=1, max_length=1)]
     )
     """One prompt a request."""
-    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20), _WHOLE] | None = None
     echo: bool | None = None
     suffix: str | None = None
 
@@ -226,6 +264,16 @@ class TextRequest(SamplingRequest):
 
 class FeedbackRequest(_Strict):
     """`POST /v1/feedback`: what became known of an answer. Either `label` or `correct`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [one], "properties": {one: {"not": {"type": "null"}},
+                                                   other: {"type": "null"}}}
+                for one, other in (("label", "correct"), ("correct", "label"))
+            ]
+        }
+    )  # fmt: skip
 
     completion_id: Annotated[str, Field(min_length=1, max_length=128)]
     """The `id` of the voted reply."""

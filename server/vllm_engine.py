@@ -136,7 +136,9 @@ class VllmEngine:
                 headers={"content-type": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=timeout, connect=5.0),
             ) as reply:
-                if reply.status >= 500:
+                if reply.status == 500:  # it is there, and failed at this request
+                    raise EngineReplyInvalid(f"{path}: status 500")
+                if reply.status > 500:
                     raise EngineUnavailable(f"{path}: status {reply.status}")
                 if reply.status >= 400:
                     raise refusal(reply.status, await reply.read())

@@ -1,0 +1,135 @@
+"""What replies look like, for the OpenAPI document: nothing is checked against it at run time."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+
+class RatchetExtension(_Reply):
+    """How an answer came about; nulls where nothing was voted on."""
+
+    strategy: Literal["majority", "single"]
+    rollouts: int
+    """Rollouts counted: fewer than asked for where the vote was decided sooner."""
+    valid: int | None
+    """Those of them with an answer."""
+    answer: str | None
+    agreement: float | None
+    """The winner's share of the rollouts counted."""
+    distribution: dict[str, float] | None
+    """Share of each answer, by its canonical form."""
+    policy_version: int
+    """The one version all rollouts came from; 0 is base."""
+    recorded: bool
+    reason: str | None
+    """Why it is not recorded."""
+
+
+class Usage(_Reply):
+    """Tokens; those of every rollout count."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatChoice(_Reply):
+    """One whole rollout."""
+
+    index: int
+    message: dict[str, Any]
+    logprobs: dict[str, Any] | None
+    finish_reason: str | None
+
+
+class TextChoice(_Reply):
+    """One whole rollout of a raw prompt."""
+
+    index: int
+    text: str
+    logprobs: dict[str, Any] | None
+    finish_reason: str | None
+
+
+class ChatReply(_Reply):
+    """Reply to `POST /v1/chat/completions`; streamed, `chat.completion.chunk` events."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    ratchet: RatchetExtension
+
+
+class TextReply(_Reply):
+    """Reply to `POST /v1/completions`; streamed, events of the same form."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    ratchet: RatchetExtension
+
+
+class FeedbackReply(_Reply):
+    """Reply to `POST /v1/feedback`."""
+
+    object: Literal["ratchet.feedback"]
+    completion_id: str
+    correct: bool | None
+    """Whether the answer given was right; null if this was not the first feedback on it."""
+    counted: bool
+
+
+class ModelCard(_Reply):
+    """A name that requests may ask for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    root: str
+    """The base model."""
+    parent: str | None
+    """What the name stands on."""
+
+
+class ModelList(_Reply):
+    """Reply to `GET /v1/models`."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Readiness(_Reply):
+    """Reply to `GET /readyz` and `GET /health`."""
+
+    engine: bool
+    engines: dict[str, bool]
+    buffer: bool
+    draining: bool
+    version: int
+
+
+class ErrorDetail(_Reply):
+    """What went wrong, in OpenAI's form."""
+
+    message: str
+    type: str
+    param: str | None
+    """The offending field."""
+    code: str | None
+
+
+class Error(_Reply):
+    """Every reply that is not a success."""
+
+    error: ErrorDetail
