@@ -162,7 +162,8 @@ class Parts:
         try:
             yield
         finally:
-            await self.flush(_FLUSH_SECONDS)
+            if not self.failed.is_set():
+                await self.flush(_FLUSH_SECONDS)
             await _cancel(tasks)
             self.judge.close()
             await self.engine.close()

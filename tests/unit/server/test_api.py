@@ -1,5 +1,6 @@
 """The HTTP surface over a scripted engine: replies, errors, and what is recorded."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -115,7 +116,7 @@ async def test_a_single_stream_passes_tokens_through(api: Api) -> None:
         ({"n": True}, "n"),
         ({"n": 1e308}, "n"),
         ({"n": 2**31}, "n"),
-        ({"n": 5, "ratchet": {"rollouts": 4}}, "n"),
+        ({"n": 65}, "n"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": 2**31}, "max_tokens"),
         ({"temperature": 3}, "temperature"),
@@ -126,7 +127,7 @@ async def test_a_single_stream_passes_tokens_through(api: Api) -> None:
         ({"colour": "red"}, "colour"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"top_logprobs": 3}, None),
-        ({"metadata": {"k": "v" * 513}}, None),
+        ({"metadata": {"k": "v" * 513}}, "metadata.k"),
     ],
 )
 async def test_a_client_s_mistake_is_a_400_that_names_the_field(
@@ -288,3 +289,16 @@ async def test_what_was_not_drawn_from_the_model_itself_is_not_trained(
 ) -> None:
     assert (await api.chat(**bent)).json()["ratchet"]["reason"] == "altered_sampling"
     assert await api.recorded() == 0
+
+
+async def test_a_background_task_that_fails_ends_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(MemoryBuffer, "append", broken)
+    async with serving() as api:
+        assert (await api.chat()).status_code == 200
+        async with asyncio.timeout(2.0):
+            await api.parts.failed.wait()
