@@ -21,6 +21,8 @@ _NUMBER = re.compile(
 )
 _LOOP_WINDOWS = (1_024, 4_096)
 _LOOP_RATIO = 8.0
+_BLOCK = _LOOP_WINDOWS[0] // 2
+_FLUSH_BYTES = 40
 
 
 def extract_answer(text: str) -> str | None:
@@ -56,12 +58,32 @@ def loops(text: str) -> bool:
     Some stretch of 1,024 or 4,096 characters compresses to less than an eighth; prose, working and
     tables stay well below that ratio (a loop's entropy is near zero, so DARE would reward it).
     """
-    for window in _LOOP_WINDOWS if len(text) >= _LOOP_WINDOWS[0] else ():
-        for start in range(0, len(text) - window + 1, window // 2):
-            stretch = text[start : start + window].encode(errors="replace")
-            if len(stretch) > _LOOP_RATIO * len(zlib.compress(stretch, 1)):
-                return True
+    if len(text) < _LOOP_WINDOWS[0]:
+        return False
+    costs = _block_costs(text)
+    for window in _LOOP_WINDOWS:
+        half = window // 2
+        for start in range(0, len(text) - window + 1, half):
+            blocks = costs[start // _BLOCK : (start + window) // _BLOCK]
+            if _LOOP_RATIO * (sum(blocks) - _FLUSH_BYTES * len(blocks)) < window:
+                stretch = text[start : start + window].encode(errors="replace")
+                if len(stretch) > _LOOP_RATIO * len(zlib.compress(stretch, 1)):
+                    return True
     return False
+
+
+def _block_costs(text: str) -> list[int]:
+    """Bytes that each 512 characters add to the compressed text before them.
+
+    What loops costs little here too, so that only few stretches have to be compressed on their own;
+    ending a block takes `_FLUSH_BYTES` at most, which loops must not be charged for.
+    """
+    squeeze = zlib.compressobj(1)
+    return [
+        len(squeeze.compress(text[at : at + _BLOCK].encode(errors="replace")))
+        + len(squeeze.flush(zlib.Z_SYNC_FLUSH))
+        for at in range(0, len(text), _BLOCK)
+    ]
 
 
 def _boxed(text: str, at: int) -> str | None:

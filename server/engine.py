@@ -57,7 +57,8 @@ class Engine(Protocol):
         """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
         finished, several where they are ready together. Leaving early aborts the others.
 
-        `options` are OpenAI request fields.
+        `options` are OpenAI request fields. With neither `logprobs` nor `top_logprobs` among them,
+        choices need not have any.
         """
         ...
 

@@ -19,12 +19,14 @@ async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
         if end < 0:
             searched = max(0, len(waiting) - 1)
             continue
+        # A stream of one event at a time, each in one piece, is not copied more than twice.
+        whole, waiting = waiting, waiting[end + 2 :]
+        del whole[end:]
         events = [
-            event[5:].strip()
-            for event in bytes(waiting[:end]).split(_END)
+            bytes(event[6:] if event[5:6] == b" " else event[5:])
+            for event in whole.split(_END)
             if event.startswith(b"data:")
         ]
-        del waiting[: end + 2]
         searched = 0
         if events and events[-1] == b"[DONE]":
             if len(events) > 1:

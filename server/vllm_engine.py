@@ -1,7 +1,7 @@
 """vLLM's OpenAI-compatible server as the engine, over HTTP (vLLM 0.32)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from server.engine import (
     Prompt,
 )
 from server.event_stream import events_of
-from server.vllm_replies import RolloutAssembly, read_event, refusal
+from server.vllm_replies import RolloutAssembly, read_event, read_lean, refusal
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -45,7 +45,8 @@ class VllmEngine:
         else:
             body["logprobs"] = body.pop("top_logprobs", 0)
         async with self._request(path, body) as reply:
-            yield _draws(reply, int(options.get("n", 1)))
+            lean = path == CHAT and not options.keys() & {"logprobs", "top_logprobs"}
+            yield _draws(reply, int(options.get("n", 1)), read_lean if lean else read_event)
 
     async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._post(*_addressed(prompt, body))
@@ -179,9 +180,11 @@ async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes
         raise EngineUnavailable("the stream ended early") from None
 
 
-async def _draws(reply: aiohttp.ClientResponse, count: int) -> AsyncIterator[Sequence[Draw]]:
+async def _draws(
+    reply: aiohttp.ClientResponse, count: int, read: Callable[[bytes], dict[str, Any]]
+) -> AsyncIterator[Sequence[Draw]]:
     assembly = RolloutAssembly(count)
     async for events in _events(reply):
-        if draws := assembly.add(map(read_event, events)):
+        if draws := assembly.add(map(read, events)):
             yield draws
     assembly.check_whole()

@@ -247,6 +247,8 @@ class VotedAnswers:
             options["top_k"] = request.top_k
         if request.seed is not None:
             options["seed"] = _derived_seed(request.seed, prompt)
+        if request.wanted_logprobs is not None:
+            options["logprobs"] = True
         if tops := max(request.wanted_logprobs or 0, self._rules.top_logprobs):
             options["top_logprobs"] = tops
         return options

@@ -1,5 +1,7 @@
+import zlib
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.ballot import answers_of
@@ -137,3 +139,28 @@ def test_who_may_vote() -> None:
     rollouts = [Rollout(r"\boxed{1}", [1], [-0.1], end) for end in ("length", "stop", "abort")]
     looping = Rollout(LOOP + r"\boxed{1}", [1], [-0.1], "stop")
     assert answers_of([*rollouts, looping]) == [None, "1", None, None]
+
+
+def _loops_by_compressing_every_stretch(text: str) -> bool:
+    for window in (1_024, 4_096):
+        for start in range(0, len(text) - window + 1, window // 2):
+            stretch = text[start : start + window].encode(errors="replace")
+            if len(stretch) > 8.0 * len(zlib.compress(stretch, 1)):
+                return True
+    return False
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.text(min_size=1, max_size=40), st.integers(1, 120)),
+            st.tuples(st.text(alphabet="abcdefghij \n0123456789\\{}", max_size=900), st.just(1)),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_nothing_that_loops_is_overlooked(parts: list[tuple[str, int]]) -> None:
+    text = "".join(piece * times for piece, times in parts)
+    assert loops(text) is _loops_by_compressing_every_stretch(text)
