@@ -9,7 +9,8 @@
 - D: 16 rollouts of skewed lengths, three of four right: the early decision of a vote, which must be
   certain, against waiting for all 16, for which the upstream itself is asked.
 - E: 8 rollouts of 2,000 tokens.
-- F (`--soak N`): memory over N requests of B.
+- F (`--soak N`): memory over N requests of B, in a hundred portions; what waits to be recorded is
+  let through before memory is read, so a full recorder is not part of it.
 
 Direct and LiteLLM are asked for n choices, Ratchet for its voted answer: it reads as many rollouts,
 with token ids and log-probabilities on top. Both gateways check a key. Sides take turns in short

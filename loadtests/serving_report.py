@@ -170,7 +170,14 @@ def tables(found: Figures, wanted: Sequence[Target]) -> str:
                 f"| {first} | {cpu} | {recorded} |"
             )
     lines += ["", "| target | bound | found | met |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(target.row() for target in wanted)])
+    lines += [target.row() for target in wanted]
+    for part, sides in found.items():
+        for it in sides.values():
+            if it["recorded"] and it["recorded"] < it["requests"]:
+                share = it["recorded"] / it["requests"]
+                lines += ["", f"{part}: only {share:.1%} of the requests were recorded; the CPU of "
+                          "recording the others is missing above."]  # fmt: skip
+    return "\n".join(lines)
 
 
 def plot(file: Path, turns: Sequence[Turn], titles: Mapping[str, str], soak: Soak | None) -> None:
