@@ -35,7 +35,7 @@ from server.tenants import add_key
 DIRECT, RATCHET, LITELLM = "direct", "ratchet", "litellm"
 _READY_SECONDS = 300.0
 _SETTLE_SECONDS = 60.0
-_POLL = 0.1
+_POLL, _POLLS = 0.1, 3
 _IDLE = 1e-6
 _RECORDED = re.compile(r'^ratchet_groups_offered_total\{outcome="recorded"\} (\S+)$', re.MULTILINE)
 _LOAD = re.compile(r"^ratchet_load_ratio (\S+)$", re.MULTILINE)
@@ -78,15 +78,16 @@ class Side:
         where there is a recorder."""
         if self.name != RATCHET:
             return None
-        before = -1
+        before, unchanged = -1, 0
         ends = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < ends:
             exposed = await _get(f"{self.url}/metrics") or ""
             found, load = _RECORDED.search(exposed), _LOAD.search(exposed)
             recorded = int(float(found[1])) if found else 0
-            if recorded == before and load and float(load[1]) < _IDLE:
+            still = recorded == before and load is not None and float(load[1]) < _IDLE
+            before, unchanged = recorded, unchanged + 1 if still else 0
+            if unchanged == _POLLS:
                 return recorded
-            before = recorded
             await asyncio.sleep(_POLL)
         raise RuntimeError("requests are still under way, or groups are still being recorded")
 
