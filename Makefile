@@ -5,7 +5,8 @@ LOCK := deploy/lock
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap chaos fuzz lock clean
+.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving \
+	chaos fuzz lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -42,6 +43,9 @@ bench-swap: setup ## 200 adapter swaps under load by four policies (about eleven
 
 fuzz: setup ## 20,000 requests made up from the OpenAPI document (a few minutes)
 	$(BIN)/python -m tests.fuzz
+
+bench-serving: setup ## our share of latency and CPU, beside LITELLM=path/of/litellm if given (ten minutes)
+	$(BIN)/python -m loadtests.serving_bench $(if $(LITELLM),--litellm $(LITELLM))
 
 mutants: setup ## mutation tests of rewards/ (about five minutes)
 	$(BIN)/mutmut run

@@ -69,6 +69,10 @@ class RolloutBuffer(Protocol):
         """Keep a group, once per group id, unless the buffer is full or its client opted out."""
         ...
 
+    async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
+        """The same for several at once, in order."""
+        ...
+
     async def read(self, count: int, wait: float) -> list[Delivery]:
         """Up to `count` groups, oldest first; waits up to `wait` seconds for the first one.
 

@@ -66,6 +66,9 @@ class MemoryBuffer:
         await self._add(_Entry(group.id, client, data, time.monotonic()))
         return Append.RECORDED
 
+    async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
+        return [await self.append(group) for group in groups]
+
     async def read(self, count: int, wait: float) -> list[Delivery]:
         async with self._arrived:
             if not self._unread:

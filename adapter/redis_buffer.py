@@ -4,6 +4,7 @@ The name is shared by every learner that ever runs, so a restarted one finds wha
 left unsettled; the learner lease keeps two from running at once.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ _DEAD_KEPT = 1_000
 
 _WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
 _KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
+_SMALL_TOKENS = 4_096
 _STRETCH = 16
 """Entries that one script looks at when it goes through a whole stream."""
 
@@ -43,15 +45,22 @@ class RedisBuffer:
         self._history: str | None = "0"
 
     async def append(self, group: RolloutGroup) -> Append:
-        names = [
-            keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_SEEN + group.id, keys.GROUPS_TOTALS,
-            keys.OPTED_OUT,
-        ]  # fmt: skip
-        reply: bytes = await self._run(
-            scripts.APPEND, names, pack(group), self._max_groups, self._max_bytes, _SEEN_SECONDS,
-            pseudonym(group.client), group.id,
-        )  # fmt: skip
-        return Append(reply.decode())
+        return (await self.append_all([group]))[0]
+
+    async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
+        pipe = self._redis.pipeline(transaction=False)
+        for group in groups:
+            packed = pack(group) if _small(group) else await asyncio.to_thread(pack, group)
+            names = [
+                keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_SEEN + group.id, keys.GROUPS_TOTALS,
+                keys.OPTED_OUT,
+            ]  # fmt: skip
+            pipe.eval(
+                scripts.APPEND, len(names), *names, packed, self._max_groups, self._max_bytes,
+                _SEEN_SECONDS, pseudonym(group.client), group.id,
+            )  # fmt: skip
+        replies: list[bytes] = await reach(pipe.execute())
+        return [Append(reply.decode()) for reply in replies]
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
         if self._history is not None:
@@ -164,6 +173,11 @@ class RedisBuffer:
     async def _attempts(self, entry: bytes) -> int:
         pending = await reach(self._redis.xpending_range(keys.GROUPS, _CONSUMERS, entry, entry, 1))
         return int(pending[0]["times_delivered"]) if pending else 1
+
+
+def _small(group: RolloutGroup) -> bool:
+    """Whether packing takes so little time that a thread is not worth it."""
+    return sum(len(rollout.token_ids) for rollout in group.rollouts) <= _SMALL_TOKENS
 
 
 def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delivery:

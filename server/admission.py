@@ -33,6 +33,7 @@ class Admission:
     def __init__(self, capacity: int, metrics: ServerMetrics) -> None:
         self._capacity, self._metrics = capacity, metrics
         self._load = 0.0
+        self._tickets = 0
         self._mean_tokens = 128.0
         self.on_busy: Callable[[], None] = lambda: None
         """Called when there is no more room for top-ups."""
@@ -58,24 +59,26 @@ class Admission:
         each = min(request.token_limit or self._mean_tokens, self._mean_tokens * 4)
         share = (self._load + prompt + each * rollouts) / self._capacity
         ticket = Ticket(rollouts, records=True)
-        if self._load and share > _EXTRA_ROLLOUTS and rollouts > 1:
+        if self._tickets and share > _EXTRA_ROLLOUTS and rollouts > 1:
             self._metrics.shed.labels("rollouts").inc()
             ticket = Ticket(1, records=False)
             share = (self._load + prompt + each) / self._capacity
-        elif self._load and share > _RECORDING:
+        elif self._tickets and share > _RECORDING:
             self._metrics.shed.labels("recording").inc()
             ticket = Ticket(rollouts, records=False)
-        if self._load and share > 1.0:
+        if self._tickets and share > 1.0:
             self._metrics.shed.labels("requests").inc()
             raise ApiError(503, "the server is full; try again", code="overloaded")
         cost = prompt + each * ticket.rollouts
         was_idle = self.idle
         self._load += cost
+        self._tickets += 1
         self._metrics.load.set(self.load)
         if was_idle and not self.idle:
             self.on_busy()
         try:
             yield ticket
         finally:
-            self._load = max(0.0, self._load - cost) if self._load > cost * 1e-9 else 0.0
+            self._tickets -= 1
+            self._load = self._load - cost if self._tickets else 0.0
             self._metrics.load.set(self.load)

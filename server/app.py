@@ -12,7 +12,7 @@ from server.errors import ApiError, from_engine
 from server.middleware import App, Edge
 from server.openapi import describe
 from server.parts import Parts
-from server.routes import Routes
+from server.routes import PlainRoute, Routes
 from server.schema import ChatRequest, TextRequest
 from server.settings import ServerSettings
 
@@ -27,6 +27,7 @@ def create_app(parts: Parts) -> App:
 
     app = FastAPI(title="Ratchet", lifespan=lifespan, docs_url=None, redoc_url=None)
     handle_errors(app)
+    app.router.route_class = PlainRoute
     routes = Routes(parts)
     app.add_api_route("/v1/chat/completions", routes.completions(ChatRequest), methods=["POST"])
     app.add_api_route("/v1/completions", routes.completions(TextRequest), methods=["POST"])

@@ -57,8 +57,8 @@ class Engine(Protocol):
         """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
         finished, several where they are ready together. Leaving early aborts the others.
 
-        `options` are OpenAI request fields. With neither `logprobs` nor `top_logprobs` among them,
-        choices need not have any.
+        `options` are OpenAI request fields. Choices have `logprobs` if that is true or there are
+        `top_logprobs`. With `logprobs` false, rollouts need not have any either, which is faster.
         """
         ...
 

@@ -23,7 +23,7 @@ async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
         whole, waiting = waiting, waiting[end + 2 :]
         del whole[end:]
         events = [
-            bytes(event[6:] if event[5:6] == b" " else event[5:])
+            bytes(event[6:] if event.startswith(b" ", 5) else event[5:])
             for event in whole.split(_END)
             if event.startswith(b"data:")
         ]

@@ -75,6 +75,7 @@ def _listener(app: App, host: str, port: int, lifespan: str = "on") -> Listener:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )

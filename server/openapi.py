@@ -72,6 +72,9 @@ def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
             operation["responses"] = _responses(path)
             if path.startswith("/v1/"):
                 operation["security"] = [{"key": []}, {}]
+            if "{name}" in path:
+                name = {"name": "name", "in": "path", "required": True}
+                operation["parameters"] = [{**name, "schema": {"type": "string"}}]
             if path in _BODIES:
                 content = _json(_BODIES[path])
                 operation["requestBody"] = {"required": True, "content": content}

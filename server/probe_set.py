@@ -108,6 +108,7 @@ class ProbeSet:
                 "temperature": self._temperature,
                 "seed": probe.seed,
                 "priority": _LATER_THAN_CLIENTS,
+                "logprobs": False,
             }
             draws = await draw_all(self._engine, engine_name, probe.query.prompt, options)
             rollouts = [draw.rollout for draw in draws]

@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
-from adapter.buffer import Append, BufferUnavailable, RolloutBuffer
+from adapter.buffer import BufferUnavailable, RolloutBuffer
 from adapter.clients import pseudonym
 from rewards.rollouts import RolloutGroup
 from server.metrics import ServerMetrics
@@ -19,6 +19,7 @@ log = logging.getLogger("ratchet.recorder")
 
 UNAVAILABLE = "buffer_unavailable"
 _FULL = "recorder_full"
+_BATCH = 32
 _MAX_TOKENS = 4_000_000
 """What waits is kept in memory: 12 bytes a token."""
 _RETRY_SECONDS = 0.5
@@ -68,12 +69,15 @@ class Recorder:
         return None
 
     async def run(self) -> None:
-        """Move groups to the buffer, one at a time, in order."""
+        """Move groups to the buffer in order, as many at a time as are there."""
         while True:
-            group = await self._queue.get()
-            await self._store(group)
-            self._tokens -= _tokens(group)
-            self._queue.task_done()
+            groups = [await self._queue.get()]
+            while len(groups) < _BATCH and not self._queue.empty():
+                groups.append(self._queue.get_nowait())
+            await self._store(groups)
+            for group in groups:
+                self._tokens -= _tokens(group)
+                self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
         """Keep gauges and opt-outs current, let old groups expire, notice when Redis comes back."""
@@ -106,10 +110,10 @@ class Recorder:
         """Wait until everything accepted is stored."""
         await self._queue.join()
 
-    async def _store(self, group: RolloutGroup) -> None:
+    async def _store(self, groups: Sequence[RolloutGroup]) -> None:
         while True:
             try:
-                outcome = await self._buffer.append(group)
+                outcomes = await self._buffer.append_all(groups)
             except BufferUnavailable as error:
                 if self._reachable:
                     log.warning("groups wait: %s", error)
@@ -117,8 +121,8 @@ class Recorder:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 self._reachable = True
-                counted = "recorded" if outcome is Append.RECORDED else outcome.value
-                self._metrics.groups.labels(counted).inc()
+                for outcome in outcomes:
+                    self._metrics.groups.labels(outcome.value).inc()
                 return
 
     def _refuse(self, reason: str) -> str:

@@ -1,12 +1,13 @@
 """What each public route does with a request."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response, StreamingResponse
 
@@ -27,13 +28,20 @@ CLIENT_GONE = 499
 """Status that is counted, and that nobody receives, when the client has left (nginx's)."""
 
 
+class PlainRoute(APIRoute):
+    """A route whose handler takes the request as it is: nothing is to be injected into it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
 class Routes:
     """The handlers of one server process."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def completions(self, kind: type[R]) -> Callable[[Request], Awaitable[Response]]:
+    def completions(self, kind: type[R]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler for requests of one kind."""
 
         async def completions(http: Request) -> Response:
@@ -86,8 +94,9 @@ class Routes:
         """Names a request may ask for; `root` is the base model, `parent` what a name stands on."""
         return _json({"object": "list", "data": self._cards()})
 
-    async def model(self, name: str) -> Response:
+    async def model(self, http: Request) -> Response:
         """One of them."""
+        name = http.path_params["name"]
         for card in self._cards():
             if card["id"] == name:
                 return _json(card)

@@ -40,13 +40,16 @@ class VllmEngine:
         path, body = _addressed(prompt, {"model": model, **options})
         # The whole rest of a rollout in one event: nobody reads along.
         body |= {"stream": True, "stream_interval": 1_000_000, "return_token_ids": True}
+        wanted, tops = options.get("logprobs"), options.get("top_logprobs")
+        scored = wanted is not False or tops is not None
         if path == CHAT:
-            body = {"logprobs": True, "top_logprobs": 0} | body
+            body |= {"logprobs": True, "top_logprobs": tops or 0} if scored else {}
         else:
-            body["logprobs"] = body.pop("top_logprobs", 0)
+            body.pop("top_logprobs", None)
+            body["logprobs"] = (tops or 0) if scored else None
+        read = read_event if wanted or tops or path == TEXT else read_lean
         async with self._request(path, body) as reply:
-            lean = path == CHAT and not options.keys() & {"logprobs", "top_logprobs"}
-            yield _draws(reply, int(options.get("n", 1)), read_lean if lean else read_event)
+            yield _draws(reply, RolloutAssembly(int(options.get("n", 1)), scored=scored), read)
 
     async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._post(*_addressed(prompt, body))
@@ -181,9 +184,10 @@ async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes
 
 
 async def _draws(
-    reply: aiohttp.ClientResponse, count: int, read: Callable[[bytes], dict[str, Any]]
+    reply: aiohttp.ClientResponse,
+    assembly: RolloutAssembly,
+    read: Callable[[bytes], dict[str, Any]],
 ) -> AsyncIterator[Sequence[Draw]]:
-    assembly = RolloutAssembly(count)
     async for events in _events(reply):
         if draws := assembly.add(map(read, events)):
             yield draws

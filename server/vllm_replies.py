@@ -17,10 +17,11 @@ _LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
 
 
 class RolloutAssembly:
-    """Puts the chunks of one streamed request for `expected` rollouts together."""
+    """Puts the chunks of one streamed request for `expected` rollouts together, which have
+    log-probabilities if they are `scored`."""
 
-    def __init__(self, expected: int) -> None:
-        self._expected, self._finished = expected, 0
+    def __init__(self, expected: int, *, scored: bool = True) -> None:
+        self._expected, self._finished, self._scored = expected, 0, scored
         self._prompt_ids: Sequence[int] = ()
         self._parts: dict[int, list[Mapping[str, Any]]] = {}
 
@@ -60,7 +61,7 @@ class RolloutAssembly:
         for part in parts:
             token_ids.extend(part.get("token_ids") or ())
         logprobs = chat_logprobs(parts) if chat else text_logprobs(parts)
-        if len(token_ids) != len(logprobs) or not all(map(math.isfinite, logprobs)):
+        if len(logprobs) != len(token_ids) * self._scored or not all(map(math.isfinite, logprobs)):
             raise ValueError("token ids and log-probabilities do not match")
         written: dict[str, Any] = _message(parts) if chat else _text(parts)
         text: str = written.get("text") or written.get("message", {}).get("content") or ""

@@ -173,6 +173,8 @@ class VotedAnswers:
 
     async def _draw_wave(self, inquiry: Inquiry, count: int) -> None:
         options = {**inquiry.options, "n": count}
+        if inquiry.reason is not None:  # nothing will be learnt from it, so they can be left out
+            options.setdefault("logprobs", False)
         if "seed" in options:
             options["seed"] += inquiry.drawn  # as the engine counts on in a single request
         started = time.perf_counter()
@@ -188,7 +190,8 @@ class VotedAnswers:
         """Count some more; False if nobody needs the others, so that the engine is told so."""
         poll = inquiry.poll
         await poll.add(batch)
-        if not inquiry.outcome.done() and poll.outstanding and await poll.decided():
+        enough = len(poll.draws) >= inquiry.request.n and poll.outstanding
+        if enough and not inquiry.outcome.done() and await poll.decided():
             await self._conclude(inquiry)
         return not inquiry.outcome.done() or inquiry.reason is None
 

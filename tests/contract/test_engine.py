@@ -42,6 +42,20 @@ async def test_draws_have_matching_tokens(engine, prompt) -> None:
     await engine.close()
 
 
+@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+@pytest.mark.parametrize("extra", [{}, {"logprobs": False}, {"logprobs": True}])
+async def test_how_much_is_told_of_tokens_does_not_change_them(engine, prompt, extra) -> None:
+    options = {"n": 3, "temperature": 1.0, "max_tokens": 48, "seed": 7}
+    told = await draw_all(engine, "base", prompt, {**options, "top_logprobs": 1})
+    less = await draw_all(engine, "base", prompt, {**options, **extra})
+    assert [list(d.rollout.token_ids) for d in less] == [list(d.rollout.token_ids) for d in told]
+    assert [d.rollout.text for d in less] == [d.rollout.text for d in told]
+    if extra.get("logprobs", True):
+        for one, other in zip(less, told, strict=True):
+            assert list(one.rollout.logprobs) == pytest.approx(list(other.rollout.logprobs))
+    await engine.close()
+
+
 async def test_a_draw_can_be_left_early(engine) -> None:
     options = {"n": 8, "temperature": 1.0, "max_tokens": 48}
     async with engine.draw("base", MESSAGES, options) as batches:

@@ -41,6 +41,16 @@ def test_a_request_larger_than_everything_is_served_alone() -> None:
     assert admission.load == 0
 
 
+def test_nothing_of_it_is_left_over() -> None:
+    admission = Admission(1000, ServerMetrics())
+    for tokens in (7, 11, 13, 90):
+        with admission.admit(request(max_tokens=tokens), 3, 3), admission.admit(request(), 5, 1):
+            pass
+    assert admission.load == 0
+    with admission.admit(request(), CHARS, 64) as ticket:
+        assert ticket.rollouts == 64
+
+
 def test_expectations_follow_what_rollouts_turn_out_to_need() -> None:
     admission = Admission(10_000, ServerMetrics())
     for _ in range(200):

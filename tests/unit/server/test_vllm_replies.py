@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from server.engine import EngineRefused, EngineReplyInvalid, EngineUnavailable
-from server.vllm_replies import RolloutAssembly, read_event, refusal
+from server.vllm_replies import RolloutAssembly, read_event, read_lean, refusal
 
 
 def chunk(index: int, content: str, ids: list[int], **more: Any) -> dict[str, Any]:
@@ -91,3 +91,31 @@ def test_a_context_overflow_is_named_as_openai_does() -> None:
     refused = refusal(400, orjson.dumps({"error": error}))
     assert (refused.param, refused.code) == ("messages", "context_length_exceeded")
     assert refusal(418, b"teapot").status == 418
+
+
+TOKENS = [
+    ('a"', -0.5),
+    ('"logprob":9,"', -1.25),
+    ("\\", -2e-07),
+    (']},"finish_reason":', 0.0),
+    ("\u00e9\U0001f600\n", -17.0),
+]
+
+
+@pytest.mark.parametrize("finish", [None, "stop"])
+def test_a_lean_reading_finds_the_same_numbers(finish: str | None) -> None:
+    content = [
+        {"token": t, "logprob": p, "bytes": list(t.encode()), "top_logprobs": []} for t, p in TOKENS
+    ]
+    text = "".join(token for token, _ in TOKENS)
+    choice = {"index": 2, "delta": {"content": text}, "logprobs": {"content": content},
+              "finish_reason": finish, "token_ids": [1, 2, 3, 4, 5]}  # fmt: skip
+    event = orjson.dumps({"id": "x", "choices": [choice]})
+    [lean] = read_lean(event)["choices"]
+    assert list(lean["logprob_values"]) == pytest.approx([p for _, p in TOKENS])
+    assert {**lean, "logprob_values": 0} == {**choice, "logprobs": None, "logprob_values": 0}
+
+
+def test_a_chunk_without_logprobs_is_read_as_it_is() -> None:
+    event = orjson.dumps(ROLE)
+    assert read_lean(event) == ROLE

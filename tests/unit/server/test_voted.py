@@ -85,6 +85,27 @@ async def test_the_smallest_number_can_be_asked_for() -> None:
         assert (await api.chat(**body)).json()["ratchet"]["rollouts"] == 2
 
 
+async def test_as_many_choices_as_were_asked_for_are_waited_for() -> None:
+    async with serving(rollouts=8) as api:
+        api.engine._script = lambda _m, _p, n: [r"\boxed{4}"] * n
+        api.hold_back(6, 7)
+        asking = asyncio.create_task(api.chat(n=7))
+        await until(lambda: api.engine.under_way)
+        await asyncio.wait([asking], timeout=0.05)
+        assert not asking.done()
+        api.let_go(6)
+        assert len((await asking).json()["choices"]) == 7
+        api.let_go(7)
+
+
+async def test_log_probabilities_are_asked_for_only_where_they_are_wanted() -> None:
+    async with serving() as api:
+        for body in ({}, {"store": False}, {"store": False, "logprobs": True}, {"logprobs": True}):
+            await api.chat(**body)
+        asked = [request.get("logprobs") for request in api.engine.requests]
+        assert asked == [None, False, True, True]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_leaves_takes_its_rollouts_along(stream: bool) -> None:
     async with serving(rollouts=8) as api:
