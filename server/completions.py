@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
-from typing import Any
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from typing import Any, TypeVar
 
 import orjson
 
@@ -19,6 +19,7 @@ from server.replies import completion_of, events_of, new_id
 from server.schema import SamplingRequest
 from server.voted import VotedAnswers, VoteRules
 
+T = TypeVar("T")
 KEEP_ALIVE_SECONDS = 1.0
 
 
@@ -75,7 +76,7 @@ class Completions:
             with ExitStack() as held:
                 lease, _, _ = self._enter(request, held)
                 started = time.perf_counter()
-                async with _deadline(request.ratchet.deadline or self._rules.deadline):
+                async with _deadline(self._time_left(request)):
                     completion = await self._passthrough.reply(request, lease)
                 watch.engine += time.perf_counter() - started
                 return completion
@@ -95,8 +96,8 @@ class Completions:
         if request.single:
             with ExitStack() as held:
                 lease, _, _ = self._enter(request, held)
-                async with _deadline(request.ratchet.deadline or self._rules.deadline):
-                    async for events in self._passthrough.events(request, lease):
+                async with aclosing(self._passthrough.events(request, lease)) as stream:
+                    async for events in _until(self._time_left(request), stream):
                         used(events.count(b"data:"))  # about a token each
                         yield events
             return
@@ -123,7 +124,7 @@ class Completions:
         first = FirstRollout(inquiry)
         try:
             async with self._engine.stream(inquiry.prompt, first.body) as batches:
-                async for events in batches:
+                async for events in _until(self._time_left(request), batches):
                     if chunks := first.chunks(events):
                         yield chunks
             while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
@@ -135,6 +136,9 @@ class Completions:
         finally:
             first.give_up()
             inquiry.abandon()
+
+    def _time_left(self, request: SamplingRequest) -> float:
+        return request.ratchet.deadline or self._rules.deadline
 
     def _ask(
         self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False
@@ -162,13 +166,25 @@ class Completions:
         return lease, ticket, prompt
 
 
+async def _until(seconds: float, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """The items, for so long. Each is waited for by whichever task asks for it."""
+    end = time.monotonic() + seconds
+    while True:
+        async with _deadline(end - time.monotonic()):
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+        yield item
+
+
 @asynccontextmanager
 async def _deadline(seconds: float) -> AsyncGenerator[None, None]:
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise EngineTimeout(f"no answer within {seconds:g} s") from None
+        raise EngineTimeout("no answer in time") from None
 
 
 def _unknown_model(model: str) -> ApiError:

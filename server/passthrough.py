@@ -1,6 +1,6 @@
 """Single rollouts: the engine's own reply, under our names."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ class Passthrough:
         ours = {"id": new_id(request), "model": request.model}
         return {**completion, **ours, "ratchet": single_extension(request, lease)}
 
-    async def events(self, request: SamplingRequest, lease: Lease) -> AsyncIterator[bytes]:
+    async def events(self, request: SamplingRequest, lease: Lease) -> AsyncGenerator[bytes, None]:
         """The engine's stream, byte for byte but for the names."""
         prompt, body = _addressed(request, lease)
         relabel = Relabel(new_id(request), request.model, single_extension(request, lease))

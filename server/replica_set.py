@@ -112,8 +112,9 @@ class ReplicaSet:
 
     async def load(self, name: str, path: str) -> None:
         """On every replica that is up: fails where one of them cannot."""
-        await self._everywhere(lambda engine: engine.load(name, path))
-        for replica in self._present():
+        present = self._present()
+        await asyncio.gather(*(replica.engine.load(name, path) for replica in present))
+        for replica in present:
             replica.holds.add(name)
 
     async def unload(self, name: str) -> None:

@@ -21,7 +21,15 @@ from rewards.equality import Equality
 from rewards.rollouts import RolloutGroup, Sampling
 from rewards.votes import Vote
 from server.admission import Admission, Ticket
-from server.engine import Draw, Engine, EngineError, EngineTimeout, EngineUnavailable, Prompt
+from server.engine import (
+    Draw,
+    Engine,
+    EngineError,
+    EngineReplyInvalid,
+    EngineTimeout,
+    EngineUnavailable,
+    Prompt,
+)
 from server.feedback import Answered, Feedback
 from server.inquiry import Caller, Inquiry
 from server.live_signals import LiveSignals
@@ -129,7 +137,11 @@ class VotedAnswers:
         except asyncio.CancelledError:
             inquiry.outcome.cancel()
             raise
-        await self._settle(inquiry)
+        try:
+            await self._settle(inquiry)
+        except EngineReplyInvalid as error:
+            self._metrics.groups.labels("unusable").inc()
+            log.warning("a group is not recorded: %s", error)
 
     async def _collect(self, inquiry: Inquiry) -> None:
         """Draw until the vote is over, or until all is in where the learner wants it."""
@@ -156,7 +168,7 @@ class VotedAnswers:
                 await others
         finally:
             others.cancel()
-            await asyncio.wait([others])
+            await asyncio.gather(others, return_exceptions=True)
 
     async def _draw_waves(self, inquiry: Inquiry, count: int) -> None:
         """Draw up to `count` rollouts: all at once, or more only while the vote is open."""

@@ -126,6 +126,16 @@ async def test_a_deadline_of_the_request(monkeypatch: pytest.MonkeyPatch) -> Non
         assert api.at_rest
 
 
+@pytest.mark.parametrize("ratchet", [{"rollouts": 1}, {"stream": "first"}])
+async def test_a_deadline_ends_a_stream(ratchet: dict[str, object]) -> None:
+    async with serving(rollouts=4) as api:
+        api.hold_back(0)
+        reply = await api.chat(stream=True, ratchet={**ratchet, "deadline": 0.05})
+        *_, last = events_of(reply.text)
+        assert last["error"]["code"] == "engine_timeout"
+        await until(lambda: api.at_rest)
+
+
 async def test_a_quorum_answers_when_the_deadline_comes() -> None:
     async with serving(rollouts=8) as api:
         api.engine._script = lambda _m, _p, n: AGREEING[:n]
