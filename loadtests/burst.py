@@ -1,7 +1,7 @@
 """Bursts of voted questions: `locust -f loadtests/burst.py --headless`.
 
-Two users, then thirty for five seconds, every fifteen seconds for a minute. It ends by itself;
-point it at loopback only.
+Two users, and four times thirty for a while. It ends by itself, after -t or a minute; point it at
+loopback only.
 """
 
 from locust import HttpUser, LoadTestShape, constant, task
@@ -9,7 +9,7 @@ from locust import HttpUser, LoadTestShape, constant, task
 from loadtests.asking import HOST, ask
 
 _CALM, _CROWD = 2, 30
-_PERIOD, _BURST, _END = 15.0, 5.0, 60.0
+_BURSTS, _SECONDS = 4, 60
 
 
 class VotedQuestions(HttpUser):
@@ -29,7 +29,10 @@ class Bursts(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         """Users, and how many to start a second."""
-        now = self.get_run_time()
-        if now > _END:
+        assert self.runner is not None
+        options = self.runner.environment.parsed_options
+        seconds = (options and options.run_time) or _SECONDS
+        now, period = self.get_run_time(), seconds / _BURSTS
+        if now > seconds:
             return None
-        return (_CROWD, 100.0) if now % _PERIOD > _PERIOD - _BURST else (_CALM, 100.0)
+        return (_CROWD, 100.0) if now % period > period * 2 / 3 else (_CALM, 100.0)

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import ExitStack, aclosing
+from typing import Any
 
 import orjson
 
 from server.admission import Admission, Ticket
-from server.engine import Engine, EngineTimeout, Prompt
+from server.engine import Engine, Prompt
 from server.errors import ApiError
 from server.first_rollout import FirstRollout
 from server.inquiry import Caller, Inquiry
@@ -19,7 +19,6 @@ from server.replies import completion_of, events_of, new_id
 from server.schema import SamplingRequest
 from server.voted import VotedAnswers, VoteRules
 
-T = TypeVar("T")
 KEEP_ALIVE_SECONDS = 1.0
 
 
@@ -76,8 +75,8 @@ class Completions:
             with ExitStack() as held:
                 lease, _, _ = self._enter(request, held)
                 started = time.perf_counter()
-                async with _deadline(self._time_left(request)):
-                    completion = await self._passthrough.reply(request, lease)
+                seconds = self._seconds(request)
+                completion = await self._passthrough.reply(request, lease, seconds)
                 watch.engine += time.perf_counter() - started
                 return completion
         inquiry = self._ask(request, caller)
@@ -96,8 +95,9 @@ class Completions:
         if request.single:
             with ExitStack() as held:
                 lease, _, _ = self._enter(request, held)
-                async with aclosing(self._passthrough.events(request, lease)) as stream:
-                    async for events in _until(self._time_left(request), stream):
+                stream = self._passthrough.events(request, lease, self._seconds(request))
+                async with aclosing(stream) as batches:
+                    async for events in batches:
                         used(events.count(b"data:"))  # about a token each
                         yield events
             return
@@ -123,8 +123,9 @@ class Completions:
         inquiry = self._ask(request, caller, streams_first=True)
         first = FirstRollout(inquiry)
         try:
-            async with self._engine.stream(inquiry.prompt, first.body) as batches:
-                async for events in _until(self._time_left(request), batches):
+            seconds = self._seconds(request)
+            async with self._engine.stream(inquiry.prompt, first.body, seconds) as batches:
+                async for events in batches:
                     if chunks := first.chunks(events):
                         yield chunks
             while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
@@ -137,7 +138,8 @@ class Completions:
             first.give_up()
             inquiry.abandon()
 
-    def _time_left(self, request: SamplingRequest) -> float:
+    def _seconds(self, request: SamplingRequest) -> float:
+        """How long the answer is of use."""
         return request.ratchet.deadline or self._rules.deadline
 
     def _ask(
@@ -164,27 +166,6 @@ class Completions:
         except UnknownModel:
             raise _unknown_model(request.model) from None
         return lease, ticket, prompt
-
-
-async def _until(seconds: float, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """The items, for so long. Each is waited for by whichever task asks for it."""
-    end = time.monotonic() + seconds
-    while True:
-        async with _deadline(end - time.monotonic()):
-            try:
-                item = await anext(items)
-            except StopAsyncIteration:
-                return
-        yield item
-
-
-@asynccontextmanager
-async def _deadline(seconds: float) -> AsyncGenerator[None, None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise EngineTimeout("no answer in time") from None
 
 
 def _unknown_model(model: str) -> ApiError:

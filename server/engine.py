@@ -62,12 +62,15 @@ class Engine(Protocol):
         """
         ...
 
-    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A completion of the prompt, passed through; `body` is the request without it."""
+    async def complete(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        """A completion of the prompt within so many seconds, passed through; `body` is the request
+        without it."""
         ...
 
     def stream(
-        self, prompt: Prompt, body: Mapping[str, Any]
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
         """A completion's events as they come, `[DONE]` left out: the JSON text of each."""
         ...

@@ -20,17 +20,19 @@ class Passthrough:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def reply(self, request: SamplingRequest, lease: Lease) -> dict[str, Any]:
+    async def reply(self, request: SamplingRequest, lease: Lease, seconds: float) -> dict[str, Any]:
         """The engine's completion."""
-        completion = await self._engine.complete(*_addressed(request, lease))
+        completion = await self._engine.complete(*_addressed(request, lease), seconds)
         ours = {"id": new_id(request), "model": request.model}
         return {**completion, **ours, "ratchet": single_extension(request, lease)}
 
-    async def events(self, request: SamplingRequest, lease: Lease) -> AsyncGenerator[bytes, None]:
+    async def events(
+        self, request: SamplingRequest, lease: Lease, seconds: float
+    ) -> AsyncGenerator[bytes, None]:
         """The engine's stream, byte for byte but for the names."""
         prompt, body = _addressed(request, lease)
         relabel = Relabel(new_id(request), request.model, single_extension(request, lease))
-        async with self._engine.stream(prompt, body | {"stream": True}) as batches:
+        async with self._engine.stream(prompt, body | {"stream": True}, seconds) as batches:
             async for events in batches:
                 yield b"".join(b"data: " + relabel(event) + b"\n\n" for event in events)
         yield DONE

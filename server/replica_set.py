@@ -84,14 +84,16 @@ class ReplicaSet:
         return self._open(model, prompt, weight, lambda e: e.draw(model, prompt, options))
 
     def stream(
-        self, prompt: Prompt, body: Mapping[str, Any]
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
-        return self._open(body["model"], prompt, 1, lambda e: e.stream(prompt, body))
+        return self._open(body["model"], prompt, 1, lambda e: e.stream(prompt, body, seconds))
 
-    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def complete(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
         @asynccontextmanager
         async def completed(engine: Engine) -> AsyncGenerator[dict[str, Any], None]:
-            yield await engine.complete(prompt, body)
+            yield await engine.complete(prompt, body, seconds)
 
         async with self._open(body["model"], prompt, 1, completed) as completion:
             return completion

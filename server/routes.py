@@ -1,20 +1,18 @@
 """What each public route does with a request."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from adapter.buffer import BufferUnavailable
 from server.completions import Stopwatch
-from server.engine import EngineError
-from server.errors import ApiError, from_engine, from_validation
+from server.errors import ApiError, from_validation
+from server.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
 from server.feedback import UnknownCompletion
 from server.inquiry import Caller
 from server.parts import Parts
@@ -23,9 +21,6 @@ from server.tenants import Tenant
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=SamplingRequest)
-
-CLIENT_GONE = 499
-"""Status that is counted, and that nobody receives, when the client has left (nginx's)."""
 
 
 class PlainRoute(APIRoute):
@@ -56,16 +51,10 @@ class Routes:
             tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
             if request.stream:
-                events = _guarded(service.events(request, caller, tenant.used))
-                try:
-                    async with _while_connected(http):
-                        first = await anext(events)
-                except ClientGone:
-                    return Response(status_code=CLIENT_GONE)
-                headers = self._overhead(watch)
-                return StreamingResponse(_resumed(first, events), 200, headers, "text/event-stream")
+                events = service.events(request, caller, tenant.used)
+                return EventResponse(events, lambda: self._overhead(watch))
             try:
-                async with _while_connected(http):
+                async with while_connected(http.receive):
                     completion = await service.reply(request, caller, watch)
             except ClientGone:
                 return Response(status_code=CLIENT_GONE)
@@ -147,32 +136,6 @@ class Routes:
         return {"x-ratchet-overhead-ms": f"{watch.overhead * 1000:.2f}"}
 
 
-class ClientGone(Exception):
-    """Whoever asked has closed the connection."""
-
-
-@asynccontextmanager
-async def _while_connected(http: Request) -> AsyncGenerator[None, None]:
-    """Break the block off when the client goes away. Raises ClientGone."""
-    task = asyncio.current_task()
-    assert task is not None
-
-    async def watch() -> None:
-        while (await http.receive())["type"] != "http.disconnect":
-            pass
-        task.cancel()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if watching.done() and task.uncancel() == 0:
-            raise ClientGone from None
-        raise
-    finally:
-        watching.cancel()
-
-
 def _may_train(http: Request) -> bool:
     values = http.headers.getlist("x-ratchet-train")
     return all(value.strip().lower() == "true" for value in values)
@@ -191,22 +154,3 @@ def _parse(kind: type[M], body: bytes) -> M:
         return kind.model_validate(data)
     except ValidationError as error:
         raise from_validation(error) from None
-
-
-async def _guarded(events: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """A failure after the first byte becomes an error event, never a [DONE] that looks fine."""
-    started = False
-    try:
-        async for event in events:
-            yield event
-            started = True
-    except EngineError as error:
-        if not started:
-            raise
-        yield b"data: " + orjson.dumps(from_engine(error).body) + b"\n\n"
-
-
-async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for event in rest:
-        yield event

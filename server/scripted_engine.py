@@ -8,7 +8,14 @@ from typing import Any
 import orjson
 
 from rewards.rollouts import Rollout
-from server.engine import Draw, EngineError, EngineRefused, EngineUnavailable, Prompt
+from server.engine import (
+    Draw,
+    EngineError,
+    EngineRefused,
+    EngineTimeout,
+    EngineUnavailable,
+    Prompt,
+)
 
 Script = Callable[[str, Any, int], Sequence[str]]
 """(engine name, prompt, n) -> the n texts to answer with."""
@@ -50,7 +57,9 @@ class ScriptedEngine:
         finally:
             self.under_way -= 1
 
-    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def complete(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
         self._check(body["model"])
         self.requests.append({**_named(prompt), **body})
         texts = self._script(body["model"], prompt, int(body.get("n", 1)))
@@ -71,13 +80,13 @@ class ScriptedEngine:
 
     @asynccontextmanager
     async def stream(
-        self, prompt: Prompt, body: Mapping[str, Any]
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
     ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
         self._check(body["model"])
         self.requests.append({**_named(prompt), **body})
         self.under_way += 1
         try:
-            yield self._chunks(prompt, self._script(body["model"], prompt, 1)[0])
+            yield self._chunks(prompt, self._script(body["model"], prompt, 1)[0], seconds)
         finally:
             self.under_way -= 1
 
@@ -123,7 +132,9 @@ class ScriptedEngine:
                     raise EngineUnavailable("broken off")
                 yield [draw]
 
-    async def _chunks(self, prompt: Prompt, text: str) -> AsyncIterator[Sequence[bytes]]:
+    async def _chunks(
+        self, prompt: Prompt, text: str, seconds: float
+    ) -> AsyncIterator[Sequence[bytes]]:
         head: dict[str, Any] = {"id": "scripted", "object": "chunk", "created": 0, "model": "any"}
         chat = not isinstance(prompt, str)
         pieces: list[dict[str, Any]] = [
@@ -140,7 +151,10 @@ class ScriptedEngine:
         yield [orjson.dumps({**head, "prompt_token_ids": [1], "choices": [_streamed(first)]})]
         for piece in [*pieces, last]:
             if 0 in self.held_back:
-                await self.held_back[0].wait()
+                try:
+                    await asyncio.wait_for(self.held_back[0].wait(), seconds)
+                except TimeoutError:
+                    raise EngineTimeout("held back") from None
             if self.fault is not None:
                 raise self.fault
             yield [orjson.dumps({**head, "choices": [_streamed(piece)]})]

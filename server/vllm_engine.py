@@ -51,14 +51,16 @@ class VllmEngine:
         async with self._request(path, body) as reply:
             yield _draws(reply, RolloutAssembly(int(options.get("n", 1)), scored=scored), read)
 
-    async def complete(self, prompt: Prompt, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._post(*_addressed(prompt, body))
+    async def complete(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        return await self._post(*_addressed(prompt, body), timeout=seconds)
 
     @asynccontextmanager
     async def stream(
-        self, prompt: Prompt, body: Mapping[str, Any]
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
     ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
-        async with self._request(*_addressed(prompt, body)) as reply:
+        async with self._request(*_addressed(prompt, body), seconds) as reply:
             yield _events(reply)
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:

@@ -68,9 +68,9 @@ async def test_a_draw_can_be_left_early(engine) -> None:
 @pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
 async def test_a_completion_and_its_stream(engine, prompt) -> None:
     body = {"model": "base", "max_tokens": 48, "temperature": 0.0}
-    completion = await engine.complete(prompt, body)
+    completion = await engine.complete(prompt, body, 60.0)
     assert completion["usage"]["completion_tokens"] > 0
-    async with engine.stream(prompt, {**body, "stream": True}) as batches:
+    async with engine.stream(prompt, {**body, "stream": True}, 60.0) as batches:
         chunks = [orjson.loads(event) async for events in batches for event in events]
     [choice] = completion["choices"]
     pieces = [c["choices"][0] for c in chunks]

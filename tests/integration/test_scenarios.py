@@ -23,7 +23,7 @@ def test_nothing_fails(tmp_path: Path, scenario: str) -> None:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = list(csv.DictReader((tmp_path / "run_stats.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "run_stats.csv").read_text().splitlines()))
     assert rows[-1]["Name"] == "Aggregated"
     assert int(rows[-1]["Request Count"]) > 20
     assert int(rows[-1]["Failure Count"]) == 0

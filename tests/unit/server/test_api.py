@@ -196,8 +196,8 @@ async def test_a_fault_in_mid_stream_is_an_error_event_and_never_done(api: Api) 
     api.engine._script = script
     real = api.engine._chunks
 
-    async def breaking(prompt: Any, text: str):
-        async for chunk in real(prompt, text):
+    async def breaking(*arguments: Any):
+        async for chunk in real(*arguments):
             yield chunk
             api.engine.fault = EngineUnavailable("gone")
 

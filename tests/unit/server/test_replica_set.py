@@ -79,9 +79,9 @@ async def test_a_failing_replica_costs_no_request() -> None:
         two.engines[favourite].fault = EngineUnavailable("gone")
         assert await two.who() != favourite
         assert favourite not in two.up()
-        completion = await two.set.complete(MESSAGES, {"model": "base"})
+        completion = await two.set.complete(MESSAGES, {"model": "base"}, 5.0)
         assert completion["choices"][0]["message"]["content"] != favourite
-        async with two.set.stream(MESSAGES, {"model": "base"}) as batches:
+        async with two.set.stream(MESSAGES, {"model": "base"}, 5.0) as batches:
             assert [event async for event in batches]
         two.engines[favourite].fault = None
         await until(lambda: favourite in two.up())

@@ -1,0 +1,76 @@
+"""Two real vLLM replicas behind one server: one release on both, and one killed under load."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from adapter.releases import ReleaseState
+from evals.arithmetic.questions import questions
+from loadtests.gate_bench import Judge, copied, engine
+from server.completions import Stopwatch
+from server.inquiry import Caller
+from server.schema import ChatRequest
+
+CLIENTS, AFTER = 6, 24
+
+
+def process_of(url: str) -> psutil.Process:
+    """The engine that was started for this address."""
+    port = url.rpartition(":")[2]
+    for child in psutil.Process().children():
+        if port in child.cmdline():
+            return child
+    raise psutil.NoSuchProcess(0, url)
+
+
+def held_by(url: str) -> set[str]:
+    return {model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]}
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+async def test_one_of_two_is_killed_under_load(tmp_path: Path, adapters) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with engine(tmp_path / "a") as first, engine(tmp_path / "b") as second:
+        async with Judge.at(f"{first},{second}", tmp_path / "adapters") as judge:
+            parts = judge.parts
+            release = await judge.decide(copied(adapters("honest")))
+            assert release.state is ReleaseState.LIVE, release.reason
+            assert release.folder in held_by(first) & held_by(second)
+
+            watching = asyncio.create_task(parts.engine.run())
+            asked = iter(questions(3, 500))
+            answered: list[int] = []
+            used: set[str] = set()
+            enough = asyncio.Event()
+
+            async def client() -> None:
+                while not enough.is_set():
+                    message = {"role": "user", "content": next(asked).text}
+                    body = {"model": "ratchet", "messages": [message], "max_tokens": 32,
+                            "ratchet": {"rollouts": 8, "train": False}}  # fmt: skip
+                    request = ChatRequest.model_validate(body)
+                    reply = await parts.completions.reply(request, Caller(), Stopwatch())
+                    answered.append(reply["ratchet"]["policy_version"])
+                    used.update(r.name for r in parts.engine.replicas if r.in_flight)
+
+            async with asyncio.TaskGroup() as clients:  # a failed request would end it
+                for _ in range(CLIENTS):
+                    clients.create_task(client())
+                while len(answered) < 12:
+                    await asyncio.sleep(0.01)
+                assert len(used) == 2
+                victim = next(r for r in parts.engine.replicas if r.in_flight)
+                in_flight, before = victim.in_flight, len(answered)
+                process_of(f"http://{victim.name}").kill()
+                while len(answered) < before + AFTER:
+                    await asyncio.sleep(0.01)
+                enough.set()
+            watching.cancel()
+            print(f"{in_flight} rollouts were in flight on the replica killed; 0 requests failed")
+            assert set(answered) == {1}  # one version, whoever answered
+            assert not victim.up
