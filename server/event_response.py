@@ -56,6 +56,7 @@ class EventResponse(Response):
         self, events: AsyncGenerator[bytes, None], headers: Callable[[], Mapping[str, str]]
     ) -> None:
         super().__init__(media_type="text/event-stream")
+        del self.body  # else its length would be announced
         self._events, self._more_headers = events, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
