@@ -7,7 +7,8 @@ what is under way is finished and stored, and the process ends with status 0.
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -25,13 +26,9 @@ _GRACE_SECONDS = 30
 class Listener(uvicorn.Server):
     """Leaves signals to us, since there may be two of it."""
 
-    def install_signal_handlers(self) -> None:
-        return None
-
-    def capture_signals(self):  # pyright: ignore
-        from contextlib import nullcontext
-
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
 
 
 async def serve(settings: ServerSettings) -> int:
