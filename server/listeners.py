@@ -6,6 +6,7 @@ what is under way is finished and stored, and the process ends with status 0.
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class Listener(uvicorn.Server):
 async def serve(settings: ServerSettings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status. Raises LabelledQueriesInvalid and
     KeysInvalid."""
+    _allow_connections()
     parts = Parts(settings)
     listeners = [_listener(create_app(parts), settings.host, settings.port)]
     if settings.admin_port and settings.admin_key is not None:
@@ -49,6 +51,13 @@ async def serve(settings: ServerSettings) -> int:
     finally:
         draining.cancel()
     return int(parts.failed.is_set())
+
+
+def _allow_connections() -> None:
+    """As many open files as the system lets us have: a thousand idle clients must not be enough to
+    keep others out."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[Listener]) -> None:
