@@ -60,8 +60,12 @@ class RolloutAssembly:
         token_ids = array("i")
         for part in parts:
             token_ids.extend(part.get("token_ids") or ())
-        logprobs = chat_logprobs(parts) if chat else text_logprobs(parts)
-        if len(logprobs) != len(token_ids) * self._scored or not all(map(math.isfinite, logprobs)):
+        logprobs: Sequence[float] = ()
+        if self._scored:
+            logprobs = chat_logprobs(parts) if chat else text_logprobs(parts)
+        if len(logprobs) != (len(token_ids) if self._scored else 0) or not all(
+            map(math.isfinite, logprobs)
+        ):
             raise ValueError("token ids and log-probabilities do not match")
         written: dict[str, Any] = _message(parts) if chat else _text(parts)
         text: str = written.get("text") or written.get("message", {}).get("content") or ""

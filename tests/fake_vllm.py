@@ -42,6 +42,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     count = int(body.get("n") or 1)
     kind = "chat.completion" if chat else "text_completion"
     head = {"id": "theirs", "object": kind, "created": 1, "model": body["model"]}
+    reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
     STATS["under_way"] += 1
     try:
         if not body.get("stream"):
@@ -53,7 +54,6 @@ async def complete(request: web.Request) -> web.StreamResponse:
             return web.json_response(
                 {**head, "choices": choices, "usage": usage, "prompt_token_ids": [1]}
             )
-        reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await reply.prepare(request)
 
         async def send(choices: list[dict[str, Any]], **more: Any) -> None:
@@ -76,9 +76,12 @@ async def complete(request: web.Request) -> web.StreamResponse:
         await reply.write(b"data: [DONE]\n\n")
         STATS["served"] += 1
         return reply
-    except (asyncio.CancelledError, ConnectionError):
+    except asyncio.CancelledError:
         STATS["aborted"] += 1
         raise
+    except ConnectionError:
+        STATS["aborted"] += 1
+        return reply
     finally:
         STATS["under_way"] -= 1
 

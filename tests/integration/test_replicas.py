@@ -26,6 +26,12 @@ def process_of(url: str) -> psutil.Process:
     raise psutil.NoSuchProcess(0, url)
 
 
+def kill(process: psutil.Process) -> None:
+    """With what it has started."""
+    for one in [*process.children(recursive=True), process]:
+        one.kill()
+
+
 def held_by(url: str) -> set[str]:
     return {model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]}
 
@@ -66,7 +72,7 @@ async def test_one_of_two_is_killed_under_load(tmp_path: Path, adapters) -> None
                 assert len(used) == 2
                 victim = next(r for r in parts.engine.replicas if r.in_flight)
                 in_flight, before = victim.in_flight, len(answered)
-                process_of(f"http://{victim.name}").kill()
+                kill(process_of(f"http://{victim.name}"))
                 while len(answered) < before + AFTER:
                     await asyncio.sleep(0.01)
                 enough.set()
