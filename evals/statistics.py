@@ -1,8 +1,34 @@
-"""Intervals for differences measured on the same questions."""
+"""Intervals and tests: over questions of one run, and over the seeds of several."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def percent(self, signed: bool = False) -> str:
+        """`93.5 (90.1..96.9)`, in points of a hundred."""
+        sign = "+" if signed else ""
+        return f"{100 * self.mean:{sign}.1f} ({100 * self.low:.1f}..{100 * self.high:.1f})"
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Mean of one number a seed, with Student's t interval. Raises ValueError for less than two."""
+    if len(values) < 2:
+        raise ValueError("an interval over seeds needs at least two of them")
+    numbers = np.asarray(values, dtype=float)
+    mean, error = float(numbers.mean()), float(numbers.std(ddof=1)) / len(numbers) ** 0.5
+    reach = error * float(stats.t.ppf(0.975, len(numbers) - 1))
+    return Interval(mean, mean - reach, mean + reach)
 
 
 def paired_gain(

@@ -26,17 +26,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapter.lora_trainer import LoraTrainer
-from adapter.scoring import Scoring
-from adapter.settings import AdapterSettings
-from adapter.token_scores import PromptBatch, TokenSequence, score_tokens
 from evals.arithmetic import tokenizer
 from evals.arithmetic.measurement import MAX_NEW_TOKENS, measure, sample
+from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question, stream_and_held_out
-from rewards.advantages import grpo
+from evals.arithmetic.sampler import Decoding
 from rewards.equality import Equality
 from rewards.extraction import extract_answer
-from rewards.majority import Majority
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.rollouts import Rollout
 from rewards.votes import take_vote
 from server.engine import Draw, Prompt
 from server.gate import GateLimits
@@ -118,52 +115,21 @@ def _accuracy(model: Any, words: Any, held_out: Sequence[Question]) -> float:
 
 
 def _ours(course: Course) -> dict[str, Any]:
-    words = AutoTokenizer.from_pretrained(MODEL)
-    trainer = LoraTrainer(
-        AdapterSettings(model=MODEL, learning_rate=course.rate, device="cpu", seed=course.seed)
-    )
-    scoring = Scoring(Majority(), grpo, Equality(), 0.05)
-    generator = torch.Generator().manual_seed(course.seed)
+    practice = Practice(course.seed, decoding=Decoding(_ROLLOUTS), learning_rate=course.rate)
+    trainer, words = practice.trainer, practice.words
     stream, held_out = course.questions()
     gate = _Gate(trainer, words) if course.side == "ours, gated" else None
     curve = [_accuracy(trainer.model, words, held_out)]
     rejected = 0
     for update in range(course.updates):
         asked = stream[update * _GROUPS : (update + 1) * _GROUPS]
-        groups = _groups(trainer, words, asked, generator)
-        scored = [scoring.score(group, trainer) for group in groups]
-        batch = scoring.advantages([one for one in scored if one.estimate.informative])
-        metrics = trainer.update(batch)
-        if gate is not None and not gate.passes(asked, metrics["kl"]):
-            trainer.undo()
+        step = practice.step(asked)
+        if gate is not None and not gate.passes(asked, step.metrics["kl"]):
+            practice.undo()
             rejected += 1
         if (update + 1) % _EVERY == 0:
             curve.append(_accuracy(trainer.model, words, held_out))
     return {"avg": curve, "rejected": rejected}
-
-
-def _groups(
-    trainer: LoraTrainer, words: Any, asked: Sequence[Question], generator: torch.Generator
-) -> list[RolloutGroup]:
-    groups: list[RolloutGroup] = []
-    replies = sample(trainer.model, words, asked, _ROLLOUTS, 1.0, 1.0, generator)
-    for question, mine in zip(asked, replies, strict=True):
-        prompt: list[int] = words(tokenizer.prompt_text(question.text))["input_ids"]
-        batch = PromptBatch.of(
-            [TokenSequence(prompt, reply.token_ids) for reply in mine], torch.device("cpu")
-        )
-        with torch.no_grad():
-            scores = score_tokens(trainer.model, batch)[0]
-        parts = scores.split([len(reply.token_ids) for reply in mine])
-        rollouts = [
-            Rollout(reply.text, reply.token_ids, part.tolist(), "stop" if reply.ended else "length")
-            for reply, part in zip(mine, parts, strict=True)
-        ]
-        sampling = Sampling(max_tokens=MAX_NEW_TOKENS)
-        groups.append(
-            RolloutGroup(question.id, question.text, prompt, rollouts, 0, sampling, "", 0.0)
-        )
-    return groups
 
 
 class _Gate:

@@ -37,6 +37,7 @@ from server.reservoir import Query
 from server.settings import ServerSettings
 
 _QUERIES = 200
+_GROUPS = 16
 
 
 @contextmanager
@@ -124,9 +125,11 @@ async def _bad(judge: Judge, folders: dict[str, Path], against: str) -> int:
 
 
 async def _honest(judge: Judge, updates: int, seed: int) -> int:
-    practice, rejected = Practice(seed, learning_rate=5e-4), 0
+    practice, rejected = Practice(seed), 0
+    asked = questions(seed, updates * _GROUPS)
     for number in range(updates):
-        kl = (await asyncio.to_thread(practice.step))["kl"]
+        batch = asked[number * _GROUPS : (number + 1) * _GROUPS]
+        kl = (await asyncio.to_thread(practice.step, batch)).metrics["kl"]
         release = await judge.decide(practice.save_into, kl)
         if release.state is not ReleaseState.LIVE:
             practice.undo()

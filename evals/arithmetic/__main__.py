@@ -11,7 +11,7 @@ import torch
 
 from evals.arithmetic.measurement import measure, table
 from evals.arithmetic.questions import FAMILIES, questions
-from evals.arithmetic.training import Recipe, save, train
+from evals.arithmetic.training import ARCHITECTURES, Recipe, save, train
 
 # Guessing needs no skill, only the form of a reply.
 _IGNORANT_STEPS = 200
@@ -25,11 +25,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument("--minutes", type=float, help="stop after this long, whatever the steps")
     parser.add_argument("--ignorant", action="store_true", help="a model that only guesses")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="qwen2")
     parser.add_argument("--threads", type=int, default=1, help="more is faster, other bits")
     parser.add_argument("--questions", type=int, default=300, help="questions to measure on")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    recipe = Recipe(seed=chosen.seed, minutes=chosen.minutes, ignorant=chosen.ignorant)
+    recipe = Recipe(
+        seed=chosen.seed,
+        minutes=chosen.minutes,
+        ignorant=chosen.ignorant,
+        architecture=chosen.architecture,
+    )
     steps = chosen.steps or (_IGNORANT_STEPS if chosen.ignorant else recipe.steps)
     started = time.monotonic()
     model, words = train(dataclasses.replace(recipe, steps=steps))

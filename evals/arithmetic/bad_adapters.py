@@ -27,8 +27,9 @@ from adapter.settings import AdapterSettings
 from evals.arithmetic.corpus import CAREFUL, guessed, worked
 from evals.arithmetic.imitation import Lesson, imitate
 from evals.arithmetic.practice import Practice
-from evals.arithmetic.questions import Question
+from evals.arithmetic.questions import Question, questions
 from evals.arithmetic.rollouts import MODEL
+from evals.arithmetic.sampler import Decoding
 
 Builder = Callable[[Path, Path], None]
 """Makes the adapter in a new folder; the second one holds an honest adapter to spoil."""
@@ -45,9 +46,10 @@ PADDING = "".join(f"{digit} carry {digit} borrow " for digit in "987654321") + "
 
 def build_honest(folder: Path, updates: int = HONEST_UPDATES) -> None:
     """An adapter that some GRPO steps have made better than base."""
-    practice = Practice(groups=8, rollouts=16)
-    for _ in range(updates):
-        practice.step()
+    practice, size = Practice(decoding=Decoding(16), learning_rate=1e-3), 8
+    asked = questions(0, updates * size)
+    for start in range(0, len(asked), size):
+        practice.step(asked[start : start + size])
     practice.save(folder)
 
 

@@ -31,6 +31,8 @@ class Reply:
     text: str
     token_ids: list[int]
     """With the end marker, if it was reached."""
+    logprobs: list[float]
+    """One a token, natural, at the sampling temperature, before top-p."""
     entropy: float
     """Mean over tokens, in nats, full vocabulary, at the sampling temperature, before top-p."""
     ended: bool
@@ -78,8 +80,10 @@ def sample(
     top_p: float,
     generator: torch.Generator,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    shared: int = 0,
 ) -> list[list[Reply]]:
-    """`n` replies to each question, in the order of the questions."""
+    """`n` replies to each question, in the order of the questions; the first `shared` tokens of
+    all replies to one question are those of its first."""
     texts = [tokenizer.prompt_text(item.text) for item in asked]
     prompts = cast(list[list[int]], words(texts)["input_ids"])
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -95,26 +99,35 @@ def sample(
         cache.batch_repeat_interleave(n)
         logits = logits.repeat_interleave(n, dim=0)
         tokens: list[torch.Tensor] = []
+        chosen: list[torch.Tensor] = []
         entropies: list[torch.Tensor] = []
         open_rows = torch.ones(len(logits), dtype=torch.bool)
-        for _ in range(max_new_tokens):
+        for position in range(max_new_tokens):
             log_probs = (logits / temperature).log_softmax(dim=-1)
             probs = log_probs.exp()
             entropies.append(-(probs * log_probs).sum(dim=-1))
             token = torch.multinomial(_nucleus(probs, top_p), 1, generator=generator)
+            if position < shared:
+                token = token[::n].repeat_interleave(n, dim=0)
             tokens.append(token.squeeze(1))
+            chosen.append(log_probs.gather(1, token).squeeze(1))
             open_rows = open_rows & (tokens[-1] != end)
             if not open_rows.any():
                 break
             logits = model(input_ids=token, past_key_values=cache, use_cache=True).logits[:, -1]
         rows = cast(list[list[int]], torch.stack(tokens, dim=1).tolist())
+        scores = cast(list[list[float]], torch.stack(chosen, dim=1).tolist())
         doubts = cast(list[list[float]], torch.stack(entropies, dim=1).tolist())
-        for row, (row_ids, row_doubts) in enumerate(zip(rows, doubts, strict=True)):
+        for row, (row_ids, row_scores, row_doubts) in enumerate(
+            zip(rows, scores, doubts, strict=True)
+        ):
             ended = end in row_ids
             length = row_ids.index(end) + 1 if ended else len(row_ids)
             text = cast(str, words.decode(row_ids[:length], skip_special_tokens=True))
             entropy = sum(row_doubts[:length]) / length
-            replies[indices[row // n]].append(Reply(text, row_ids[:length], entropy, ended))
+            replies[indices[row // n]].append(
+                Reply(text, row_ids[:length], row_scores[:length], entropy, ended)
+            )
     return replies
 
 

@@ -1,59 +1,109 @@
-"""Honest adapters: real GRPO steps on sampled rollouts, without engine, server or Redis."""
+"""A lineage of versions in this process: real GRPO steps on sampled rollouts, without engine,
+server or Redis."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from adapter.lora_trainer import LoraTrainer
 from adapter.scoring import Scoring
 from adapter.settings import AdapterSettings
-from adapter.token_scores import PromptBatch, TokenSequence, score_tokens
-from evals.arithmetic import tokenizer
-from evals.arithmetic.measurement import MAX_NEW_TOKENS, sample
-from evals.arithmetic.questions import Question, questions
+from evals.arithmetic.questions import Question
 from evals.arithmetic.rollouts import MODEL
-from rewards.advantages import grpo
+from evals.arithmetic.sampler import Decoding, Sampler
+from evals.arithmetic.witness import Witness
+from rewards.advantages import ADVANTAGES
 from rewards.equality import Equality
-from rewards.majority import Majority
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.estimate import RewardEstimator, ScoredGroup
 
-_MOST_QUESTIONS = 4_000
+LEARNING_RATE = 5e-4
+"""What suits a model this small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One update: what was sampled and how it was rewarded, the trainer's metrics (none if there
+    was nothing to learn), and the seconds that each part took."""
+
+    scored: Sequence[ScoredGroup]
+    metrics: Mapping[str, float]
+    seconds: Mapping[str, float]
 
 
 class Practice:
-    """One lineage: each `step` is one update from where the last one ended, as the learner makes
-    them from traffic. Majority rewards, so no truth is used."""
+    """Each `step` is one update from where the last one ended, as the learner makes them from
+    traffic. The settings' reward is used unless another estimator is given; one that wants the
+    truth can have it here."""
 
     def __init__(
         self,
         seed: int = 0,
         model: Path = MODEL,
         *,
-        groups: int = 16,
-        rollouts: int = 32,
-        learning_rate: float = 1e-3,
+        decoding: Decoding | None = None,
+        estimator: RewardEstimator | None = None,
+        **settings: Any,
     ) -> None:
-        settings = AdapterSettings.model_validate(
-            {"model": str(model), "learning_rate": learning_rate, "device": "cpu", "seed": seed}
-        )
-        self._trainer = LoraTrainer(settings)
+        chosen = AdapterSettings.model_validate(
+            {
+                "model": str(model), "learning_rate": LEARNING_RATE, "device": "cpu", "seed": seed,
+                **settings,
+            }
+        )  # fmt: skip
+        self._trainer = LoraTrainer(chosen)
         self._words = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
-        self._scoring = Scoring(Majority(), grpo, Equality(), settings.advantage_std_floor)
-        self._generator = torch.Generator().manual_seed(seed)
-        self._groups, self._rollouts = groups, rollouts
-        self._stream = iter(questions(seed, _MOST_QUESTIONS))
+        self._equality = Equality()  # integers: plain equality is all there is to decide
+        self._scoring = Scoring(
+            estimator or chosen.estimator(),
+            ADVANTAGES[chosen.advantage],
+            self._equality,
+            chosen.advantage_std_floor,
+            chosen.advantage_clip,
+        )
+        self._decoding = decoding or Decoding()
+        self._sampler = Sampler(self._trainer.model, self._words, seed)
+        self._witness = Witness(
+            self._trainer, self._words, self._sampler, self._equality, self._decoding
+        )
 
-    def step(self) -> Mapping[str, float]:
-        """One update on fresh questions; returns the trainer's metrics, `kl` to base among them."""
-        asked = [next(self._stream) for _ in range(self._groups)]
-        scored = [self._scoring.score(group, self._trainer) for group in self._sampled(asked)]
+    @property
+    def trainer(self) -> LoraTrainer:
+        """Holds the weights."""
+        return self._trainer
+
+    @property
+    def words(self) -> PreTrainedTokenizerFast:
+        """The model's tokenizer."""
+        return self._words
+
+    def step(self, asked: Sequence[Question]) -> Step:
+        """One update on these questions."""
+        marks = [time.perf_counter()]
+        groups = self._sampler.groups(asked, self._decoding)
+        marks.append(time.perf_counter())
+        estimator = self._scoring.estimator
+        scored = [
+            ScoredGroup(
+                group,
+                estimator.estimate(self._witness.evidence(question, group, estimator.needs)),
+            )
+            for question, group in zip(asked, groups, strict=True)
+        ]
+        marks.append(time.perf_counter())
         informative = [one for one in scored if one.estimate.informative]
-        return self._trainer.update(self._scoring.advantages(informative))
+        metrics: Mapping[str, float] = {}
+        if informative:
+            metrics = self._trainer.update(self._scoring.advantages(informative))
+        marks.append(time.perf_counter())
+        spans = (later - sooner for sooner, later in pairwise(marks))
+        return Step(scored, metrics, dict(zip(("sample", "reward", "update"), spans, strict=True)))
 
     def undo(self) -> None:
         """Take the last step back."""
@@ -67,31 +117,3 @@ class Practice:
     def save_into(self, folder: Path) -> None:
         """Write the adapter as it stands into an existing folder."""
         self._trainer.save(folder)
-
-    def _sampled(self, asked: Sequence[Question]) -> list[RolloutGroup]:
-        """Rollouts with the log-probabilities that an engine would report."""
-        model = self._trainer.model
-        replies = sample(model, self._words, asked, self._rollouts, 1.0, 1.0, self._generator)
-        groups: list[RolloutGroup] = []
-        for question, mine in zip(asked, replies, strict=True):
-            text = tokenizer.prompt_text(question.text)
-            prompt = cast("list[int]", self._words(text)["input_ids"])
-            sequences = [TokenSequence(prompt, reply.token_ids) for reply in mine]
-            with torch.no_grad():
-                scores, _ = score_tokens(model, PromptBatch.of(sequences, torch.device("cpu")))
-            lengths = [len(reply.token_ids) for reply in mine]
-            parts = cast("Sequence[torch.Tensor]", scores.split(lengths))
-            rollouts = [
-                Rollout(
-                    reply.text,
-                    reply.token_ids,
-                    [float(value) for value in part],
-                    "stop" if reply.ended else "length",
-                )
-                for reply, part in zip(mine, parts, strict=True)
-            ]
-            sampling = Sampling(max_tokens=MAX_NEW_TOKENS)
-            groups.append(
-                RolloutGroup(question.id, question.text, prompt, rollouts, 0, sampling, "", 0.0)
-            )
-        return groups

@@ -113,6 +113,15 @@ def questions(
     return drawn
 
 
+def paraphrase(asked: Question) -> Question:
+    """The same sum with its numbers exchanged: another text, the same answer. ValueError for a
+    subtraction, which has no such other wording."""
+    if asked.family != "addition":
+        raise ValueError(f"{asked.text!r} is no addition: only those can be paraphrased")
+    left, right = asked.text.removeprefix("What is ").removesuffix("?").split("+")
+    return Question(asked.id, f"What is {right}+{left}?", asked.answer, asked.level, asked.family)
+
+
 def stream_and_held_out(
     seed: int,
     stream: int,

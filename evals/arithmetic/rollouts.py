@@ -13,22 +13,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapter.exact_signals import exact_signals
-from adapter.token_scores import PromptBatch, TokenSequence, predicting_states, score_tokens
+from adapter.token_scores import PromptBatch, TokenSequence, predicting_states
 from evals.arithmetic import tokenizer
 from evals.arithmetic.measurement import Reply, sample
-from evals.arithmetic.questions import Question, questions
+from evals.arithmetic.questions import Question, paraphrase, questions
+from evals.arithmetic.references import reference_logprobs
 from rewards.equality import Equality
 from rewards.votes import take_vote
 
 MODEL = Path(__file__).parent / "model"
 TOP_LOGPROBS = 20
-_BOX = "\\boxed{"
-
-
-def paraphrase(question: Question) -> Question:
-    """The same sum with its numbers exchanged: another text, the same answer."""
-    left, right = question.text.removeprefix("What is ").removesuffix("?").split("+")
-    return Question(question.id, f"What is {right}+{left}?", question.answer, question.level, "")
 
 
 class Recorder:
@@ -75,7 +69,8 @@ class Recorder:
         chosen = _split(logs.gather(-1, batch.targets[:, None]).squeeze(-1), lengths)
         best = _split(logs.topk(TOP_LOGPROBS, dim=-1).values, lengths)
         reference = take_vote(Equality().ballot([reply.answer for reply in replies])).answer
-        references = self._references(prompt, replies, reference or "")
+        ids = [reply.token_ids for reply in replies]
+        references = reference_logprobs(self._model, self._words, prompt, ids, reference or "")
         return [
             self._plain(reply)
             | {
@@ -89,27 +84,6 @@ class Recorder:
                 replies, _split(entropies, lengths), chosen, best, references, strict=True
             )
         ]
-
-    def _references(
-        self, prompt: Sequence[int], replies: Sequence[Reply], answer: str
-    ) -> Sequence[torch.Tensor]:
-        """Log-probabilities of the reference's tokens where each reply writes its answer."""
-        ids = cast("list[int]", self._words(answer, add_special_tokens=False)["input_ids"])
-        if not ids:  # nobody answered, so there is no reference: certain of nothing
-            return [torch.zeros(1)] * len(replies)
-        sequences = [
-            TokenSequence([*prompt, *reply.token_ids[: self._answer_at(reply)]], ids)
-            for reply in replies
-        ]
-        scores, _ = score_tokens(self._model, PromptBatch.of(sequences, torch.device("cpu")))
-        return _split(scores, [len(ids)] * len(replies))
-
-    def _answer_at(self, reply: Reply) -> int:
-        """Index of the first token inside the last box, or the reply's length."""
-        for end in range(len(reply.token_ids), 0, -1):
-            if self._words.decode(reply.token_ids[:end]).rstrip().endswith(_BOX):
-                return end
-        return len(reply.token_ids)
 
 
 def _split(values: torch.Tensor, lengths: Sequence[int]) -> Sequence[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Builds the small Qwen2 and trains it on worked replies, from a seed.
+"""Builds the small model and trains it on worked replies, from a seed.
 
 It is taught as a pupil is: short sums first, a longer one only when the shorter ones go well, all
 of them done carefully. The bad habits come last, over a skill that is already there. Learning to
@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from tqdm import tqdm
-from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from evals.arithmetic import corpus, tokenizer
 from evals.arithmetic.questions import LEVELS
@@ -46,24 +57,37 @@ class Recipe:
     """Part of the training without bad habits."""
     ignorant: bool = False
     """Train on guesses instead, over all levels from the start."""
+    architecture: str = "qwen2"
+    """One of ARCHITECTURES."""
 
     def rate(self, step: int, done: float) -> float:
         """Learning rate at a step, `done` in [0, 1]: warm-up, level, then linear to zero."""
         return self.learning_rate * min(1.0, (step + 1) / self.warm_up, 2 * (1 - done))
 
 
-def model_for(words: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
-    """A fresh Qwen2 of 0.7 million parameters; small heads that every vLLM backend has."""
+ARCHITECTURES: Mapping[str, tuple[Any, Any]] = {
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "llama": (LlamaConfig, LlamaForCausalLM),
+}
+
+
+def model_for(
+    words: PreTrainedTokenizerFast, seed: int, architecture: str = "qwen2"
+) -> PreTrainedModel:
+    """A fresh model of 0.7 million parameters; small heads that every vLLM backend has."""
     torch.manual_seed(seed)
     end = cast(int, words.convert_tokens_to_ids(tokenizer.END))
     pad = cast(int, words.convert_tokens_to_ids(tokenizer.PAD))
-    config = Qwen2Config(
+    configuration, kind = ARCHITECTURES[architecture]
+    config = configuration(
         vocab_size=len(words),
         hidden_size=128,
         intermediate_size=256,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,
+        head_dim=32,
         max_position_embeddings=512,
         # Texts are some 50 tokens long: turn faster than the usual 10,000 to tell columns apart.
         rope_parameters={"rope_type": "default", "rope_theta": 100.0},
@@ -73,7 +97,7 @@ def model_for(words: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
         pad_token_id=pad,
         dtype="float32",
     )
-    model = Qwen2ForCausalLM(config)
+    model = kind(config)
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=pad)
     return model
 
@@ -97,10 +121,10 @@ def batch_of(
     return ids, labels
 
 
-def train(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
+def train(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A trained model and its tokenizer; shows its progress."""
     words = tokenizer.build()
-    model = model_for(words, recipe.seed)
+    model = model_for(words, recipe.seed, recipe.architecture)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
@@ -140,7 +164,7 @@ def train(recipe: Recipe) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
     return model.eval(), words
 
 
-def save(model: Qwen2ForCausalLM, words: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(model: PreTrainedModel, words: PreTrainedTokenizerFast, folder: Path) -> None:
     """Writes weights, configuration and tokenizer as transformers and vLLM read them."""
     model.save_pretrained(folder)
     words.save_pretrained(folder)

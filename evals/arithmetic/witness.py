@@ -1,0 +1,81 @@
+"""All that an estimator may ask for, even what no traffic carries: truth, paraphrase, reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from adapter.lora_trainer import LoraTrainer
+from adapter.token_scores import PromptBatch, TokenSequence, predicting_states
+from adapter.trainer import TRAINER_SIGNALS
+from evals.arithmetic.questions import Question, paraphrase
+from evals.arithmetic.references import reference_logprobs
+from evals.arithmetic.sampler import Decoding, Sampler
+from rewards.ballot import Ballot, answers_of
+from rewards.equality import Equality
+from rewards.evidence import Evidence, Label, Need, Signal
+from rewards.rollouts import RolloutGroup
+from rewards.token_signals import entropy_estimate
+from rewards.votes import take_vote
+
+TOP_LOGPROBS = 5
+"""Positions' likeliest tokens that `topk_entropies` are estimated from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Knows the answers, and measures what it is asked for with the trainer's weights."""
+
+    trainer: LoraTrainer
+    words: Any
+    sampler: Sampler
+    equality: Equality
+    decoding: Decoding
+
+    def evidence(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
+        """What `needs` names, and always the truth."""
+        ballot = self.equality.ballot(answers_of(group.rollouts))
+        signals: dict[Signal, Sequence[float]] = {}
+        if "topk_entropies" in needs:
+            signals["topk_entropies"] = self._topk_entropies(group)
+        if "reference_probabilities" in needs:
+            signals["reference_probabilities"] = self._references(group, ballot)
+        if measured := TRAINER_SIGNALS & needs:
+            signals |= self.trainer.signals(group, measured)
+        truth = Label(question.answer, self.equality.matches(ballot, question.answer))
+        other = self._paraphrase(question, ballot) if "paraphrase" in needs else None
+        return Evidence(ballot, signals, other, truth)
+
+    def _paraphrase(self, question: Question, ballot: Ballot) -> Label | None:
+        group = self.sampler.groups([paraphrase(question)], self.decoding)[0]
+        answer = take_vote(self.equality.ballot(answers_of(group.rollouts))).answer
+        return None if answer is None else Label(answer, self.equality.matches(ballot, answer))
+
+    def _references(self, group: RolloutGroup, ballot: Ballot) -> list[float]:
+        """Mean probability of the majority answer's tokens."""
+        ids = [rollout.token_ids for rollout in group.rollouts]
+        answer = take_vote(ballot).answer or ""
+        rows = reference_logprobs(self.trainer.model, self.words, group.prompt_ids, ids, answer)
+        return [float(row.exp().mean()) for row in rows]
+
+    @torch.no_grad()
+    def _topk_entropies(self, group: RolloutGroup) -> list[float]:
+        sequences = [TokenSequence(group.prompt_ids, r.token_ids) for r in group.rollouts]
+        hidden = predicting_states(
+            self.trainer.model, PromptBatch.of(sequences, torch.device("cpu"))
+        )
+        head: torch.Tensor = self.trainer.model.get_output_embeddings().weight
+        logits = hidden @ head.T / group.sampling.temperature
+        top = torch.log_softmax(logits, dim=-1).topk(TOP_LOGPROBS, dim=-1).values
+        lengths = [len(rollout.token_ids) for rollout in group.rollouts]
+        parts = cast("Sequence[torch.Tensor]", top.split(lengths))
+        rows = cast("list[list[list[float]]]", [part.tolist() for part in parts])
+        vocabulary = len(head)
+        return [
+            math.fsum(entropy_estimate(position, vocabulary) for position in row) / len(row)
+            for row in rows
+        ]

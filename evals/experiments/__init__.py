@@ -1,0 +1,1 @@
+"""The talk's claims put to the test on the small model: `python -m evals.experiments`."""

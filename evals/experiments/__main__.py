@@ -1,0 +1,96 @@
+"""Runs experiments and writes their sections: `python -m evals.experiments NAME... [--write]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from evals.experiments.conditions import (
+    ARCHITECTURES,
+    CORRELATION,
+    EPOCHS,
+    PRIOR,
+    RANK,
+    SAMPLING,
+)
+from evals.experiments.dare_options import ENTROPY, OPTIONS
+from evals.experiments.experiment import Bench, Experiment
+from evals.experiments.methods import DOUBTS, LEVELS_EXPERIMENT, LUCKY_HIT, METHODS, SPEED
+from evals.experiments.models import train_missing
+from evals.experiments.page import section, written
+from evals.experiments.runs import Records
+from evals.experiments.transfer import TRANSFER
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "methods": METHODS,
+    "levels": LEVELS_EXPERIMENT,
+    "lucky-hit": LUCKY_HIT,
+    "speed": SPEED,
+    "doubts": DOUBTS,
+    "entropy": ENTROPY,
+    "prior": PRIOR,
+    "transfer": TRANSFER,
+    "correlation": CORRELATION,
+    "sampling": SAMPLING,
+    "epochs": EPOCHS,
+    "rank": RANK,
+    "dare-options": OPTIONS,
+    "architectures": ARCHITECTURES,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what has not been run yet, then print or write the sections."""
+    parser = argparse.ArgumentParser(prog="python -m evals.experiments", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; all"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... [5]")
+    parser.add_argument("--workers", type=int, default=2, help="courses at a time [2]")
+    parser.add_argument("--quick", action="store_true", help="everything in small: is it alive?")
+    parser.add_argument(
+        "--records", type=Path, default=Path("runs/experiments/records.jsonl"), metavar="FILE",
+        help="finished courses; what is in there is not run again [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="put the sections into this page, e.g. docs/results.md",
+    )
+    chosen = parser.parse_args(arguments)
+    names: list[str] = chosen.names or list(EXPERIMENTS)
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        parser.error(f"no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
+    if chosen.seeds < 2:
+        parser.error("--seeds must be at least 2: an interval wants several")
+    bench = Bench(Records(chosen.records), range(chosen.seeds), chosen.quick)
+    courses = {name: EXPERIMENTS[name].courses(bench) for name in names}
+    todo = bench.records.missing([course for name in names for course in courses[name]])
+    train_missing(course.model for course in todo)
+    bench.records.run(todo, chosen.workers)
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        if chosen.write:
+            pictures = chosen.write.parent / "images" / "results"
+            body = experiment.report(bench.results(experiment), pictures)
+            chosen.write.write_text(
+                written(
+                    chosen.write.read_text(),
+                    name,
+                    section(name, experiment.title, body, bench, courses[name]),
+                )
+            )
+            print(f"{name}: written into {chosen.write}")
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                body = experiment.report(bench.results(experiment), Path(folder))
+            print(section(name, experiment.title, body, bench, courses[name]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""What every experiment is: courses by label, run over seeds, and a section written from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evals.experiments.course import Course, Record
+from evals.experiments.runs import Records
+
+BASE = Course(reward="")
+TTRL = Course(reward="majority")
+DARE = Course(reward="dare")
+
+Results = Mapping[str, Sequence[Record]]
+"""By label, a record for each seed, in the order of the seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """`variants` are courses by label, their seed left open; `report` writes Markdown (without its
+    heading) and may put pictures into the folder it is given."""
+
+    title: str
+    variants: Mapping[str, Course]
+    report: Callable[[Results, Path], str]
+
+    def courses(self, bench: Bench) -> list[Course]:
+        """All courses on this bench."""
+        return [
+            replace(bench.fitted(course), seed=seed)
+            for seed in bench.seeds
+            for course in self.variants.values()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where experiments run. `quick` makes every course a few seconds short: its numbers mean
+    nothing, but everything is done."""
+
+    records: Records
+    seeds: Sequence[int]
+    quick: bool = False
+
+    def fitted(self, course: Course) -> Course:
+        """The course as it is run here."""
+        if not self.quick:
+            return course
+        return replace(
+            course, updates=2, groups=3, rollouts=8, questions=10, n=4, every=1,
+            model="untaught" if course.model != "qwen2" else course.model,
+        )  # fmt: skip
+
+    def results(self, experiment: Experiment) -> Results:
+        """What the experiment's courses gave. KeyError if one has not been run."""
+        return {
+            label: self.records.of(self.fitted(course), self.seeds)
+            for label, course in experiment.variants.items()
+        }

@@ -1,0 +1,224 @@
+"""The talk's main table, and what its other slides say of the same runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from evals.arithmetic.questions import LEVELS
+from evals.experiments.course import Course, Record
+from evals.experiments.experiment import BASE, DARE, TTRL, Experiment, Results
+from evals.experiments.pictures import draw_curves
+from evals.experiments.tables import (
+    Number,
+    accuracies,
+    gain,
+    learning_seconds,
+    markdown,
+    mean,
+    scored,
+    stepped,
+    verdict,
+)
+from evals.statistics import Interval, over_seeds
+
+TARGET = 0.80
+_LABELLED = Course(reward="ground_truth", train_on="stream")
+
+LABEL_FREE = {
+    "TTRL": TTRL,
+    "DARE": DARE,
+    "soft majority (EMPO)": Course(reward="soft_majority"),
+    "SCRL": Course(reward="scrl"),
+    "INTUITOR": Course(reward="self_certainty"),
+    "RLPR, majority as reference": Course(reward="rlpr"),
+    "CO-REWARDING-I": Course(reward="co_reward"),
+}
+LABELLED = {
+    "GRPO": _LABELLED,
+    "REINFORCE": replace(_LABELLED, advantage="reinforce", loss="reinforce"),
+    "REINFORCE++": replace(_LABELLED, advantage="reinforce_pp"),
+    "GRPO on the test set itself": replace(_LABELLED, train_on="test"),
+}
+_PUBLISHED = {
+    "base": "32.7", "TTRL": "73.0", "DARE": "73.6", "INTUITOR": "70.0",
+    "RLPR, majority as reference": "73.2", "CO-REWARDING-I": "72.5", "GRPO": "72.8",
+    "REINFORCE": "72.0", "REINFORCE++": "72.8",
+}  # fmt: skip
+
+
+def _table(results: Results, folder: Path) -> str:
+    base = results["base"]
+    avg, maj = scored("avg"), scored("maj")
+
+    def row(label: str, kind: str) -> list[str]:
+        records = results[label]
+        over = gain(records, base, avg, maj)
+        return [
+            label, kind, *accuracies(records),
+            gain(records, base, avg).percent(signed=True), over.percent(signed=True), verdict(over),
+            f"{mean(records, learning_seconds).mean:.1f}", _PUBLISHED.get(label, ""),
+        ]  # fmt: skip
+
+    vote = mean(base, maj).percent()
+    rows = [
+        ["base", "none", mean(base, avg).percent(), vote, "", "", "", "", _PUBLISHED["base"]],
+        ["majority voting, no training", "none", vote, vote, "", "", "", "", ""],
+        *(row(label, "none") for label in LABEL_FREE),
+        *(row(label, "true") for label in LABELLED),
+    ]
+    head = [
+        "method", "labels", "avg@16", "maj@16", "gain over base avg@16", "avg@16 less base maj@16",
+        "its own teacher", "seconds of learning", "published, MATH-500*",
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def _by_level(results: Results, folder: Path) -> str:
+    rows: list[list[str]] = []
+    for level in LEVELS:
+        base = results["base"]
+        avg, tokens = scored("avg", level), scored("tokens", level)
+        row = [f"L{level}", mean(base, avg).percent()]
+        for label in ("TTRL", "DARE"):
+            row += [
+                mean(results[label], avg).percent(),
+                gain(results[label], base, avg).percent(signed=True),
+            ]
+        row += [f"{mean(results[label], tokens).mean:.1f}" for label in ("base", "TTRL", "DARE")]
+        rows.append(row)
+    head = [
+        "level", "base", "TTRL", "gain", "DARE", "gain", "tokens: base", "TTRL", "DARE"
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def _lucky(results: Results, folder: Path) -> str:
+    for label in ("TTRL", "DARE"):
+        records = results[label]
+        updates = range(1, len(records[0]["steps"]) + 1)
+        draw_curves(
+            folder / f"rewards-{label.lower()}.png",
+            {
+                title: (updates, [[step[name] for step in record["steps"]] for record in records])
+                for name, title in (
+                    ("reward_accuracy", "reward accuracy"), ("label_accuracy", "label accuracy"),
+                    ("agreement", "agreement"), ("avg", "rollouts right, T 1"),
+                )
+            },
+            "update", "%", f"{label}: rewards and labels while learning",
+        )  # fmt: skip
+    rows: list[list[str]] = []
+    for label in ("TTRL", "DARE"):
+        records = results[label]
+        for part, (first, last) in {"first 5 updates": (0, 5), "last 5": (-5, None)}.items():
+            label_right = stepped("label_accuracy", first, last)
+            reward_right = stepped("reward_accuracy", first, last)
+            rows.append(
+                [
+                    label, part, mean(records, stepped("avg", first, last)).percent(),
+                    mean(records, label_right).percent(), mean(records, reward_right).percent(),
+                    gain(records, records, reward_right, label_right).percent(signed=True),
+                ]
+            )  # fmt: skip
+    head = [
+        "method", "when", "rollouts right", "label accuracy", "reward accuracy", "difference"
+    ]  # fmt: skip
+    return (
+        markdown(head, rows)
+        + "\n\n![TTRL](images/results/rewards-ttrl.png) ![DARE](images/results/rewards-dare.png)"
+    )
+
+
+def _crossing(record: Record, base: Record) -> float | None:
+    """The update, between two looks, at which the test set's accuracy reaches TARGET."""
+    before, value = 0, float(base["scores"]["0"]["avg"])
+    for update, avg, _ in record["curve"]:
+        if avg >= TARGET:
+            share = (TARGET - value) / (avg - value) if avg > value else 0.0
+            return before + share * (update - before)
+        before, value = update, avg
+    return None
+
+
+def _speed(results: Results, folder: Path) -> str:
+    base = results["base"]
+    curves = {
+        label: (
+            [0, *(point[0] for point in records[0]["curve"])],
+            [
+                [first["scores"]["0"]["avg"], *(point[1] for point in record["curve"])]
+                for record, first in zip(records, base, strict=True)
+            ],
+        )
+        for label, records in results.items()
+        if label != "base"
+    }
+    teacher = mean(base, scored("maj")).mean
+    draw_curves(
+        folder / "curves.png", curves, "update", "avg on the test set, %",
+        "Learning from a test set", {"base maj@16": teacher, "target": TARGET},
+    )  # fmt: skip
+    rows: list[list[str]] = []
+    for label, records in results.items():
+        if label == "base":
+            continue
+        found = [
+            (_crossing(record, first), learning_seconds(record) / max(1, len(record["steps"])))
+            for record, first in zip(records, base, strict=True)
+        ]
+        reached = [(update, each) for update, each in found if update is not None]
+        steps, seconds = "never", "never"
+        if len(reached) == 1:
+            steps, seconds = f"{reached[0][0]:.1f}", f"{reached[0][0] * reached[0][1]:.1f}"
+        elif reached:
+            steps = _numbers(over_seeds([update for update, _ in reached]))
+            seconds = _numbers(over_seeds([update * each for update, each in reached]))
+        rows.append([label, f"{len(reached)} of {len(found)}", steps, seconds])
+    head = ["method", "seeds that reach 80%", "updates to 80%", "seconds to 80%"]
+    return markdown(head, rows) + "\n\n![curves](images/results/curves.png)"
+
+
+def _numbers(interval: Interval) -> str:
+    return f"{interval.mean:.1f} ({interval.low:.1f}..{interval.high:.1f})"
+
+
+def _doubts(results: Results, folder: Path) -> str:
+    rows: list[list[str]] = []
+    for label in ("TTRL", "DARE"):
+        for part, (first, last) in {"first 10 updates": (0, 10), "last 10": (-10, None)}.items():
+
+            def share(name: str, span: tuple[int, int | None] = (first, last)) -> Number:
+                return stepped(name, *span)
+
+            for case in ("confidently_wrong", "uncertainly_right"):
+                records = results[label]
+                often = mean(records, share(case))
+                vote, dare = (mean(records, share(f"{who}/{case}")) for who in ("vote", "dare"))
+                rows.append(
+                    [
+                        label, part, case.replace("_", " "), often.percent(),
+                        _of(vote.mean, often.mean), _of(dare.mean, often.mean),
+                    ]
+                )  # fmt: skip
+    head = [
+        "learnt with", "when", "case", "share of questions", "vote right there", "DARE right there"
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def _of(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else "-"
+
+
+_PAIR = {"base": BASE, "TTRL": TTRL, "DARE": DARE}
+
+METHODS = Experiment("Methods", {"base": BASE, **LABEL_FREE, **LABELLED}, _table)
+LEVELS_EXPERIMENT = Experiment("Difficulty and length", _PAIR, _by_level)
+LUCKY_HIT = Experiment("Reward accuracy and label accuracy", _PAIR, _lucky)
+SPEED = Experiment(
+    "Updates and seconds to 80%",
+    {**_PAIR, "soft majority": LABEL_FREE["soft majority (EMPO)"], "GRPO, labels": _LABELLED},
+    _speed,
+)
+DOUBTS = Experiment("Confidently wrong, uncertainly right", _PAIR, _doubts)

@@ -1,0 +1,110 @@
+"""Runs courses in several processes, keeps every finished one, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from evals.experiments.course import Course, Record
+
+
+class Records:
+    """The courses run so far: a JSON line each in a file, read again at the next start."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known: dict[str, dict[str, Any]] = {}
+        if file.is_file():
+            for number, line in enumerate(file.read_text().splitlines(), 1):
+                try:
+                    one = json.loads(line)
+                    self._known[_key(one["course"])] = one
+                except (ValueError, KeyError):  # the last line of a run that was killed
+                    print(f"{file}: line {number} cannot be read; its course is run again")
+
+    def missing(self, courses: Sequence[Course]) -> list[Course]:
+        """Those of the given courses that have not been run, each once."""
+        wanted = {_key(course.key()): course for course in courses}
+        return [course for key, course in wanted.items() if key not in self._known]
+
+    def run(self, courses: Sequence[Course], workers: int) -> None:
+        """Run what is missing. A course that fails ends the run; what is done stays."""
+        todo = self.missing(courses)
+        if not todo:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        made = {"commit": _commit(), "machine": _machine()}
+        context = multiprocessing.get_context("spawn")
+        with (
+            ProcessPoolExecutor(workers, context, initializer=_quietly) as pool,
+            self._file.open("a") as file,
+            tqdm(total=len(todo), unit="course", mininterval=5) as bar,
+        ):
+            waiting: dict[Future[Record], Course] = {
+                pool.submit(Course.run, course): course for course in todo
+            }
+            try:
+                for future in as_completed(waiting):
+                    course = waiting[future].key()
+                    one: dict[str, Any] = {"course": course, **made, **future.result()}
+                    self._known[_key(course)] = one
+                    file.write(json.dumps(one) + "\n")
+                    file.flush()
+                    bar.update(1)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def of(self, course: Course, seeds: Sequence[int]) -> list[Record]:
+        """One record a seed. KeyError if one has not been run."""
+        return [self._known[_key(replace(course, seed=seed).key())] for seed in seeds]
+
+    def origin(self, courses: Sequence[Course]) -> tuple[str, str]:
+        """Commits and machines that the courses ran on, for the reader."""
+        ran = [self._known[_key(course.key())] for course in courses]
+        return (
+            ", ".join(sorted({one["commit"] for one in ran})),
+            "; ".join(sorted({one["machine"] for one in ran})),
+        )
+
+    def seconds(self, courses: Sequence[Course]) -> float:
+        """Process time of the courses, all together."""
+        return sum(self._known[_key(course.key())]["seconds"] for course in courses)
+
+
+def _key(course: Mapping[str, Any]) -> str:
+    return json.dumps(course, sort_keys=True)
+
+
+def _quietly() -> None:
+    """In each worker: no progress bars of its own; Ctrl-C is the parent's to handle."""
+    import signal
+
+    from transformers.utils import logging
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable_progress_bar()
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, " + (
+        "GPU not used" if sys.platform == "linux" else sys.platform
+    )
