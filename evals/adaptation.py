@@ -1,15 +1,15 @@
 """A stream of unlabelled questions to a Ratchet server, and what its replies show."""
 
 import asyncio
-import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from openai import APIError, AsyncOpenAI
 
-from evals.arithmetic.questions import Question
-from rewards.canonical import canonical
+from evals.items import Item
+from rewards.equality import Equality
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +45,62 @@ class Stream:
         return sum(float(getattr(reply, name)) for reply in tail) / len(tail) if tail else 0.0
 
 
-async def stream_questions(
-    client: AsyncOpenAI,
-    model: str,
-    questions: Sequence[Question],
-    stream: Stream,
-    done: Callable[[], bool],
-    ready: Callable[[], Awaitable[None]],
-    concurrency: int = 4,
-) -> None:
-    """Ask until `done` or out of questions. `ready` may hold the next question back."""
-    remaining = itertools.chain(questions)
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks a model of a Ratchet server as any client would, and keeps the labels to itself."""
 
-    async def ask_in_turn() -> None:
-        for question in remaining:
-            if done():
-                return
-            await ready()
-            await ask(client, model, question, stream)
+    client: AsyncOpenAI
+    model: str
+    equality: Equality
+    max_tokens: int = 64
 
-    await asyncio.gather(*(ask_in_turn() for _ in range(concurrency)))
+    async def stream(
+        self,
+        items: Iterable[Item],
+        stream: Stream,
+        done: Callable[[], bool],
+        ready: Callable[[], Awaitable[None]],
+        concurrency: int = 4,
+    ) -> None:
+        """Ask until `done` or out of questions. `ready` may hold the next question back."""
+        remaining = iter(items)
 
+        async def ask_in_turn() -> None:
+            for item in remaining:
+                if done():
+                    return
+                await ready()
+                await self.ask(item, stream)
 
-async def ask(client: AsyncOpenAI, model: str, question: Question, stream: Stream) -> None:
-    """One ordinary request; a failure is counted, not raised."""
-    try:
-        completion = await client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": question.text}], max_tokens=64
-        )
-    except APIError:
-        stream.failed += 1
-        return
-    extension = (completion.model_extra or {})["ratchet"]
-    now, version = time.time(), int(extension["policy_version"])
-    stream.first_answers.setdefault(version, now)
-    if extension["answer"] is None:
-        return
-    distribution: dict[str, float] = extension["distribution"]
-    label, truth = canonical(extension["answer"]), canonical(question.answer)
-    correct = label == truth
-    wrong = 0.0 if correct else distribution[label] + distribution.get(truth, 0.0)
-    stream.replies.append(Reply(now, version, float(extension["agreement"]), correct, 1.0 - wrong))
+        await asyncio.gather(*(ask_in_turn() for _ in range(concurrency)))
+
+    async def ask(self, item: Item, stream: Stream) -> None:
+        """One ordinary request; a failure is counted, not raised."""
+        try:
+            completion = await self.client.chat.completions.create(
+                model=self.model,
+                messages=[{"role": "user", "content": item.prompt}],
+                max_tokens=self.max_tokens,
+            )
+        except APIError:
+            stream.failed += 1
+            return
+        extension = (completion.model_extra or {})["ratchet"]
+        now, version = time.time(), int(extension["policy_version"])
+        stream.first_answers.setdefault(version, now)
+        if extension["answer"] is not None:
+            reply = await asyncio.to_thread(self._judged, item, extension, now)
+            stream.replies.append(reply)
+
+    def _judged(self, item: Item, extension: Mapping[str, Any], now: float) -> Reply:
+        distribution: Mapping[str, float] = extension["distribution"]
+        correct = self.equality.same(extension["answer"], item.answer)
+        wrong = 0.0
+        if not correct:  # wrong rewards: those for the label, and none for the truth
+            wrong = float(extension["agreement"]) + sum(
+                share
+                for text, share in distribution.items()
+                if self.equality.same(text, item.answer)
+            )
+        version = int(extension["policy_version"])
+        return Reply(now, version, float(extension["agreement"]), correct, 1.0 - wrong)

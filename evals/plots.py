@@ -1,4 +1,4 @@
-"""The demo's pictures."""
+"""An adaptation's pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,16 +19,16 @@ def plot_accuracy(
     file: Path, points: Sequence[tuple[int, float]], before: dict[str, float], after_version: int,
     after: dict[str, float],
 ) -> None:  # fmt: skip
-    """Held-out accuracy over versions, with the base's maj@16 as the line to pass."""
+    """Accuracy over versions, with the base's maj@16 as the line to pass."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     versions = [0, *(version for version, _ in points), after_version]
     values = [before["avg"], *(value for _, value in points), after["avg"]]
-    axes.plot(versions, [100 * value for value in values], marker="o", label="avg, held-out")
+    axes.plot(versions, [100 * value for value in values], marker="o", label="avg")
     axes.axhline(100 * before["maj"], linestyle="--", color="grey", label="base maj@16")
     axes.scatter(
         [after_version], [100 * after["maj"]], marker="^", color="C2", label="maj@16 after"
     )
-    axes.set(xlabel="policy version", ylabel="accuracy, %", title="Held-out questions, no labels")
+    axes.set(xlabel="policy version", ylabel="accuracy, %", title="Accuracy, learnt without labels")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+_PART = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -31,6 +33,25 @@ def over_seeds(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - reach, mean + reach)
 
 
+def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -> Interval:
+    """Mean over questions with its 95% percentile bootstrap interval."""
+    mean, (low, high) = paired_gain([0.0] * len(values), values, seed, resamples)
+    return Interval(mean, low, high)
+
+
+def sign_flip_p(before: Sequence[float], after: Sequence[float], seed: int = 0) -> float:
+    """Two-sided p value of a paired permutation test: how often exchanging before and after at
+    random within questions gives a difference of means as large. 1 if no question differs."""
+    gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    if not gains.any():
+        return 1.0
+    result = stats.permutation_test(
+        (gains,), np.mean, permutation_type="samples", n_resamples=9999,
+        batch=100, rng=np.random.default_rng(seed), vectorized=True,
+    )  # fmt: skip
+    return float(result.pvalue)
+
+
 def paired_gain(
     before: Sequence[float], after: Sequence[float], seed: int = 0, resamples: int = 10_000
 ) -> tuple[float, tuple[float, float]]:
@@ -40,7 +61,11 @@ def paired_gain(
     """
     gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     rng = np.random.default_rng(seed)
-    rows = rng.integers(0, len(gains), (resamples, len(gains)))
-    means = np.asarray(gains[rows].mean(axis=1), dtype=float)
+    means = np.concatenate(
+        [  # in parts: all rows of a large data set at once would take gigabytes
+            gains[rng.integers(0, len(gains), (part, len(gains)))].mean(axis=1)
+            for part in [_PART] * (resamples // _PART) + [resamples % _PART]
+        ]
+    )
     low, high = (float(np.percentile(means, share)) for share in (2.5, 97.5))
     return float(gains.mean()), (low, high)

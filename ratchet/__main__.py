@@ -1,4 +1,4 @@
-"""`ratchet up | demo | serve | adapt | releases | keys | forget | score | doctor`."""
+"""The `ratchet` command: its subcommands, their flags, and what exit status a failure has."""
 
 import argparse
 import asyncio
@@ -82,11 +82,68 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     forget.add_argument("client", metavar="CLIENT", help="what its requests have in `user`")
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
+    evaluation = parsers.add_parser("eval", help=_EVAL, description=_EVAL, allow_abbrev=False)
+    evaluation.set_defaults(run=commands.evaluate)
+    evaluation.add_argument(
+        "--url", default="http://127.0.0.1:8000/v1", help="the endpoint, with /v1 [%(default)s]"
+    )
+    evaluation.add_argument("--model", default="ratchet", help="its name there [%(default)s]")
+    _define_dataset(evaluation, "runs/eval/DATASET-MODEL", "of a rollout [3072; arithmetic 64]")
+    comparison = parsers.add_parser("compare", help=_COMPARE, description=_COMPARE)
+    comparison.set_defaults(run=commands.compare)
+    comparison.add_argument("runs", nargs=2, metavar="FOLDER", help="before and after")
+    comparison.add_argument("--json", action="store_true", help="numbers in place of a page")
+    adapt_on = add(
+        "adapt-on", commands.adapt_on, StackSettings,
+        "Adapt to a data set without its labels, in epochs, on a stack of its own; measured.",
+    )  # fmt: skip
+    _define_dataset(adapt_on, "runs/adapt-on/DATASET", "of a rollout [half of max_model_len]")
+    adapt_on.add_argument(
+        "--epochs", type=int, default=0, help="times through the data set [80, 30 or 10 by size]"
+    )
+    adapt_on.add_argument("--every", type=int, default=6, help="versions between quick looks [6]")
+    adapt_on.add_argument("--minutes", type=float, help="longest adaptation [none]")
     _define_score(parsers.add_parser("score", help=_SCORE, description=_SCORE, allow_abbrev=False))
     add("doctor", commands.doctor, StackSettings, "Say what is missing and how to get it.")
     return parser
 
 
+_EVAL = (
+    "avg@n, maj@n and pass@k of any OpenAI-compatible endpoint, by the papers' protocol. "
+    "OPENAI_API_KEY is used if it is set."
+)
+_COMPARE = "What one evaluation gained over another, paired question by question."
+
+
+def _define_dataset(command: argparse.ArgumentParser, out: str, max_tokens: str) -> None:
+    command.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="aime2024, amc, math500, gpqa, mmlu-pro, arithmetic, a .jsonl file, or a name on the "
+        "Hugging Face Hub",
+    )
+    command.add_argument(
+        "--column", action="append", default=[], metavar="NAME=COLUMN",
+        help="the column that holds id, prompt, answer or level",
+    )  # fmt: skip
+    command.add_argument("--split", default="test", help="of a name on the Hub [test]")
+    command.add_argument("--config", help="of a name on the Hub [none]")
+    command.add_argument("--source", help="folder or other name to load a preset's data from")
+    command.add_argument("--limit", type=int, help="only the first so many questions [all]")
+    command.add_argument("--n", type=int, default=16, help="rollouts a question [16]")
+    command.add_argument("--temperature", type=float, default=0.6, help="[0.6]")
+    command.add_argument("--top-p", type=float, default=0.95, help="[0.95]")
+    command.add_argument("--max-tokens", type=int, help=max_tokens)
+    command.add_argument("--concurrency", type=int, default=32, help="questions at a time [32]")
+    command.add_argument(
+        "--per-request", type=int, default=0, help="rollouts a request asks for; 0 is all [0]"
+    )
+    command.add_argument("--seconds", type=float, default=600.0, help="wait for a reply [600]")
+    command.add_argument("--deadline", type=float, default=1.0, help=_DEADLINE)
+    command.add_argument("--out", help=f"folder for results [{out}]")
+
+
+_DEADLINE = "seconds for one comparison of answers [1]"
 _SCORE = "Rewards and advantages of recorded rollout groups; see docs/rewards.md."
 
 
@@ -111,9 +168,7 @@ def _define_score(score: argparse.ArgumentParser) -> None:
         default=151_936,
         help="tokens that top_logprobs leave out [151936]",
     )
-    score.add_argument(
-        "--deadline", type=float, default=1.0, help="seconds for one comparison of answers [1]"
-    )
+    score.add_argument("--deadline", type=float, default=1.0, help=_DEADLINE)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,20 @@ Heavy imports stay inside the command that needs them, so that the server never 
 import argparse
 import asyncio
 import json
-import logging
 import os
 import re
-import signal
 import sys
-from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from adapter.adapter_folders import AdapterFolders
 from adapter.audit import faults
-from adapter.channels import open_buffer, open_releases
+from adapter.channels import open_releases
 from adapter.releases import BASE, AdapterRelease, promote_by_hand, rollback
 from adapter.settings import AdapterSettings, ChannelSettings
-from ratchet.child import GAVE_UP
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
+from ratchet.signals import until_signalled
 from server.settings import ServerSettings
 
 
@@ -72,76 +69,9 @@ def keys(arguments: argparse.Namespace) -> int:
 def adapt(arguments: argparse.Namespace) -> int:
     """The learner process."""
     settings = read(AdapterSettings, flags_of(arguments))
-    from adapter.lora_trainer import LoraTrainer
-    from adapter.metrics import LearnerMetrics
-    from adapter.model_card import public
-    from adapter.quota import InfluenceLimits
-    from adapter.ranks import join
-    from adapter.scoring import Scoring
-    from adapter.shared_trainer import SharedTrainer, follow
-    from adapter.training_log import TrainingLog, TrainingLogUnavailable
-    from adapter.worker import LearnerDiverged, Recipe, Worker
-    from rewards.advantages import ADVANTAGES
-    from rewards.equality import Equality
-    from rewards.math_judge import MathJudge
+    from ratchet.learner import learn
 
-    try:
-        ranks = join(settings.device, settings.peer_seconds)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
-    if ranks.rank > 0:
-        return follow(ranks, settings.peer_seconds)
-    try:
-        training_log = TrainingLog(
-            settings.log_dir,
-            settings.wandb_project,
-            settings.wandb_mode,
-            public(settings.model_dump(mode="json")),
-        )
-    except TrainingLogUnavailable as error:
-        raise ConfigurationError(str(error)) from None
-    shared = SharedTrainer(settings, ranks) if ranks.count > 1 else None
-    metrics = LearnerMetrics()
-    judge = MathJudge(settings.equality_deadline)
-    metrics.serve(settings.adapter_metrics_port)
-    worker = Worker(
-        open_buffer(settings),
-        open_releases(settings),
-        shared or LoraTrainer(settings),
-        AdapterFolders(settings.adapters_dir),
-        Recipe(
-            Scoring(
-                settings.estimator(),
-                ADVANTAGES[settings.advantage],
-                Equality(judge),
-                settings.advantage_std_floor,
-                settings.advantage_clip,
-                settings.reward,
-            ),
-            settings.groups_per_update,
-            settings.max_lag,
-            settings.keep_versions,
-            settings.max_age,
-            settings.reanchor,
-            settings.model_dump(mode="json"),
-            InfluenceLimits(
-                settings.client_groups, settings.client_token_share, settings.duplicate_limit
-            ),
-        ),
-        metrics,
-        settings.lease_seconds,
-        training_log,
-    )
-    try:
-        work = worker.run() if shared is None else shared.attended(worker.run())
-        asyncio.run(_until_signalled(work))
-    except LearnerDiverged as error:
-        logging.getLogger("ratchet").error("stopped: %s", error)
-        return GAVE_UP
-    finally:
-        training_log.close()
-        judge.close()
-    return 0
+    return learn(settings)
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -161,7 +91,7 @@ def up(arguments: argparse.Namespace) -> int:
             print("Ctrl-C drains and stops", flush=True)
             await asyncio.Event().wait()
 
-    asyncio.run(_until_signalled(run()))
+    asyncio.run(until_signalled(run()))
     return 0
 
 
@@ -169,7 +99,28 @@ def demo(arguments: argparse.Namespace) -> int:
     """Start a stack, adapt to unlabelled questions, measure before and after."""
     from ratchet.demonstration import demonstrate
 
-    return asyncio.run(_until_signalled(demonstrate(arguments))) or 0
+    return asyncio.run(until_signalled(demonstrate(arguments))) or 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """The papers' protocol on an endpoint."""
+    from ratchet.evaluation import evaluate
+
+    return asyncio.run(until_signalled(evaluate(arguments))) or 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Two evaluations, paired."""
+    from ratchet.evaluation import compare_runs
+
+    return compare_runs(arguments)
+
+
+def adapt_on(arguments: argparse.Namespace) -> int:
+    """The papers' offline setting on a stack of its own."""
+    from ratchet.adapt_on import adapt_on
+
+    return asyncio.run(until_signalled(adapt_on(arguments))) or 0
 
 
 def releases(arguments: argparse.Namespace) -> int:
@@ -291,16 +242,3 @@ def _line(release: AdapterRelease) -> str:
         f"v{release.version:<5} {release.state.value:<10} parent v{release.parent:<5} {when}"
         f"  {samples:>3} groups  {release.folder}  {release.reason}"
     )
-
-
-async def _until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
-    """Run until done, or until SIGTERM or SIGINT asks for an orderly end."""
-    task = asyncio.create_task(work)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        print("stopped", file=sys.stderr)
-        return None

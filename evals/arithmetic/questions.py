@@ -10,6 +10,8 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from evals.items import Item
+
 # Level: digits of either number, fewest and most carries.
 SHAPES: dict[int, tuple[int, int, int]] = {
     1: (2, 0, 1),
@@ -111,6 +113,11 @@ def questions(
         taken.add(candidate.text)
         drawn.append(candidate)
     return drawn
+
+
+def as_items(asked: Sequence[Question]) -> list[Item]:
+    """The questions as any data set's."""
+    return [Item(one.id, one.text, one.answer, f"L{one.level}") for one in asked]
 
 
 def paraphrase(asked: Question) -> Question:

@@ -25,6 +25,7 @@ class Records:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, dict[str, Any]] = {}
+        self._spoilt = False
         if file.is_file():
             for number, line in enumerate(file.read_text().splitlines(), 1):
                 try:
@@ -32,6 +33,7 @@ class Records:
                     self._known[_key(one["course"])] = one
                 except (ValueError, KeyError):  # the last line of a run that was killed
                     print(f"{file}: line {number} cannot be read; its course is run again")
+                    self._spoilt = True
 
     def missing(self, courses: Sequence[Course]) -> list[Course]:
         """Those of the given courses that have not been run, each once."""
@@ -44,6 +46,10 @@ class Records:
         if not todo:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        if self._spoilt:
+            whole = self._file.with_suffix(".tmp")
+            whole.write_text("".join(json.dumps(one) + "\n" for one in self._known.values()))
+            whole.replace(self._file)
         made = {"commit": _commit(), "machine": _machine()}
         context = multiprocessing.get_context("spawn")
         with (

@@ -9,9 +9,9 @@ from openai import AsyncOpenAI
 
 from adapter.redis_buffer import RedisBuffer
 from adapter.wire import unpack
-from evals.accuracy import Protocol, measure
-from evals.adaptation import Stream, ask
-from evals.arithmetic.questions import Question
+from evals.adaptation import Asker, Stream
+from evals.evaluation import Evaluator, Graded, Protocol
+from evals.items import Item
 from rewards.equality import Equality
 from server.app import create_app
 from server.parts import Parts
@@ -68,11 +68,13 @@ def everything_in(server) -> bytes:
 
 async def test_no_label_leaves_the_client(wired, each_server) -> None:
     client, recording, parts = wired
-    question = Question("q1", "What is 2+2?", LABEL, 1, "addition")
-    stream = Stream()
-    await ask(client, "ratchet", question, stream)
-    await measure(client, "ratchet@base", [question], Protocol(n=2), Equality())
+    item = Item("q1", "What is 2+2?", LABEL)
+    stream, graded = Stream(), list[Graded]()
+    await Asker(client, "ratchet", Equality()).ask(item, stream)
+    protocol = Protocol(n=2, max_tokens=64)
+    await Evaluator(client, "ratchet@base", protocol, Equality()).run([item], graded.append)
     await parts.flush(5)
+    assert [list(one.answers) for one in graded] == [["0", "1"]]
     assert (len(stream.replies), stream.failed) == (1, 0)
     assert (await parts.buffer.state()).waiting == 1
     kept = everything_in(each_server)

@@ -1,0 +1,172 @@
+"""The papers' evaluation on any OpenAI-compatible endpoint: n rollouts a question, graded here.
+
+The labels stay on this side: what goes over the wire is the prompt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+
+from evals.items import Item
+from rewards.ballot import FINISHED
+from rewards.equality import Equality
+from rewards.extraction import extract_answer, loops
+from rewards.metrics import avg_at_n, correctness, maj_at_n, pass_at_k
+
+OWNER = "ratchet"
+_SINGLE: Mapping[str, Any] = {"ratchet": {"strategy": "single", "train": False}}
+
+
+class EvaluationStopped(RuntimeError):
+    """The endpoint refused or went away; what was graded until then has been kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How to sample. The papers': 16 rollouts at T 0.6, top-p 0.95, 3,072 new tokens."""
+
+    n: int = 16
+    temperature: float = 0.6
+    top_p: float = 0.95
+    max_tokens: int = 3072
+    concurrency: int = 32
+    per_request: int = 0
+    """Rollouts a request asks for (`n`); 0 is all of them. Some endpoints give one at a time."""
+    seconds: float = 600.0
+    """Longest wait for one reply."""
+
+    def meaning(self) -> dict[str, Any]:
+        """What a result depends on; two runs that differ in it are not the same evaluation."""
+        return {name: asdict(self)[name] for name in ("n", "temperature", "top_p", "max_tokens")}
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """One question: what each of n rollouts answered (None: nothing) and whether that is right."""
+
+    id: str
+    level: str
+    answers: Sequence[str | None]
+    correct: Sequence[bool]
+    maj: float
+    tokens: float
+    """Completion tokens, mean over the rollouts; nan where the endpoint does not say."""
+
+    @property
+    def avg(self) -> float:
+        """avg@n, which is pass@1."""
+        return avg_at_n(self.correct)
+
+    def passed(self, k: int) -> float:
+        """pass@k, unbiased."""
+        return pass_at_k(self.correct, k)
+
+
+class Evaluator:
+    """Samples and grades with one client. Grading may take a while, so it has a thread."""
+
+    def __init__(
+        self, client: AsyncOpenAI, model: str, protocol: Protocol, equality: Equality
+    ) -> None:
+        self._client = client.with_options(timeout=protocol.seconds)
+        self._model, self._protocol, self._equality = model, protocol, equality
+        self._extra: Mapping[str, Any] = {}
+
+    async def run(
+        self,
+        items: Sequence[Item],
+        keep: Callable[[Graded], object],
+        done: Collection[str] = (),
+    ) -> None:
+        """Grade every item that is not `done`, handing each to `keep` as soon as it is known.
+        Raises EvaluationStopped at the first failure, once what is under way has ended."""
+        await self._recognise()
+        waiting = iter([item for item in items if item.id not in done])
+
+        async def work() -> None:
+            for item in waiting:
+                keep(await self.grade(item))
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._protocol.concurrency):
+                    tasks.create_task(work())
+        except* EvaluationStopped as stopped:
+            raise EvaluationStopped(str(stopped.exceptions[0])) from None
+
+    async def grade(self, item: Item) -> Graded:
+        """One question. Raises EvaluationStopped."""
+        wanted = self._protocol.per_request or self._protocol.n
+        counts = [min(wanted, self._protocol.n - at) for at in range(0, self._protocol.n, wanted)]
+        replies = await asyncio.gather(*(self._ask(item, count) for count in counts))
+        answers = [answer for found, _ in replies for answer in found]
+        tokens = sum(count for _, count in replies) / len(answers)
+        return await asyncio.to_thread(self._graded, item, answers, tokens)
+
+    def _graded(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
+        ballot = self._equality.ballot(answers)
+        correct = correctness(self._equality, ballot, item.answer)
+        return Graded(item.id, item.level, answers, correct, maj_at_n(ballot, correct), tokens)
+
+    async def _recognise(self) -> None:
+        """Ask a Ratchet server for plain rollouts: no vote, nothing recorded."""
+        async with _explained(self._model):
+            models = await self._client.models.list()
+        if any(model.owned_by == OWNER for model in models.data):
+            self._extra = _SINGLE
+
+    async def _ask(self, item: Item, count: int) -> tuple[list[str | None], float]:
+        async with _explained(self._model):
+            completion = await self._client.chat.completions.create(
+                model=self._model,
+                messages=[{"role": "user", "content": item.prompt}],
+                n=count,
+                temperature=self._protocol.temperature,
+                top_p=self._protocol.top_p,
+                max_tokens=self._protocol.max_tokens,
+                extra_body=self._extra,
+            )
+        if len(completion.choices) != count:
+            raise EvaluationStopped(
+                f"the endpoint gave {len(completion.choices)} choices where n={count} were asked "
+                "for: set --per-request 1"
+            )
+        usage = completion.usage
+        return (
+            [
+                _answer(choice.message.content, choice.finish_reason)
+                for choice in completion.choices
+            ],
+            float(usage.completion_tokens) if usage else float("nan"),
+        )
+
+
+def _answer(text: str | None, finish_reason: str) -> str | None:
+    """None for what was cut short, goes in circles or states nothing."""
+    if not text or finish_reason != FINISHED or loops(text):
+        return None
+    return extract_answer(text)
+
+
+@asynccontextmanager
+async def _explained(model: str) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    except APIStatusError as error:
+        if error.status_code == 404:
+            raise EvaluationStopped(f"no model {model!r} at the endpoint: set --model") from None
+        if error.status_code in (401, 403):
+            raise EvaluationStopped("the endpoint wants a key: set OPENAI_API_KEY") from None
+        raise EvaluationStopped(f"the endpoint says {error.status_code}: {error.message}") from None
+    except APIConnectionError as error:
+        raise EvaluationStopped(
+            f"the endpoint does not answer: {error.__cause__ or error}"
+        ) from None
+    except APIError as error:
+        raise EvaluationStopped(f"the endpoint's reply is of no use: {error.message}") from None

@@ -1,0 +1,98 @@
+"""The papers' benchmarks by name, and any other data set: of the Hugging Face Hub or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from evals.arithmetic.questions import as_items, stream_and_held_out
+from evals.items import DatasetInvalid, Item, Layout, items_of, read_jsonl
+
+BOXED = "\n\nPlease reason step by step, and put your final answer within \\boxed{}."
+ARITHMETIC = "arithmetic"
+"""Held-out questions of the small model that comes with Ratchet."""
+_ARITHMETIC_COUNT = 200
+LETTER = "\n\nPlease reason step by step, and put the letter of your answer within \\boxed{}."
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A data set on the Hub. `epochs` is how often TTRL goes through it (arXiv 2504.16084)."""
+
+    path: str
+    split: str
+    layout: Layout
+    config: str | None = None
+    epochs: int | None = None
+
+
+PRESETS: Mapping[str, Preset] = {
+    "aime2024": Preset(
+        "HuggingFaceH4/aime_2024", "train", Layout("id", "problem", "answer", instruction=BOXED),
+        epochs=80,
+    ),
+    "amc": Preset(
+        "AI-MO/aimo-validation-amc", "train", Layout("id", "problem", "answer", instruction=BOXED),
+        epochs=30,
+    ),
+    "math500": Preset(
+        "HuggingFaceH4/MATH-500", "test",
+        Layout("unique_id", "problem", "answer", "level", instruction=BOXED), epochs=10,
+    ),
+    "gpqa": Preset(
+        "Idavidrein/gpqa", "train",
+        Layout(
+            "Record ID", "Question", "Correct Answer", "High-level domain",
+            ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
+            shuffled=True, instruction=LETTER,
+        ),
+        "gpqa_diamond",
+    ),
+    "mmlu-pro": Preset(
+        "TIGER-Lab/MMLU-Pro", "test",
+        Layout("question_id", "question", "answer", "category", ("options",), instruction=LETTER),
+    ),
+}  # fmt: skip
+
+
+def load(
+    name: str,
+    columns: Mapping[str, str] | None = None,
+    split: str = "test",
+    config: str | None = None,
+    source: str | None = None,
+) -> list[Item]:
+    """The items of a preset, a `.jsonl` file, or a data set on the Hub. `columns` renames what the
+    layout calls id, prompt, answer and level; `source` is a folder or another name to load a
+    preset's data from. Raises DatasetInvalid."""
+    layout = replace(PRESETS[name].layout if name in PRESETS else Layout(), **(columns or {}))
+    if name == ARITHMETIC:
+        return as_items(stream_and_held_out(0, 0, _ARITHMETIC_COUNT)[1])
+    if name in PRESETS:
+        preset = PRESETS[name]
+        return _fetched(source or preset.path, preset.config, preset.split, layout)
+    if name.endswith((".jsonl", ".json")) or Path(name).is_file():
+        return read_jsonl(Path(name), layout)
+    return _fetched(name, config, split, layout)
+
+
+def _fetched(path: str, config: str | None, split: str, layout: Layout) -> list[Item]:
+    import datasets  # slow to import, and not needed for a file
+
+    if Path(path).is_dir():
+        config = None  # files of one's own have no configurations
+    try:
+        loaded: Any = datasets.load_dataset(path, config, split=split)
+    except Exception as error:  # the Hub's own and those of every library below it
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise DatasetInvalid(
+            f"{path}: cannot be fetched: {type(error).__name__}: {reason}. Without the Hub, give a "
+            ".jsonl file, or a folder with the preset's files by --source"
+        ) from None
+    rows = (
+        (f"{path}: row {number}", cast("Mapping[str, Any]", row))
+        for number, row in enumerate(loaded, 1)
+    )
+    return items_of(rows, layout, path)
