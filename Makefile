@@ -5,7 +5,7 @@ LOCK := deploy/lock
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving \
+.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation results \
 	chaos fuzz lock clean
 
 help: ## list these commands
@@ -46,6 +46,12 @@ fuzz: setup ## 20,000 requests made up from the OpenAPI document (a few minutes)
 
 bench-serving: setup ## our share of latency and CPU, beside LITELLM=path/of/litellm if given (ten minutes)
 	$(BIN)/python -m loadtests.serving_bench $(if $(LITELLM),--litellm $(LITELLM))
+
+bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minutes)
+	$(BIN)/python -m loadtests.evaluation_bench
+
+results: setup ## run what is missing of all experiments and write docs/results.md (two hours)
+	$(BIN)/python -m evals.experiments --write docs/results.md
 
 mutants: setup ## mutation tests of rewards/ (about five minutes)
 	$(BIN)/mutmut run

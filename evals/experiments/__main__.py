@@ -14,6 +14,7 @@ from evals.experiments.conditions import (
     EPOCHS,
     PRIOR,
     RANK,
+    RATES,
     SAMPLING,
 )
 from evals.experiments.dare_options import ENTROPY, OPTIONS
@@ -37,6 +38,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "sampling": SAMPLING,
     "epochs": EPOCHS,
     "rank": RANK,
+    "learning-rate": RATES,
     "dare-options": OPTIONS,
     "architectures": ARCHITECTURES,
 }

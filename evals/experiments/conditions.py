@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evals.experiments.course import Course
-from evals.experiments.experiment import BASE, DARE, TTRL, Experiment, Results
+from evals.experiments.experiment import BASE, DARE, LABELLED, TTRL, Experiment, Results
 from evals.experiments.pictures import draw_curves
 from evals.experiments.tables import (
     accuracies,
@@ -127,6 +127,18 @@ SAMPLING = Experiment(
         "TTRL, 8 rollouts": replace(TTRL, rollouts=8),
         "TTRL, 16 rollouts": replace(TTRL, rollouts=16),
         "TTRL, 64 rollouts": replace(TTRL, rollouts=64),
+    },
+    _rows,
+)
+RATES = Experiment(
+    "Learning rate",
+    {
+        "base": BASE,
+        **{
+            f"{label}, {rate:g}": replace(course, learning_rate=rate)
+            for rate in (2.5e-4, 5e-4, 1e-3, 2e-3)
+            for label, course in {**_RIVALS, "GRPO with labels": LABELLED}.items()
+        },
     },
     _rows,
 )

@@ -9,11 +9,10 @@ from evals.experiments.experiment import BASE, DARE, TTRL, Experiment, Results
 from evals.experiments.tables import (
     accuracies,
     gain,
-    learning_seconds,
     markdown,
-    mean,
     scored,
     stepped,
+    values,
     verdict,
 )
 
@@ -41,19 +40,20 @@ def _cost(results: Results, folder: Path) -> str:
     for label, records in results.items():
         if label == "base":
             continue
-        update = mean(records, stepped("seconds/update")).mean
-        reward = mean(records, stepped("seconds/reward")).mean
+        share = sum(values(records, stepped("seconds/reward"))) / sum(
+            values(records, stepped("seconds/update"))
+        )
         gained = gain(records, results["base"], scored("avg"))
-        each = mean(records, learning_seconds).mean / max(100 * gained.mean, 1e-9)
+        steps = len(records[0]["steps"]) * (1 + share) / max(100 * gained.mean, 1e-9)
         rows.append(
             [
-                label, gained.percent(signed=True), f"{update:.2f}", f"{reward:.2f}",
-                f"{reward / update:.0%}", f"{each:.2f}" if gained.low > 0 else "-",
+                label, *accuracies(records), gained.percent(signed=True), f"{share:.0%}",
+                f"{steps:.2f}" if gained.low > 0 else "-",
             ]
         )  # fmt: skip
     head = [
-        "rewards", "gain over base", "gradient step, s", "rewards, s", "rewards / gradient step",
-        "seconds a point gained",
+        "rewards", "avg@16", "maj@16", "gain over base", "seconds for rewards / for gradient steps",
+        "gradient steps' worth of time a point gained",
     ]  # fmt: skip
     return markdown(head, rows)
 

@@ -12,6 +12,8 @@ from evals.experiments.runs import Records
 BASE = Course(reward="")
 TTRL = Course(reward="majority")
 DARE = Course(reward="dare")
+LABELLED = Course(reward="ground_truth", train_on="stream")
+"""GRPO as it is done where there are labels: on other questions than those it is scored on."""
 
 Results = Mapping[str, Sequence[Record]]
 """By label, a record for each seed, in the order of the seeds."""

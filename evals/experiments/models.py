@@ -34,7 +34,7 @@ def train_missing(names: Iterable[str]) -> None:
         folder = folder_of(name)
         if not (folder / "config.json").is_file():
             command = [sys.executable, "-m", "evals.arithmetic", "--out", str(folder)]
-            started[name] = subprocess.Popen([*command, *_TRAINED[name]])
+            started[name] = subprocess.Popen([*command, *_TRAINED[name]], stdout=sys.stderr)
     failed = [name for name, process in started.items() if process.wait()]
     if failed:
         raise RuntimeError(f"could not train {', '.join(failed)}")

@@ -35,6 +35,7 @@ def draw_curves(
     for (label, value), style in zip((lines or {}).items(), ("--", ":"), strict=False):
         axes.axhline(100 * value, linestyle=style, color="grey", label=label)
     axes.set(xlabel=x, ylabel=y, title=title)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 102))  # an interval may reach further, a share cannot
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     _save(figure, file)
