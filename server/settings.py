@@ -40,7 +40,7 @@ class ServerSettings(ChannelSettings):
     it cannot be overtaken."""
     train_rollouts: int = Field(32, ge=0)
     """Groups for the learner are completed to this many rollouts while the engine is idle; 0 never.
-    The TTRL paper votes over 64."""
+    The TTRL paper votes over 64; in docs/results.md 32 learn as well, for half the sampling."""
     capacity_tokens: int = Field(500_000, gt=0)
     """Estimated tokens (prompts and all rollouts) that may be under way at once. As it fills,
     top-ups, recording, extra rollouts and at last requests (503) are given up."""
@@ -49,7 +49,8 @@ class ServerSettings(ChannelSettings):
     max_rollouts: int = Field(64, ge=1)
     """Most rollouts, and most choices `n`, one request may ask for."""
     rollout_temperature: float = Field(1.0, gt=0, le=2)
-    """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6."""
+    """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6; in
+    docs/results.md 0.6 learns less than 1.0, for its rollouts are too much alike."""
     record_top_logprobs: int = Field(0, ge=0, le=20)
     """Top log-probabilities to have the engine return for every token of a vote, so that entropies
     are recorded with its rollouts: what the reward `dare` with `entropy=topk` learns from. 5 are

@@ -22,7 +22,9 @@ from evals.arithmetic.witness import Witness
 from rewards.advantages import ADVANTAGES
 from rewards.equality import Equality
 from rewards.estimate import RewardEstimator, ScoredGroup
+from rewards.majority import Majority
 
+MAJORITY = Majority()
 LEARNING_RATE = 5e-4
 """What suits a model this small."""
 
@@ -39,8 +41,8 @@ class Step:
 
 class Practice:
     """Each `step` is one update from where the last one ended, as the learner makes them from
-    traffic. The settings' reward is used unless another estimator is given; one that wants the
-    truth can have it here."""
+    traffic. Any estimator will do, even one that wants the truth; keywords are the learner's other
+    settings."""
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Practice:
         model: Path = MODEL,
         *,
         decoding: Decoding | None = None,
-        estimator: RewardEstimator | None = None,
+        estimator: RewardEstimator = MAJORITY,
         **settings: Any,
     ) -> None:
         chosen = AdapterSettings.model_validate(
@@ -61,7 +63,7 @@ class Practice:
         self._words = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
         self._equality = Equality()  # integers: plain equality is all there is to decide
         self._scoring = Scoring(
-            estimator or chosen.estimator(),
+            estimator,
             ADVANTAGES[chosen.advantage],
             self._equality,
             chosen.advantage_std_floor,

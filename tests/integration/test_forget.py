@@ -151,7 +151,7 @@ def test_what_was_learnt_is_in_the_training_log(stack: LiveStack) -> None:
     assert {release.version for release in lineage(stack)} <= steps
     assert {value for _, value in found["promoted"]} <= {0.0, 1.0}
     for name in ("num_tokens", "step_time", "completions/mean_length", "completions/clipped_ratio",
-                 "reward", "reward_std", "rewards/majority/mean", "frac_reward_zero_std", "kl",
+                 "reward", "reward_std", "rewards/dare/mean", "frac_reward_zero_std", "kl",
                  "entropy", "clip_ratio/region_mean", "sampling/importance_sampling_ratio/mean",
                  "grad_norm", "learning_rate", "lag", "majority_ratio"):  # fmt: skip
         assert found[name], name
