@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import tempfile
 import time
@@ -22,6 +23,7 @@ from rewards.equality import Equality
 from rewards.math_judge import MathJudge
 
 _PROTOCOL = Protocol(max_tokens=64)
+_START_SECONDS = 120.0
 
 
 async def bare(url: str, model: str, items: Sequence[Item]) -> float:
@@ -55,8 +57,20 @@ async def evaluation(url: str, model: str, items: Sequence[Item], equality: Equa
     return time.perf_counter() - started
 
 
+async def _ready(url: str) -> None:
+    """Wait until the engine answers."""
+    async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession() as session:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"{url}/models") as reply:
+                    if reply.ok:
+                        return
+            await asyncio.sleep(0.2)
+
+
 async def _rounds(url: str, rounds: int) -> list[float]:
     items = load(ARITHMETIC)
+    await _ready(url)
     async with AsyncOpenAI(base_url=url, api_key="none") as client:
         model = (await client.models.list()).data[0].id
     ratios: list[float] = []
