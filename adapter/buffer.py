@@ -46,11 +46,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class BufferState:
-    """`waiting` entries not settled, their `size` in bytes, and totals by outcome."""
+    """`waiting` entries not settled, their `size` in bytes, totals by outcome, and the age of the
+    oldest entry; 0 if there is none."""
 
     waiting: int
     size: int
     totals: Mapping[str, int]
+    oldest_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,15 @@ return {#expired, (#expired == most or #kept == most) and 1 or 0}
 """
 )
 
+# Milliseconds that the oldest entry has waited.
+AGE = """
+local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if not oldest then return 0 end
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+return math.max(0, ms - tonumber(string.match(oldest[1], '%d+')))
+"""
+
 # One stretch of a stream. Returns entries deleted, and the last id looked at ('' at the end).
 FORGET = (
     _FIELDS

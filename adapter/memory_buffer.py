@@ -144,7 +144,9 @@ class MemoryBuffer:
         return frozenset(self._opted_out)
 
     async def state(self) -> BufferState:
-        return BufferState(len(self._entries), self._bytes, dict(self._totals))
+        oldest = next(iter(self._entries.values()), None)
+        age = 0.0 if oldest is None else time.monotonic() - oldest.since
+        return BufferState(len(self._entries), self._bytes, dict(self._totals), age)
 
     async def close(self) -> None:
         self._unread.clear()

@@ -1,38 +1,146 @@
-"""The learner's Prometheus metrics."""
+"""The learner's Prometheus metrics. docs/metrics.md is made from what stands here."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
+
+_LAST: Mapping[str, tuple[str, str]] = {
+    "loss": ("ratchet_update_loss", "Loss."),
+    "kl": (
+        "ratchet_update_kl_nats",
+        "k3 estimate of the KL of the policy before the update to base, mean over tokens.",
+    ),
+    "entropy": ("ratchet_update_entropy_nats", "Entropy of the next token, mean over tokens."),
+    "grad_norm": ("ratchet_update_grad_norm", "Gradient norm before clipping."),
+    "learning_rate": ("ratchet_update_learning_rate", "Learning rate used."),
+    "reward": ("ratchet_update_reward_mean", "Reward, mean over rollouts."),
+    "reward_std": ("ratchet_update_reward_std", "Standard deviation of the rollouts' rewards."),
+    "majority_ratio": (
+        "ratchet_update_majority_ratio",
+        "Commonest answer's share of the rollouts, mean over groups.",
+    ),
+    "frac_reward_zero_std": (
+        "ratchet_update_flat_ratio",
+        "Groups left out because all their rewards were equal, as a share of those read.",
+    ),
+    "completions/mean_length": (
+        "ratchet_update_completion_tokens",
+        "Tokens of a completion, mean.",
+    ),
+    "completions/clipped_ratio": (
+        "ratchet_update_clipped_completions_ratio",
+        "Share of completions that ended at their token limit.",
+    ),
+    "clip_ratio/region_mean": (
+        "ratchet_update_clip_ratio",
+        "Share of tokens whose policy ratio the loss cut off.",
+    ),
+    "sampling/importance_sampling_ratio/mean": (
+        "ratchet_update_importance_ratio_mean",
+        "Trainer's over engine's probability of the sampled tokens before the cap, mean.",
+    ),
+    "sampling/importance_sampling_ratio/max": (
+        "ratchet_update_importance_ratio_max",
+        "The largest of these ratios.",
+    ),
+    "importance/clipped": (
+        "ratchet_update_importance_capped_ratio",
+        "Share of tokens whose ratio is above `importance_cap`.",
+    ),
+    "importance/effective_sample_size": (
+        "ratchet_update_effective_sample_ratio",
+        "Effective sample size of these ratios as a share of the tokens: (sum w)^2 / (n sum w^2).",
+    ),
+    "lag": (
+        "ratchet_update_lag_versions",
+        "Staleness: versions between the one that sampled a group and the one updated, mean over "
+        "groups.",
+    ),
+}  # fmt: skip
+"""Numbers of an update, by their names in its release, and the gauges that show the last ones."""
 
 
 class LearnerMetrics:
-    """All metrics of one learner, in a registry of their own."""
+    """All metrics of one learner, in a registry of their own.
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        r = self.registry
+    `adapters_dir` is the folder whose disk is looked at when somebody asks.
+    """
+
+    def __init__(self, adapters_dir: Path | None = None) -> None:
+        r = self.registry = CollectorRegistry()
+        ProcessCollector(registry=r)
         self.groups = Counter(
-            "ratchet_groups", "Groups settled by the learner, by outcome.", ["outcome"], registry=r
-        )
+            "ratchet_groups",
+            "Groups settled by the learner, by outcome: `trained`, `dead`, or `dropped:REASON`.",
+            ["outcome"], registry=r,
+        )  # fmt: skip
         self.updates = Counter(
-            "ratchet_updates", "Updates published, by verdict.", ["verdict"], registry=r
-        )
+            "ratchet_updates",
+            "Updates published, by the state their version was in once judged: `live` or `retired` "
+            "if it was promoted, `rejected` or `withdrawn`.",
+            ["verdict"], registry=r,
+        )  # fmt: skip
         self.diverged = Counter(
-            "ratchet_updates_diverged", "Updates skipped for a non-finite loss.", registry=r
+            "ratchet_updates_diverged",
+            "Updates skipped because loss or gradient was not finite.",
+            registry=r,
         )
         self.seconds = Histogram(
             "ratchet_update_seconds",
-            "Seconds per update, by stage.",
+            "Seconds of an update, by stage: `collect` (waiting for groups and scoring them), "
+            "`train`, `publish`, and `verdict` (waiting for the server's).",
             ["stage"],
             registry=r,
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
         )
-        self.last = Gauge(
-            "ratchet_update_last", "Numbers of the last update, by name.", ["name"], registry=r
-        )
         self.leading = Gauge(
             "ratchet_learner_leading", "1 while this learner holds the lease.", registry=r
         )
+        self.updated_at = Gauge(
+            "ratchet_update_timestamp_seconds",
+            "When the last update was published, in seconds since 1970; 0 if none was.",
+            registry=r,
+        )
+        self._last = {
+            name: Gauge(metric, f"Of the last update. {text}", registry=r)
+            for name, (metric, text) in _LAST.items()
+        }
+        free = Gauge(
+            "ratchet_adapters_disk_free_bytes",
+            "Bytes free on the disk of `adapters_dir`; no value where it cannot be seen.",
+            registry=r,
+        )
+        free.set_function(lambda: _free_bytes(adapters_dir))
 
-    def serve(self, port: int) -> None:
-        """Expose them on loopback; port 0 means not at all."""
+    def updated(self, numbers: Mapping[str, float]) -> None:
+        """An update has been published; what has no gauge is left to the training log."""
+        self.updated_at.set_to_current_time()
+        for name, gauge in self._last.items():
+            if name in numbers:
+                gauge.set(numbers[name])
+
+    def serve(self, host: str, port: int) -> None:
+        """Expose them; port 0 means not at all. Raises OSError if it cannot be listened on."""
         if port:
-            start_http_server(port, "127.0.0.1", registry=self.registry)
+            start_http_server(port, host, registry=self.registry)
+
+
+def _free_bytes(folder: Path | None) -> float:
+    if folder is None:
+        return math.nan
+    folder = folder.absolute()
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), folder)
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return math.nan

@@ -66,16 +66,19 @@ class Ranks:
 
 
 def device_for(choice: str) -> torch.device:
-    """The device that the setting means: "cuda", "cpu", or "auto"."""
-    gpu = choice == "cuda" or (choice == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if gpu else "cpu")
+    """The device that the setting means: "cuda", "cpu", or "auto". Raises ValueError if there is
+    none."""
+    available = torch.cuda.is_available()
+    if choice == "cuda" and not available:
+        raise ValueError("device: cuda is wanted, but torch sees no GPU; set it to auto or cpu")
+    return torch.device("cuda" if available and choice != "cpu" else "cpu")
 
 
 def join(choice: str, patience: float) -> Ranks:
     """Take part in what Accelerate launched; alone if it launched nothing or one process only.
 
     Whoever waits longer than `patience` seconds for the others gives up. Raises ValueError for a
-    kind of sharding that there is not.
+    device or a kind of sharding that there is not.
     """
     state: Any = PartialState(
         cpu=device_for(choice).type == "cpu", timeout=timedelta(seconds=patience)

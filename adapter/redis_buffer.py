@@ -137,9 +137,10 @@ class RedisBuffer:
     async def state(self) -> BufferState:
         pipe = self._redis.pipeline(transaction=True)
         pipe.xlen(keys.GROUPS).get(keys.GROUPS_BYTES).hgetall(keys.GROUPS_TOTALS)
-        waiting, size, totals = await reach(pipe.execute())
+        pipe.eval(scripts.AGE, 1, keys.GROUPS)
+        waiting, size, totals, age = await reach(pipe.execute())
         named = {name.decode(): int(count) for name, count in totals.items()}
-        return BufferState(waiting, int(size or 0), named)
+        return BufferState(waiting, int(size or 0), named, age / 1000)
 
     async def close(self) -> None:
         await self._redis.aclose()

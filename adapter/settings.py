@@ -40,6 +40,13 @@ class ChannelSettings(BaseSettings):
     """Seconds that deciding whether two answers are mathematically equal may take; then they are
     different. The same for server and learner, so that both see the same vote."""
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://", "unix://", "memory:")):
+            raise ValueError("must look like redis://HOST:6379/0")
+        return value
+
 
 class AdapterSettings(ChannelSettings):
     """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
@@ -125,7 +132,9 @@ class AdapterSettings(ChannelSettings):
     lease_seconds: float = Field(15.0, gt=0)
     """Time to live of the single-learner lease."""
     adapter_metrics_port: int = Field(0, ge=0, le=65535)
-    """Loopback port of the learner's /metrics; 0 for none."""
+    """Port of the learner's /metrics; 0 for none."""
+    adapter_metrics_host: str = "127.0.0.1"
+    """Address that it listens on. It has no key: keep it private."""
     log_dir: Path | None = Path(".ratchet/tensorboard")
     """Folder for the numbers of every update, to be shown by `tensorboard --logdir`; empty for
     none. The names are those of TRL's GRPOTrainer, the x axis is the version."""

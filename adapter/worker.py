@@ -223,8 +223,7 @@ class Worker:
         await self._releases.publish(release, token)
         await self._intake.settle(TRAINED)
         self._observe("publish", started)
-        for key, value in draft.metrics.items():
-            self._metrics.last.labels(key).set(value)
+        self._metrics.updated(draft.metrics)
         await asyncio.to_thread(self._log.write, release.version, metrics)
         return release
 

@@ -18,6 +18,7 @@ from adapter.audit import faults
 from adapter.channels import open_releases
 from adapter.releases import BASE, AdapterRelease, promote_by_hand, rollback
 from adapter.settings import AdapterSettings, ChannelSettings
+from ratchet.programs import claim
 from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
 from ratchet.signals import until_signalled
 from server.settings import ServerSettings
@@ -34,6 +35,10 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = read(ServerSettings, flags_of(arguments))
     if settings.admin_port and settings.admin_key is None:
         raise ConfigurationError("admin_port wants a key: set admin_key")
+    if settings.port:
+        claim(settings.host, settings.port, "port")
+    if settings.admin_port:
+        claim(settings.host, settings.admin_port, "admin_port")
     try:
         return uvloop.run(listen(settings))
     except (LabelledQueriesInvalid, KeysInvalid) as error:

@@ -16,7 +16,7 @@ from adapter.shared_trainer import SharedTrainer, follow
 from adapter.training_log import TrainingLog, TrainingLogUnavailable
 from adapter.worker import LearnerDiverged, Recipe, Worker
 from ratchet.child import GAVE_UP
-from ratchet.settings import ConfigurationError
+from ratchet.settings import ConfigurationError, require_writable
 from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
 from rewards.equality import Equality
@@ -41,14 +41,24 @@ def learn(settings: AdapterSettings) -> int:
         )
     except TrainingLogUnavailable as error:
         raise ConfigurationError(str(error)) from None
-    shared = SharedTrainer(settings, ranks) if ranks.count > 1 else None
-    metrics = LearnerMetrics()
+    require_writable(settings.adapters_dir, "adapters_dir")
+    metrics = LearnerMetrics(settings.adapters_dir)
+    try:
+        metrics.serve(settings.adapter_metrics_host, settings.adapter_metrics_port)
+    except OSError as error:
+        port = settings.adapter_metrics_port
+        raise ConfigurationError(f"adapter_metrics_port: {port}: {error.strerror}") from None
+    try:
+        shared = SharedTrainer(settings, ranks) if ranks.count > 1 else None
+        trainer = shared or LoraTrainer(settings)
+    except (OSError, ValueError) as error:  # transformers raises either for what it cannot find
+        why = str(error).strip().splitlines()[0]
+        raise ConfigurationError(f"model: {settings.model!r} cannot be loaded: {why}") from None
     judge = MathJudge(settings.equality_deadline)
-    metrics.serve(settings.adapter_metrics_port)
     worker = Worker(
         open_buffer(settings),
         open_releases(settings),
-        shared or LoraTrainer(settings),
+        trainer,
         AdapterFolders(settings.adapters_dir),
         _recipe(settings, judge),
         metrics,

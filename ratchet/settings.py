@@ -5,6 +5,7 @@ Order: flag, environment (`RATCHET_…`), `ratchet.yaml`, default. Unknown keys 
 
 import argparse
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,6 +96,18 @@ def read(
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise ConfigurationError(f"setting {key}: {first['msg']}") from None
+
+
+def require_writable(folder: Path, setting: str) -> None:
+    """Make `folder` if need be. Raises ConfigurationError naming `setting` if that is not to be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting}: {folder} cannot be written ({error.strerror}); mount it for this user, or "
+            f"set {setting} to another folder"
+        ) from None
 
 
 def environment_for(kind: type[ChannelSettings], settings: ChannelSettings) -> dict[str, str]:

@@ -20,7 +20,12 @@ from ratchet.programs import (
     redis_command,
     redis_server,
 )
-from ratchet.settings import ConfigurationError, StackSettings, environment_for
+from ratchet.settings import (
+    ConfigurationError,
+    StackSettings,
+    environment_for,
+    require_writable,
+)
 from server.settings import ServerSettings
 
 _READY_SECONDS = 300.0
@@ -35,6 +40,8 @@ class Stack:
     """Settings with every port decided, and the children that run them."""
 
     def __init__(self, settings: StackSettings) -> None:
+        require_writable(settings.state_dir, "state_dir")
+        require_writable(settings.adapters_dir, "adapters_dir")
         ours = "redis_url" not in settings.model_fields_set
         engine_port = claim("127.0.0.1", settings.engine_port, "engine_port")
         redis_port = free_port() if ours else 0

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from server.engine import EngineError
 from server.errors import ApiError, from_engine
+from server.live_page import LivePage
 from server.middleware import App, Edge
 from server.openapi import describe
 from server.parts import Parts
@@ -38,6 +39,8 @@ def create_app(parts: Parts) -> App:
     app.add_api_route("/readyz", routes.readyz, methods=["GET"])
     app.add_api_route("/health", routes.readyz, methods=["GET"])
     app.add_api_route("/metrics", routes.metrics, methods=["GET"])
+    if parts.settings.page:
+        LivePage(parts).add_to(app)
     describe(app, parts.settings.max_rollouts)
     return Edge(app, parts.settings.max_body_bytes, parts.tenants, parts.metrics)  # pyright: ignore[reportArgumentType]
 
@@ -59,6 +62,10 @@ def handle_errors(app: FastAPI) -> None:
         reply = ApiError(error.status_code, str(error.detail)).response()
         reply.headers.update(error.headers or {})
         return reply
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(_: Request, error: Exception) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return ApiError(500, "an unforeseen error; the server's log has it").response()
 
     @app.exception_handler(EngineError)
     async def _engine_error(_: Request, error: EngineError) -> Response:  # pyright: ignore[reportUnusedFunction]

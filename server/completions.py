@@ -15,11 +15,13 @@ from server.first_rollout import FirstRollout
 from server.inquiry import Caller, Inquiry
 from server.passthrough import Passthrough
 from server.policy import Lease, Policy, UnknownModel
-from server.replies import completion_of, events_of, new_id
+from server.replies import completion_of, events_of, new_id, progress_of, sse
 from server.schema import SamplingRequest
-from server.voted import VotedAnswers, VoteRules
+from server.vote_rules import VoteRules
+from server.voted import VotedAnswers
 
 KEEP_ALIVE_SECONDS = 1.0
+_KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class Stopwatch:
@@ -107,14 +109,33 @@ class Completions:
             return
         inquiry = self._ask(request, caller)
         try:
+            if request.ratchet.stream == "progress":
+                async for event in self._progress(inquiry):
+                    yield event
             while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
-                yield b": keep-alive\n\n"
+                yield _KEEP_ALIVE
         finally:
             inquiry.abandon()
         completion = completion_of(inquiry.reply_id, request, inquiry.outcome.result())
         used(completion["usage"]["total_tokens"])
         for event in events_of(completion, request):
             yield event
+
+    async def _progress(self, inquiry: Inquiry) -> AsyncIterator[bytes]:
+        """How the vote stands, each time that more rollouts are in, until it is over."""
+        outcome, news, poll = inquiry.outcome, inquiry.news, inquiry.poll
+        outcome.add_done_callback(lambda _: news.set())
+        while not outcome.done():
+            news.clear()
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    await news.wait()
+            except TimeoutError:
+                yield _KEEP_ALIVE
+                continue
+            if poll.draws and not outcome.done():
+                vote = await poll.vote()
+                yield sse(progress_of(inquiry.reply_id, inquiry.request, vote, poll.size))
 
     async def _first_events(
         self, request: SamplingRequest, caller: Caller, used: Callable[[int], None]
@@ -129,7 +150,7 @@ class Completions:
                     if chunks := first.chunks(events):
                         yield chunks
             while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
-                yield b": keep-alive\n\n"
+                yield _KEEP_ALIVE
             outcome = inquiry.outcome.result()
             used(outcome.usage()["total_tokens"])
             for event in first.ending(outcome):

@@ -7,7 +7,6 @@ rollout buffer and under keys that no learner reads.
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -21,7 +20,6 @@ from server.metrics import ServerMetrics
 
 log = logging.getLogger("ratchet.feedback")
 
-_ROLLING = 256
 _BATCH = 64
 _QUEUE = 4_096
 _RETRY_SECONDS = 1.0
@@ -83,9 +81,6 @@ class Feedback:
     def __init__(self, store: FeedbackStore, equality: Equality, metrics: ServerMetrics) -> None:
         self._store, self._equality, self._metrics = store, equality, metrics
         self._queue: asyncio.Queue[tuple[str, Answered]] = asyncio.Queue(_QUEUE)
-        self._figures: dict[str, deque[float]] = {
-            name: deque(maxlen=_ROLLING) for name in ("label", "maj", "avg", "reward")
-        }
 
     def remember(self, completion_id: str, answered: Answered) -> None:
         """Keep what a reply was voted from, some time soon: in nobody's way."""
@@ -136,7 +131,5 @@ class Feedback:
 
     def _note(self, **figures: float) -> None:
         for name, value in figures.items():
-            kept = self._figures[name]
-            kept.append(value)
-            self._metrics.accuracy.labels(name).set(sum(kept) / len(kept))
+            self._metrics.accuracy[name].add(value)
         self._metrics.feedback.inc()

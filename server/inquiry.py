@@ -1,6 +1,7 @@
 """A question that is being answered by a vote."""
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from server.policy import Lease
 from server.poll import Poll
 from server.replies import Outcome
 from server.schema import SamplingRequest
+
+log = logging.getLogger("ratchet.voted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,23 @@ class Inquiry:
     reason: str | None
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     first: asyncio.Future[Draw] | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever rollouts have come in."""
     task: asyncio.Task[None] | None = None
     drawn: int = 0
     """Rollouts that have come in, but for the one that is streamed."""
+    partial: bool = False
+    """Some rollouts were lost, or not in by the deadline."""
     waited: float = 0.0
     """Seconds in which there was nothing to do but wait for the engine."""
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Whatever it died of, who waits for the outcome is told."""
+        error = None if task.cancelled() else task.exception()
+        if not self.outcome.done():
+            self.outcome.cancel() if error is None else self.outcome.set_exception(error)
+        elif error is not None:
+            log.error("an answered question was not finished", exc_info=error)
 
     def abandon(self) -> None:
         """Nobody waits for the answer any more."""

@@ -18,6 +18,11 @@ class LiveSignals:
         """A query was voted on under `version`."""
         self._records[version].append(record)
 
+    def stats(self, version: int) -> PolicyStats | None:
+        """How a version answers, or None if nothing is known of it."""
+        records = self._records.get(version)
+        return PolicyStats.of(records) if records else None
+
     def enough(self, version: int) -> bool:
         """Whether a version has answered often enough to be judged by it."""
         return len(self._records.get(version, ())) >= self._minimum

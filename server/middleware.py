@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from server.errors import ApiError
+from server.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
 from server.tenants import Tenants
 
@@ -18,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-_OPEN = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+_OPEN = frozenset({"/livez", "/readyz", "/health", "/metrics"}) | PAGE_PATHS
 """Paths that need no key. All others do, whether they exist or not."""
 _NO_KEY = ApiError(
     401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key"
@@ -46,6 +47,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        self._metrics.in_flight.inc()
         read, status = 0, 500
         request_id = f"req_{uuid.uuid4().hex}".encode()
 
@@ -76,8 +78,8 @@ class Edge:
                 await self._app(scope, counted_receive, stamped_send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - started)
+            self._metrics.in_flight.dec()
+            self._metrics.answered(route, status, time.perf_counter() - started)
 
 
 def _declared_length(scope: Message) -> int:

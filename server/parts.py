@@ -18,12 +18,14 @@ from server.engine import Engine
 from server.feedback import Feedback, FeedbackStore
 from server.feedback_stores import open_feedback
 from server.gate import GateLimits
+from server.history import History
 from server.labelled_queries import read_labelled_queries
 from server.live_signals import LiveSignals
 from server.metrics import ServerMetrics
 from server.policy import Policy
 from server.probe_set import ProbeSet
 from server.promotion import Promoter
+from server.recent_votes import RecentVotes
 from server.recorder import Recorder
 from server.replica_set import ReplicaSet
 from server.reservoir import Reservoir
@@ -33,7 +35,8 @@ from server.top_up import TopUp
 from server.topk_entropies import Transcript, vocabulary_of
 from server.trial import Trial, TrialRules
 from server.vllm_engine import VllmEngine
-from server.voted import VotedAnswers, VoteRules
+from server.vote_rules import VoteRules
+from server.voted import VotedAnswers
 
 log = logging.getLogger("ratchet.server")
 
@@ -75,6 +78,14 @@ class Parts:
         self.recorder = Recorder(
             self.buffer, settings.recorder_queue, self.metrics, self.reservoir.forget
         )
+        self.history = History(
+            self.metrics,
+            self.policy,
+            self.signals,
+            lambda: self.recorder.waiting,
+            lambda: self.admission.load,
+        )
+        self.recent = RecentVotes(settings.page_texts)
         transcript = Transcript(
             settings.record_top_logprobs, settings.vocab_size or vocabulary_of(settings.model)
         )
@@ -109,6 +120,7 @@ class Parts:
             self.feedback,
             self.reservoir,
             self.signals,
+            self.recent,
             equality,
             rules,
             self.metrics,
@@ -153,7 +165,7 @@ class Parts:
         """Background tasks for the life of the server; on the way out, flush and disconnect."""
         jobs = (
             self.recorder.run(), self.recorder.watch(), self.promoter.run(), self.engine.run(),
-            self.top_up.run(), self.feedback.run(),
+            self.top_up.run(), self.feedback.run(), self.history.run(),
         )  # fmt: skip
         await self.recorder.look()
         tasks = [asyncio.create_task(job) for job in jobs]

@@ -53,6 +53,10 @@ class Promoter:
         self._parity_tolerance, self._keep_loaded = parity_tolerance, keep_loaded
         self._draining: set[asyncio.Task[None]] = set()
         self._engine_lost = False
+        self.releases: Sequence[AdapterRelease] = ()
+        """All there were when last looked."""
+        self.paused: str | None = None
+        """Why candidates waited then, if they did."""
 
     async def run(self) -> None:
         """React to every change of the releases, and look again each second."""
@@ -80,9 +84,11 @@ class Promoter:
         if self._engine_lost:
             await self._restore()
         await self._follow()
-        releases = await self._releases.all()
+        releases = self.releases = await self._releases.all()
         self._drop_withdrawn(releases)
-        if await self._releases.paused() is not None:
+        self.paused = await self._releases.paused()
+        self._metrics.paused.set(self.paused is not None)
+        if self.paused is not None:
             return
         if self._canary is not None:
             await self._review(self._canary, releases)
@@ -92,7 +98,6 @@ class Promoter:
         for release in await self._releases.all():
             if release.state is ReleaseState.CANDIDATE and self._canary is None:
                 await self._judge(release)
-        self._metrics.live_version.set(self._policy.live)
 
     async def _restore(self) -> None:
         """Load again whatever a restarted engine has forgotten."""
@@ -111,6 +116,8 @@ class Promoter:
     async def _follow(self) -> None:
         """Serve what the pointer says, however it came there."""
         live = await self._releases.live()
+        self._metrics.recorded_version.set(live)
+        self._metrics.live_version.set(self._policy.live)
         if live != self._policy.live and live not in self._policy.loaded:
             try:
                 await self._load(await self._releases.get(live))
@@ -119,8 +126,8 @@ class Promoter:
                 return
         if live != self._policy.live:
             self._policy.switch(live)
+            self._metrics.live_version.set(live)
             self._drain_old()
-        self._metrics.live_version.set(live)
 
     async def _load(self, release: AdapterRelease) -> None:
         """Another server may have judged it, on another engine: ours must prove itself too."""
@@ -152,11 +159,13 @@ class Promoter:
             parity = await probe_parity(self._engine, release.folder, sheet)
             started = _lap(seconds, "parity", started)
         except (ReleaseCorrupt, EngineRefused, OSError, ValueError, TypeError) as error:
-            await self._reject(release, Verdict(False, f"unusable: {error}", {}), seconds)
+            verdict = Verdict(False, f"unusable: {error}", {})
+            await self._reject(release, verdict, seconds, "files")
             return
         except EngineError as error:
             await self._engine.probe()  # if that fails as well, it is not for this candidate
-            await self._reject(release, Verdict(False, f"unusable: {error}", {}), seconds)
+            verdict = Verdict(False, f"unusable: {error}", {})
+            await self._reject(release, verdict, seconds, "files")
             return
         numbers = {
             "parity/to_trainer": parity.to_trainer,
@@ -164,7 +173,7 @@ class Promoter:
             "parity/worst": parity.worst,
         }
         if fault := parity.fault(self._parity_tolerance):
-            await self._reject(release, Verdict(False, fault, numbers), seconds)
+            await self._reject(release, Verdict(False, fault, numbers), seconds, "parity")
             return
         parent = self._policy.engine_name(self._policy.live)
         kl = release.metrics.get("kl", float("nan"))
@@ -172,18 +181,18 @@ class Promoter:
         started = _lap(seconds, "gate", started)
         verdict = Verdict(verdict.passed, verdict.reason, {**numbers, **verdict.numbers})
         if not verdict.passed:
-            await self._reject(release, verdict, seconds)
+            await self._reject(release, verdict, seconds, "trial")
         elif self._canary_rules.share:
             self._begin_canary(Canary(release, verdict, seconds, started))
         else:
-            await self._promote(release, verdict, seconds, started)
+            await self._promote(release, verdict, seconds, started, "trial")
 
     async def _orphaned(self, release: AdapterRelease, seconds: dict[str, float]) -> bool:
         """Turn away what descends from a version no longer live: a rollback takes it along."""
         if release.parent == self._policy.live:
             return False
         gone = f"its parent v{release.parent} is no longer live"
-        await self._reject(release, Verdict(False, gone, {}), seconds)
+        await self._reject(release, Verdict(False, gone, {}), seconds, "lineage")
         return True
 
     def _begin_canary(self, canary: Canary) -> None:
@@ -209,14 +218,15 @@ class Promoter:
             return
         _lap(canary.seconds, "canary", canary.started)
         if seen and turned is None and release.parent == live:
-            await self._promote(release, canary.verdict, canary.seconds, time.monotonic())
+            verdict, now = canary.verdict, time.monotonic()
+            await self._promote(release, verdict, canary.seconds, now, "canary")
             return
         self._policy.remove(release.version)
         await self._policy.drained(release.version)
         if not await self._orphaned(release, canary.seconds):
             reason = f"canary: {turned or 'undecided, too few queries in time'}"
             verdict = Verdict(False, reason, canary.verdict.numbers)
-            await self._reject(release, verdict, canary.seconds)
+            await self._reject(release, verdict, canary.seconds, "canary")
 
     async def _promote(
         self,
@@ -224,6 +234,7 @@ class Promoter:
         verdict: Verdict,
         seconds: dict[str, float],
         started: float,
+        step: str,
     ) -> None:
         self._policy.add(release.version, release.folder)
         seconds["total"] = max(0.0, time.time() - release.created_at)
@@ -236,17 +247,19 @@ class Promoter:
                 await self._engine.unload(release.folder)
             return
         self._policy.switch(release.version)
+        self._metrics.recorded_version.set(release.version)
+        self._metrics.live_version.set(release.version)
         _lap(seconds, "flip", started)
         self._drain_old()
-        self._count("promoted", seconds)
+        self._metrics.judged("promoted", step, seconds, verdict.numbers)
         log.info("v%d is live after %.2f s", release.version, seconds["total"])
 
     async def _reject(
-        self, release: AdapterRelease, verdict: Verdict, seconds: dict[str, float]
+        self, release: AdapterRelease, verdict: Verdict, seconds: dict[str, float], step: str
     ) -> None:
         await self._releases.reject(release.version, verdict.reason, _record(verdict, seconds))
         await self._engine.unload(release.folder)
-        self._count("rejected", seconds)
+        self._metrics.judged("rejected", step, seconds, verdict.numbers)
         log.warning("v%d rejected: %s", release.version, verdict.reason)
 
     def _drain_old(self) -> None:
@@ -274,11 +287,6 @@ class Promoter:
             await self._engine.unload(engine_name)
         except EngineError as error:
             log.warning("could not unload %s: %s", engine_name, error)
-
-    def _count(self, verdict: str, seconds: dict[str, float]) -> None:
-        self._metrics.verdicts.labels(verdict).inc()
-        for stage, value in seconds.items():
-            self._metrics.swap_seconds.labels(stage).observe(value)
 
 
 def _lap(seconds: dict[str, float], stage: str, started: float) -> float:

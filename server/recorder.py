@@ -41,6 +41,8 @@ class Recorder:
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
         self._tokens = 0
         self._reachable = False
+        self.waiting = 0
+        """Groups in the buffer when last looked."""
         self._opted_out: frozenset[str] = frozenset()
 
     @property
@@ -99,12 +101,15 @@ class Recorder:
             self._reachable = False
         else:
             self._reachable = True
+            self.waiting = state.waiting
             self._metrics.buffer_groups.set(state.waiting)
             self._metrics.buffer_bytes.set(state.size)
+            self._metrics.buffer_oldest_seconds.set(state.oldest_seconds)
             if opted_out != self._opted_out:
                 self._opted_out = opted_out
                 self._on_opt_out(opted_out)
         self._metrics.buffer_up.set(self._reachable)
+        self._metrics.recorder_groups.set(self._queue.qsize())
 
     async def flush(self) -> None:
         """Wait until everything accepted is stored."""

@@ -102,6 +102,24 @@ def completion_of(reply_id: str, request: SamplingRequest, outcome: Outcome) -> 
     }
 
 
+def progress_of(reply_id: str, request: SamplingRequest, vote: Vote, asked: int) -> dict[str, Any]:
+    """A chunk without choices that tells how a vote stands while some of the `asked` rollouts are
+    still out."""
+    return {
+        "id": reply_id,
+        "object": format_of(request).chunk_object,
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [],
+        "ratchet": {
+            "asked": asked,
+            "rollouts": vote.total,
+            "valid": vote.valid,
+            "distribution": {key: count / vote.total for key, count in vote.counts.items()},
+        },
+    }
+
+
 def events_of(completion: Mapping[str, Any], request: SamplingRequest) -> list[bytes]:
     """A finished completion as a stream; the extension rides on the last choice's last chunk."""
     shape = format_of(request)

@@ -62,9 +62,10 @@ class RatchetOptions(_Strict):
     """Answer once the leading answer is the commoner one with this probability; 1: for certain."""
     strategy: Literal["majority", "single"] = "majority"
     """`majority` votes over the rollouts' answers; `single` passes the request through."""
-    stream: Literal["vote", "first"] = "vote"
-    """When streaming: `vote` waits for the vote, then sends the winner; `first` sends the first
-    rollout as it is written, and the vote at the end."""
+    stream: Literal["vote", "progress", "first"] = "vote"
+    """When streaming: `vote` waits for the vote, then sends the winner; `progress` also tells how
+    it stands whenever rollouts come in, in chunks without choices; `first` sends the first rollout
+    as it is written, and the vote at the end."""
     train: bool = True
     """False keeps the request out of the rollout buffer."""
     deadline: Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)] | None = None

@@ -28,6 +28,12 @@ class ServerSettings(ChannelSettings):
     """Port for looking at releases and moving the live pointer over HTTP; 0 for none."""
     admin_key: SecretStr | None = None
     """Key that the admin port wants, as `Authorization: Bearer …`. It does not open without one."""
+    page: bool = True
+    """Show the live page at `/`: figures, verdicts, how votes split. Like `/metrics` it needs no
+    key and has no texts."""
+    page_texts: bool = False
+    """Show questions and answers on it too, to whoever may ask: all, or with `keys_file` those with
+    a key. Never those of requests that are not to be recorded."""
     drain_seconds: float = Field(0.0, ge=0)
     """After SIGTERM, answer this long while `/readyz` says 503, so that load balancers notice."""
     rollouts: int = Field(16, ge=1)

@@ -80,6 +80,7 @@ class TopUp:
             return
         self._waiting.append(unfinished)
         self._waiting_tokens += unfinished.tokens
+        self._metrics.top_up_groups.set(len(self._waiting))
         self._arrived.set()
         while len(self._waiting) > self._limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
             self._let_go(self._next())
@@ -133,6 +134,7 @@ class TopUp:
     def _next(self) -> Unfinished:
         unfinished = self._waiting.popleft()
         self._waiting_tokens -= unfinished.tokens
+        self._metrics.top_up_groups.set(len(self._waiting))
         return unfinished
 
     def _yield(self) -> None:

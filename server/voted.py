@@ -5,13 +5,11 @@ before the last rollout is in and the learner wants the rest.
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -19,7 +17,6 @@ import orjson
 from adapter.clients import pseudonym
 from rewards.equality import Equality
 from rewards.rollouts import RolloutGroup, Sampling
-from rewards.votes import Vote
 from server.admission import Admission, Ticket
 from server.engine import (
     Draw,
@@ -37,34 +34,19 @@ from server.metrics import ServerMetrics
 from server.policy import Lease, Policy
 from server.policy_stats import VoteRecord
 from server.poll import Poll
+from server.recent_votes import RecentVotes
 from server.recorder import Recorder
 from server.replies import Outcome
 from server.reservoir import Query, Reservoir
 from server.schema import PASSED, SamplingRequest
 from server.top_up import TopUp, Unfinished
 from server.topk_entropies import Transcript
+from server.vote_rules import VoteRules, prompt_key
 
 log = logging.getLogger("ratchet.voted")
 
 _QUORUM = 0.5
 """Share of the rollouts that suffices for an answer when the others are lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class VoteRules:
-    """Rollouts per query by default (and to start with, if not all at once) and at most, the
-    temperature they are sampled at, and the confidence that settles a vote.
-
-    The engine is asked for `top_logprobs` of each token, beyond what the client wants.
-    """
-
-    rollouts: int
-    rollouts_min: int
-    max_rollouts: int
-    temperature: float
-    confidence: float
-    deadline: float
-    top_logprobs: int
 
 
 class VotedAnswers:
@@ -81,6 +63,7 @@ class VotedAnswers:
         feedback: Feedback,
         reservoir: Reservoir,
         signals: LiveSignals,
+        recent: RecentVotes,
         equality: Equality,
         rules: VoteRules,
         metrics: ServerMetrics,
@@ -88,7 +71,7 @@ class VotedAnswers:
         self._engine, self._policy, self._admission = engine, policy, admission
         self._recorder, self._transcript, self._top_up = recorder, transcript, top_up
         self._feedback, self._reservoir = feedback, reservoir
-        self._signals, self._equality = signals, equality
+        self._signals, self._recent, self._equality = signals, recent, equality
         self._rules, self._metrics = rules, metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -106,13 +89,14 @@ class VotedAnswers:
             ticket,
             Poll(self._equality, ticket.rollouts, confidence),
             prompt,
-            self._options(request, prompt),
+            self._rules.options(request, prompt),
             self._keep_out(request, caller, lease, ticket),
         )
         if streams_first:
             inquiry.first = asyncio.Future()
         inquiry.task = self._start(self._see_through(inquiry))
         inquiry.task.add_done_callback(lambda _: held.close())
+        inquiry.task.add_done_callback(inquiry.ended)
         return inquiry
 
     async def drain(self) -> None:
@@ -131,12 +115,8 @@ class VotedAnswers:
             await self._collect(inquiry)
         except EngineError as error:
             if not inquiry.outcome.done():
-                inquiry.outcome.set_exception(error)
-                return
+                raise
             log.warning("an answered question was not finished: %s", error)
-        except asyncio.CancelledError:
-            inquiry.outcome.cancel()
-            raise
         try:
             await self._settle(inquiry)
         except EngineReplyInvalid as error:
@@ -154,7 +134,7 @@ class VotedAnswers:
                 if isinstance(error, EngineError):
                     raise
                 raise EngineTimeout(f"no answer within {deadline:g} s") from None
-            inquiry.reason = inquiry.reason or "partial"
+            inquiry.partial, inquiry.reason = True, inquiry.reason or "partial"
         if not inquiry.outcome.done():
             await self._conclude(inquiry)
 
@@ -202,6 +182,7 @@ class VotedAnswers:
         """Count some more; False if nobody needs the others, so that the engine is told so."""
         poll = inquiry.poll
         await poll.add(batch)
+        inquiry.news.set()
         enough = len(poll.draws) >= inquiry.request.n and poll.outstanding
         if enough and not inquiry.outcome.done() and await poll.decided():
             await self._conclude(inquiry)
@@ -219,6 +200,8 @@ class VotedAnswers:
         )
         if inquiry.outcome.done():
             return
+        if poll.outstanding > 0 and not inquiry.partial:
+            self._metrics.votes_early.inc()
         inquiry.outcome.set_result(outcome)
         if vote.answer is not None and not self._recorder.refuses(inquiry.caller.client):
             answered = Answered(list(outcome.ballot.answers), vote.answer)
@@ -227,11 +210,10 @@ class VotedAnswers:
     async def _settle(self, inquiry: Inquiry) -> None:
         """Count the vote, and hand the group on."""
         poll, lease, caller = inquiry.poll, inquiry.lease, inquiry.caller
-        vote, generated = await poll.vote(), poll.generated
-        self._count(vote, generated, lease)
+        await self._count(inquiry)
         if inquiry.reason is not None:
             return
-        key = _key(inquiry.prompt)
+        key = prompt_key(inquiry.prompt)
         passed = inquiry.request.passed_on(PASSED)
         self._reservoir.add(key, Query(inquiry.prompt, passed, client=pseudonym(caller.client)))
         rollouts = await self._transcript.rollouts(poll.draws)
@@ -253,21 +235,6 @@ class VotedAnswers:
             Unfinished(group, lease.engine_name, inquiry.prompt, inquiry.options, held)
         )
 
-    def _options(self, request: SamplingRequest, prompt: Prompt) -> dict[str, Any]:
-        options: dict[str, Any] = request.passed_on(PASSED)
-        options["temperature"] = self._rules.temperature
-        if request.top_p is not None:
-            options["top_p"] = request.top_p
-        if request.top_k is not None:
-            options["top_k"] = request.top_k
-        if request.seed is not None:
-            options["seed"] = _derived_seed(request.seed, prompt)
-        if request.wanted_logprobs is not None:
-            options["logprobs"] = True
-        if tops := max(request.wanted_logprobs or 0, self._rules.top_logprobs):
-            options["top_logprobs"] = tops
-        return options
-
     def _keep_out(
         self, request: SamplingRequest, caller: Caller, lease: Lease, ticket: Ticket
     ) -> str | None:
@@ -282,22 +249,19 @@ class VotedAnswers:
             return "altered_sampling"
         return None if ticket.records else "shed"
 
-    def _count(self, vote: Vote, generated: int, lease: Lease) -> None:
+    async def _count(self, inquiry: Inquiry) -> None:
+        """What all rollouts that were finished say."""
+        poll, metrics = inquiry.poll, self._metrics
+        vote, generated = await poll.vote(), poll.generated
         self._admission.finished(generated, vote.total)
-        self._metrics.rollouts.inc(vote.total)
-        self._metrics.tokens.inc(generated)
-        self._metrics.votes.labels("answered" if vote.answer is not None else "no_answer").inc()
+        metrics.rollouts.inc(vote.total)
+        if not inquiry.partial:
+            metrics.rollouts_spared.inc(max(0, poll.outstanding))
+        metrics.prompt_tokens.inc(len(poll.draws[0].prompt_ids))
+        metrics.completion_tokens.inc(generated)
+        metrics.votes.labels("answered" if vote.answer is not None else "no_answer").inc()
         if vote.answer is not None:
-            self._metrics.voted(vote.agreement)
-        if not lease.pinned:
-            self._signals.note(lease.version, VoteRecord.of(vote, generated))
-
-
-def _key(prompt: Prompt) -> str:
-    return hashlib.sha256(orjson.dumps(prompt)).hexdigest()
-
-
-def _derived_seed(seed: int, prompt: Prompt) -> int:
-    """A client's fixed seed must not draw the same rollouts for every prompt."""
-    digest = hashlib.sha256(f"{seed}:{_key(prompt)}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
+            metrics.agreement.add(vote.agreement)
+        if not inquiry.lease.pinned:
+            self._signals.note(inquiry.lease.version, VoteRecord.of(vote, generated))
+        self._recent.add(inquiry, vote)

@@ -246,3 +246,19 @@ async def test_readiness_tells_of_draining() -> None:
         assert (ready.status_code, ready.json()["draining"]) == (200, False)
         api.parts.draining = True
         assert (await api.client.get("/health")).status_code == 503
+
+
+async def test_what_nobody_foresaw_is_a_500_and_holds_nothing() -> None:
+    async with serving() as api:
+
+        def broken(_model: str, _prompt: object, _n: int) -> list[str]:
+            raise LookupError("What is 2+2?")
+
+        api.engine._script = broken
+        transport = api.client._transport
+        transport.raise_app_exceptions = False  # as uvicorn, which logs them
+        reply = await api.chat()
+        assert reply.status_code == 500
+        assert reply.json()["error"]["type"]
+        assert "2+2" not in reply.text
+        await until(lambda: api.at_rest)

@@ -1,0 +1,61 @@
+"""The last voted queries, as the live page shows them: how the rollouts split, not what they say.
+
+Texts are kept only where the operator allows it, and never of a request that is to leave no trace.
+"""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from rewards.votes import Vote
+from server.engine import Prompt
+from server.inquiry import Inquiry
+
+_KEPT = 24
+_BARS = 5
+_QUESTION_CHARS, _ANSWER_CHARS = 240, 48
+
+
+class RecentVotes:
+    """In the memory of one server process."""
+
+    def __init__(self, texts: bool) -> None:
+        self._texts = texts
+        self._votes: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._count = 0
+
+    def add(self, inquiry: Inquiry, vote: Vote) -> None:
+        """A query has been voted on, and all that was to be drawn is in."""
+        self._count += 1
+        ranked = sorted(vote.counts.items(), key=lambda item: -item[1])[:_BARS]
+        shown: dict[str, Any] = {
+            "id": self._count,
+            "at": time.time(),
+            "version": inquiry.lease.version,
+            "rollouts": vote.total,
+            "counts": [count for _, count in ranked],
+            "unanswered": vote.total - vote.valid,
+            "reason": inquiry.reason,
+        }
+        if self._texts and inquiry.reason != "opted_out":
+            shown["question"] = _last_words(inquiry.prompt)[:_QUESTION_CHARS]
+            shown["answers"] = [answer[:_ANSWER_CHARS] for answer, _ in ranked]
+        self._votes.append(shown)
+
+    def after(self, last: int, texts: bool) -> list[dict[str, Any]]:
+        """Those with a higher id than `last`, the oldest first; without texts if so wanted."""
+        found = [vote for vote in self._votes if vote["id"] > last]
+        return found if texts else [_without_texts(vote) for vote in found]
+
+
+def _without_texts(vote: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in vote.items() if key not in ("question", "answers")}
+
+
+def _last_words(prompt: Prompt) -> str:
+    """What was asked last."""
+    if isinstance(prompt, str):
+        return prompt
+    content: Any = prompt[-1].get("content") or "" if prompt else ""
+    return content if isinstance(content, str) else " ".join(part["text"] for part in content)
