@@ -90,6 +90,10 @@ class LearnerMetrics:
             "if it was promoted, `rejected` or `withdrawn`.",
             ["verdict"], registry=r,
         )  # fmt: skip
+        for outcome in ("trained", "dead"):
+            self.groups.labels(outcome)  # else the first one would show as no increase
+        for verdict in ("live", "rejected"):
+            self.updates.labels(verdict)
         self.diverged = Counter(
             "ratchet_updates_diverged",
             "Updates skipped because loss or gradient was not finite.",

@@ -20,6 +20,11 @@ _OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _ROLLING = f"over the last {WINDOW}"
 
 ACCURACIES = ("maj", "avg", "label", "reward")
+STEPS = ("files", "parity", "trial", "canary", "lineage")
+OFFERED = (
+    "recorded", "duplicate", "buffer_full", "opted_out", "recorder_full", "buffer_unavailable",
+    "unusable",
+)  # fmt: skip
 
 
 class ServerMetrics:
@@ -34,6 +39,7 @@ class ServerMetrics:
         self._define_votes(r)
         self._define_data(r)
         self._define_promotion(r)
+        self._begin_at_zero()
 
     def _define_requests(self, r: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -225,6 +231,20 @@ class ServerMetrics:
                 "ratchet_live_rollout_tokens", f"Tokens of a rollout, mean {live}.", registry=r
             ),
         }  # fmt: skip
+
+    def _begin_at_zero(self) -> None:
+        """A counter that appears with its first event would show no increase for that one."""
+        for counter, values in (
+            (self.votes, ("answered", "no_answer")),
+            (self.shed, ("recording", "rollouts", "requests")),
+            (self.groups, OFFERED),
+        ):
+            for value in values:
+                counter.labels(value)
+        for step in STEPS:
+            self.verdicts.labels("rejected", step)
+        for step in ("trial", "canary"):
+            self.verdicts.labels("promoted", step)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request has been seen off."""
