@@ -3,10 +3,12 @@
 #   docker build --target adapter .    the learner (--build-arg TORCH=cuda for a GPU)
 #   docker build --target cpu     .    everything, engine and Valkey too, for a machine without a GPU
 
-FROM python:3.11-slim-bookworm AS base
+FROM python:3.11.13-slim-bookworm AS base
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-# Adapter folders and whatever else outlives a process go to /app/.ratchet.
+# Adapter folders and whatever else outlives a process go to /app/.ratchet: a volume mounted there first
+# by one of these images belongs to their user.
 RUN useradd --uid 10001 --create-home ratchet && install -d -o ratchet -g ratchet .ratchet
 
 FROM base AS server
@@ -14,7 +16,7 @@ COPY deploy/lock/server.txt deploy/lock/
 RUN pip install --no-deps --require-hashes -r deploy/lock/server.txt
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .
-USER ratchet
+USER 10001:10001
 ENV RATCHET_HOST=0.0.0.0
 EXPOSE 8000
 VOLUME /app/.ratchet
@@ -30,8 +32,9 @@ COPY deploy/lock/adapter.txt deploy/lock/install_torch.sh deploy/lock/
 RUN pip install --no-deps --require-hashes -r deploy/lock/adapter.txt && deploy/lock/install_torch.sh python "$TORCH"
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .
-USER ratchet
-ENV RATCHET_ADAPTER_METRICS_PORT=9100
+USER 10001:10001
+ENV RATCHET_ADAPTER_METRICS_PORT=9100 RATCHET_ADAPTER_METRICS_HOST=0.0.0.0
+EXPOSE 9100
 VOLUME /app/.ratchet
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9100/metrics', timeout=4)"]
@@ -39,14 +42,15 @@ ENTRYPOINT ["ratchet"]
 CMD ["adapt"]
 
 FROM base AS cpu
-# The engine links libnuma.
+# The engine links libnuma. Debian keeps one version of it in a release, so there is none to pin.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libnuma1 && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml ./
 COPY deploy/lock/dev.txt deploy/lock/install_torch.sh deploy/lock/
 RUN pip install --no-deps --require-hashes -r deploy/lock/dev.txt && deploy/lock/install_torch.sh python
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .
-USER ratchet
+USER 10001:10001
 ENV RATCHET_HOST=0.0.0.0
 EXPOSE 8000
 VOLUME /app/.ratchet

@@ -6,7 +6,7 @@ STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/ins
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation results \
-	chaos fuzz lock clean
+	chaos fuzz references lock clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -52,6 +52,9 @@ bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minut
 
 results: setup ## run what is missing of all experiments and write docs/results.md (two hours)
 	$(BIN)/python -m evals.experiments --write docs/results.md
+
+references: setup ## write docs/metrics.md, docs/configuration.md and the dashboards from the code again
+	$(BIN)/python -m deploy
 
 mutants: setup ## mutation tests of rewards/ (about five minutes)
 	$(BIN)/mutmut run

@@ -11,8 +11,8 @@ from adapter.releases import UnknownRelease
 from adapter.settings import AdapterSettings, ChannelSettings
 from adapter.trainer import TrainerLost
 from ratchet import commands
-from ratchet.settings import ConfigurationError, StackSettings, add_flags
-from ratchet.stack import StackFailed
+from ratchet.errors import ConfigurationError, StackFailed
+from ratchet.settings import StackSettings, add_flags
 from rewards.advantages import ADVANTAGES
 from rewards.estimators import ESTIMATORS
 from server.settings import ServerSettings

@@ -14,8 +14,9 @@ from evals.items import Item
 from evals.presets import PRESETS
 from evals.report import report
 from ratchet.adaptation import TINY_RECIPE, Adaptation, Plan, fresh_state
+from ratchet.errors import ConfigurationError
 from ratchet.evaluation import items_from, protocol_from
-from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
+from ratchet.settings import StackSettings, flags_of, read
 from ratchet.stack import Stack
 from rewards.equality import Equality
 from rewards.math_judge import MathJudge

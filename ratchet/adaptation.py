@@ -21,7 +21,8 @@ from evals.items import Item
 from evals.plots import plot_accuracy, plot_replies
 from evals.report import quantiles
 from evals.statistics import paired_gain
-from ratchet.settings import ConfigurationError, StackSettings
+from ratchet.errors import ConfigurationError
+from ratchet.settings import StackSettings
 from ratchet.stack import Stack
 from ratchet.watcher import Watcher
 from rewards.equality import Equality

@@ -18,8 +18,9 @@ from adapter.audit import faults
 from adapter.channels import open_releases
 from adapter.releases import BASE, AdapterRelease, promote_by_hand, rollback
 from adapter.settings import AdapterSettings, ChannelSettings
+from ratchet.errors import ConfigurationError
 from ratchet.programs import claim
-from ratchet.settings import ConfigurationError, StackSettings, flags_of, read
+from ratchet.settings import StackSettings, flags_of, read
 from ratchet.signals import until_signalled
 from server.settings import ServerSettings
 

@@ -17,7 +17,7 @@ from evals.evaluation_report import compare, compared, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
 from evals.presets import ARITHMETIC, load
-from ratchet.settings import ConfigurationError
+from ratchet.errors import ConfigurationError
 from rewards.equality import Equality
 from rewards.math_judge import MathJudge
 

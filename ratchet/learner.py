@@ -16,7 +16,8 @@ from adapter.shared_trainer import SharedTrainer, follow
 from adapter.training_log import TrainingLog, TrainingLogUnavailable
 from adapter.worker import LearnerDiverged, Recipe, Worker
 from ratchet.child import GAVE_UP
-from ratchet.settings import ConfigurationError, require_writable
+from ratchet.errors import ConfigurationError
+from ratchet.settings import require_writable
 from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
 from rewards.equality import Equality

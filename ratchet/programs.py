@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ratchet.settings import ConfigurationError, StackSettings
+from ratchet.errors import ConfigurationError
+from ratchet.settings import StackSettings
 
 
 def redis_server() -> str | None:
@@ -43,10 +44,17 @@ def engine_is_cpu() -> bool:
 
 def engine_command(settings: StackSettings, port: int) -> list[str]:
     """vLLM's OpenAI server on loopback, with adapters that can be loaded at run time."""
-    slots = settings.keep_loaded + 2
-    command = [
+    return [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
         "--host", "127.0.0.1", "--port", str(port),
+        *engine_flags(settings, cpu=engine_is_cpu()),
+    ]  # fmt: skip
+
+
+def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
+    """What vLLM has to be started with, wherever it runs."""
+    slots = settings.keep_loaded + 2
+    flags = [
         "--model", settings.model, "--served-model-name", settings.engine_model,
         "--enable-lora", "--max-lora-rank", str(settings.lora_rank),
         "--max-loras", str(slots), "--max-cpu-loras", str(2 * slots),
@@ -55,15 +63,15 @@ def engine_command(settings: StackSettings, port: int) -> list[str]:
         "--scheduling-policy", "priority", "--generation-config", "vllm",
         "--disable-log-stats",
     ]  # fmt: skip
-    if engine_is_cpu():
-        command += ["--dtype", "float32", "--enforce-eager"]
-        command += ["--distributed-executor-backend", "uni"]
+    if cpu:
+        flags += ["--dtype", "float32", "--enforce-eager"]
+        flags += ["--distributed-executor-backend", "uni"]
         # A request with a seed whose prompt is computed in two parts ends vLLM 0.32 on CPU ("CPU
         # Generator does not use offset"), and the gate seeds its requests.
-        command += ["--no-enable-chunked-prefill"]
+        flags += ["--no-enable-chunked-prefill"]
     else:
-        command += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
-    return command
+        flags += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
+    return flags
 
 
 def engine_environment(settings: StackSettings) -> dict[str, str]:

@@ -14,16 +14,13 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError
 
 from adapter.settings import AdapterSettings, ChannelSettings
+from ratchet.errors import ConfigurationError
 from server.settings import ServerSettings
 
 FILE = Path("ratchet.yaml")
 PREFIX = "RATCHET_"
 
 S = TypeVar("S", bound=ChannelSettings)
-
-
-class ConfigurationError(Exception):
-    """A setting is unknown or has a value it cannot have; the message names it."""
 
 
 class StackSettings(ServerSettings, AdapterSettings):

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from adapter.settings import AdapterSettings
 from ratchet.child import Child
+from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.programs import (
     claim,
     engine_command,
@@ -20,20 +21,11 @@ from ratchet.programs import (
     redis_command,
     redis_server,
 )
-from ratchet.settings import (
-    ConfigurationError,
-    StackSettings,
-    environment_for,
-    require_writable,
-)
+from ratchet.settings import StackSettings, environment_for, require_writable
 from server.settings import ServerSettings
 
 _READY_SECONDS = 300.0
 _POLL_SECONDS = 0.1
-
-
-class StackFailed(Exception):
-    """A part of the stack did not come up; the message ends with its last words."""
 
 
 class Stack:

@@ -6,7 +6,8 @@ from adapter.scoring import Scoring
 from adapter.scripted_trainer import ScriptedTrainer
 from adapter.settings import AdapterSettings
 from adapter.trainer import TRAINER_SIGNALS
-from ratchet.settings import ConfigurationError, read
+from ratchet.errors import ConfigurationError
+from ratchet.settings import read
 from rewards.advantages import ADVANTAGES, grpo, reinforce_pp
 from rewards.equality import Equality
 from rewards.estimators import ESTIMATORS, build

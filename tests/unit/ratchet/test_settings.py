@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from adapter.settings import AdapterSettings
-from ratchet.settings import ConfigurationError, StackSettings, environment_for, read
+from ratchet.errors import ConfigurationError
+from ratchet.settings import StackSettings, environment_for, read
 from server.settings import ServerSettings
 
 

@@ -1,0 +1,114 @@
+"""Dashboards, alerts and reference pages: current, and about metrics that there are."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adapter.metrics import LearnerMetrics
+from deploy.__main__ import generated
+from deploy.panels import BOARDS
+from deploy.references import ROOT
+from server.metrics import ServerMetrics
+from tests.programs import program
+
+RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+QUERIES = {
+    f"{board.name}: {panel.title}: {legend}": query.replace("$__rate_interval", "1m")
+    for board in BOARDS for _, panels in board.rows for panel in panels
+    for query, legend in panel.queries
+}  # fmt: skip
+
+
+def alerts() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load(RULES.read_text())["groups"]
+    return group["rules"]
+
+
+def known() -> set[str]:
+    """Every series name that the processes can show."""
+    found = {"up"}
+    for registry in (ServerMetrics().registry, LearnerMetrics().registry):
+        for names in registry._collector_to_names.values():
+            found |= set(names)
+        found |= {sample.name for family in registry.collect() for sample in family.samples}
+    return found
+
+
+@pytest.mark.parametrize(("file", "text"), list(generated()), ids=lambda p: getattr(p, "name", ""))
+def test_what_is_made_from_code_is_current(file: Path, text: str) -> None:
+    assert file.read_text() == text, "run `make references`"
+
+
+def test_every_metric_asked_for_is_in_the_code() -> None:
+    names = known()
+    for where, query in {**QUERIES, **{a["alert"]: a["expr"] for a in alerts()}}.items():
+        asked = set(re.findall(r"\b((?:ratchet|process)_[a-z_]+)\b(?!\s*=)", query))
+        assert asked, where
+        assert asked <= names, where
+
+
+def test_every_metric_is_on_a_dashboard() -> None:
+    """One that nobody looks at should not be kept."""
+    shown = " ".join(QUERIES.values())
+    counts = {"ratchet_agreement_queries", "ratchet_update_learning_rate",
+              "ratchet_update_clipped_completions_ratio"}  # fmt: skip
+    for registry in (ServerMetrics().registry, LearnerMetrics().registry):
+        for collector in registry._collector_to_names:
+            name = getattr(collector, "_name", None)
+            assert name is None or name in shown or name in counts, name
+
+
+def test_every_query_parses(tmp_path: Path) -> None:
+    rules = [{"record": f"q{at}", "expr": query} for at, query in enumerate(QUERIES.values())]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    checked = subprocess.run(
+        [program("promtool"), "check", "rules", file], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert f"{len(QUERIES)} rules found" in checked.stdout
+
+
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    folder = RULES.parent
+    for arguments in (("test", "rules", "rules_test.yml"), ("check", "config", "prometheus.yml")):
+        done = subprocess.run(
+            [program("promtool"), *arguments], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tested_and_in_the_runbook() -> None:
+    tests = yaml.safe_load((RULES.parent / "rules_test.yml").read_text())["tests"]
+    fired = {
+        case["alertname"] for test in tests for case in test["alert_rule_test"]
+        if case["exp_alerts"]
+    }  # fmt: skip
+    names = {alert["alert"] for alert in alerts()}
+    assert fired == names
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    assert set(re.findall(r"^## (Ratchet\w+)$", runbook, re.MULTILINE)) == names
+    for alert in alerts():
+        assert alert["annotations"]["runbook"] == f"docs/runbook.md#{alert['alert'].lower()}"
+
+
+def test_dashboards_are_distinct_and_find_their_source() -> None:
+    boards = [
+        json.loads(file.read_text())
+        for file in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+    ]
+    assert len({board["uid"] for board in boards}) == len(BOARDS)
+    for board in boards:
+        ids = [panel["id"] for panel in board["panels"]]
+        assert len(ids) == len(set(ids))
+        for panel in board["panels"]:
+            targets = panel.get("targets", [])
+            assert len({target["refId"] for target in targets}) == len(targets)
+            if targets:
+                assert panel["datasource"] == {"type": "prometheus", "uid": "${source}"}
+                assert "docs/metrics.md" in panel["description"]
