@@ -11,8 +11,11 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
+
+disable_created_metrics()  # twice the series, and nobody asks for them
 
 _LAST: Mapping[str, tuple[str, str]] = {
     "loss": ("ratchet_update_loss", "Loss."),

@@ -84,11 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
     evaluation = parsers.add_parser("eval", help=_EVAL, description=_EVAL, allow_abbrev=False)
     evaluation.set_defaults(run=commands.evaluate)
-    evaluation.add_argument(
-        "--url", default="http://127.0.0.1:8000/v1", help="the endpoint, with /v1 [%(default)s]"
-    )
-    evaluation.add_argument("--model", default="ratchet", help="its name there [%(default)s]")
+    _define_endpoint(evaluation)
     _define_dataset(evaluation, "runs/eval/DATASET-MODEL", "of a rollout [3072; arithmetic 64]")
+    _define_ask(parsers.add_parser("ask", help=_ASK, description=_ASK, allow_abbrev=False))
     comparison = parsers.add_parser("compare", help=_COMPARE, description=_COMPARE)
     comparison.set_defaults(run=commands.compare)
     comparison.add_argument("runs", nargs=2, metavar="FOLDER", help="before and after")
@@ -108,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_ASK = (
+    "Put a data set's questions to a running server, as its users would: something to learn from. "
+    "OPENAI_API_KEY is used if it is set."
+)
 _EVAL = (
     "avg@n, maj@n and pass@k of any OpenAI-compatible endpoint, by the papers' protocol. "
     "OPENAI_API_KEY is used if it is set."
@@ -115,7 +117,28 @@ _EVAL = (
 _COMPARE = "What one evaluation gained over another, paired question by question."
 
 
-def _define_dataset(command: argparse.ArgumentParser, out: str, max_tokens: str) -> None:
+def _define_endpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--url", default="http://127.0.0.1:8000/v1", help="the endpoint, with /v1 [%(default)s]"
+    )
+    command.add_argument("--model", default="ratchet", help="its name there [%(default)s]")
+
+
+def _define_ask(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=commands.ask)
+    _define_endpoint(command)
+    _define_questions(command)
+    command.add_argument("--epochs", type=int, default=1, help="times through the data set [1]")
+    command.add_argument("--minutes", type=float, help="stop after so many [none]")
+    command.add_argument("--rate", type=float, default=1.5, help="questions a second at most [1.5]")
+    command.add_argument("--max-tokens", type=int, default=64, help="of a rollout [64]")
+    command.add_argument(
+        "--feedback", action="store_true",
+        help="send right answers as feedback: accuracies can be watched; nothing learns from them",
+    )  # fmt: skip
+
+
+def _define_questions(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "dataset",
         metavar="DATASET",
@@ -130,6 +153,10 @@ def _define_dataset(command: argparse.ArgumentParser, out: str, max_tokens: str)
     command.add_argument("--config", help="of a name on the Hub [none]")
     command.add_argument("--source", help="folder or other name to load a preset's data from")
     command.add_argument("--limit", type=int, help="only the first so many questions [all]")
+
+
+def _define_dataset(command: argparse.ArgumentParser, out: str, max_tokens: str) -> None:
+    _define_questions(command)
     command.add_argument("--n", type=int, default=16, help="rollouts a question [16]")
     command.add_argument("--temperature", type=float, default=0.6, help="[0.6]")
     command.add_argument("--top-p", type=float, default=0.95, help="[0.95]")

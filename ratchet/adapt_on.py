@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapter.settings import ChannelSettings
 from evals.evaluation import EvaluationStopped, Protocol
 from evals.items import Item
 from evals.presets import PRESETS
 from evals.report import report
-from ratchet.adaptation import TINY_RECIPE, Adaptation, Plan, fresh_state
+from ratchet.adaptation import Adaptation, Plan, fresh_state
 from ratchet.errors import ConfigurationError
 from ratchet.evaluation import items_from, protocol_from
+from ratchet.recipe import fitted
 from ratchet.settings import StackSettings, flags_of, read
 from ratchet.stack import Stack
 from rewards.equality import Equality
@@ -45,9 +45,7 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
     items = items_from(arguments)
     out = Path(arguments.out or f"runs/adapt-on/{Path(arguments.dataset).stem}")
     flags: dict[str, Any] = {**fresh_state(Path(".ratchet/adapt-on")), **flags_of(arguments)}
-    settings = read(StackSettings, flags)
-    if settings.model == ChannelSettings.model_fields["model"].default:
-        settings = read(StackSettings, {**TINY_RECIPE, **flags})
+    settings = fitted(read(StackSettings, flags))
     protocol = protocol_from(arguments, settings.max_model_len // 2)
     epochs = arguments.epochs or epochs_for(arguments.dataset, len(items))
     if protocol.max_tokens >= settings.max_model_len:

@@ -27,16 +27,6 @@ from ratchet.stack import Stack
 from ratchet.watcher import Watcher
 from rewards.equality import Equality
 
-TINY_RECIPE: dict[str, Any] = {
-    "learning_rate": 5e-4,
-    "groups_per_update": 16,
-    "rollouts": 32,
-    "gate_rollouts": 4,
-    "threads": 1,
-    "micro_batch_tokens": 4096,
-}
-"""What the tiny model wants beyond the product's defaults."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -82,15 +82,18 @@ def adapt(arguments: argparse.Namespace) -> int:
 
 def up(arguments: argparse.Namespace) -> int:
     """The whole local stack, until Ctrl-C."""
+    from ratchet.recipe import fitted
     from ratchet.stack import Stack
 
-    stack = Stack(read(StackSettings, flags_of(arguments)))
+    stack = Stack(fitted(read(StackSettings, flags_of(arguments))))
 
     async def run() -> None:
         print("starting; the engine takes about half a minute", flush=True)
         async with stack.running():
             settings = stack.settings
             print(f"OpenAI API   {stack.url}   (model {settings.model_name!r})")
+            if settings.page:
+                print(f"live page    http://{settings.host}:{settings.port}/")
             print(f"metrics      http://{settings.host}:{settings.port}/metrics")
             print(f"Redis        {_without_password(settings.redis_url)}")
             print(f"logs         {settings.state_dir / 'logs'}")
@@ -106,6 +109,13 @@ def demo(arguments: argparse.Namespace) -> int:
     from ratchet.demonstration import demonstrate
 
     return asyncio.run(until_signalled(demonstrate(arguments))) or 0
+
+
+def ask(arguments: argparse.Namespace) -> int:
+    """Questions to a running server."""
+    from ratchet.asking import ask
+
+    return asyncio.run(until_signalled(ask(arguments))) or 0
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 from evals.arithmetic.questions import as_items, stream_and_held_out
 from evals.evaluation import Protocol
 from evals.report import report
-from ratchet.adaptation import TINY_RECIPE, Adaptation, Plan, fresh_state, say
+from ratchet.adaptation import Adaptation, Plan, fresh_state, say
+from ratchet.recipe import TINY_RECIPE
 from ratchet.settings import StackSettings, flags_of, read
 from ratchet.stack import Stack
 from rewards.equality import Equality

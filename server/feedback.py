@@ -81,11 +81,13 @@ class Feedback:
     def __init__(self, store: FeedbackStore, equality: Equality, metrics: ServerMetrics) -> None:
         self._store, self._equality, self._metrics = store, equality, metrics
         self._queue: asyncio.Queue[tuple[str, Answered]] = asyncio.Queue(_QUEUE)
+        self._unstored: dict[str, Answered] = {}
 
     def remember(self, completion_id: str, answered: Answered) -> None:
         """Keep what a reply was voted from, some time soon: in nobody's way."""
         with contextlib.suppress(asyncio.QueueFull):
             self._queue.put_nowait((completion_id, answered))
+            self._unstored[completion_id] = answered  # feedback may come sooner than it is stored
 
     async def run(self) -> None:
         """Store what there is to remember, many at a time."""
@@ -98,11 +100,14 @@ class Feedback:
             except BufferUnavailable as error:
                 log.warning("feedback on %d answers will not be understood: %s", len(batch), error)
                 await asyncio.sleep(_RETRY_SECONDS)
+            finally:
+                for completion_id, _ in batch:
+                    del self._unstored[completion_id]
 
     async def give(self, completion_id: str, label: str | None, correct: bool | None) -> Judged:
         """Count a label, or a verdict on the answer given. Raises UnknownCompletion and
         BufferUnavailable."""
-        answered = await self._store.recall(completion_id)
+        answered = self._unstored.get(completion_id) or await self._store.recall(completion_id)
         if answered is None:
             raise UnknownCompletion(completion_id)
         if not await self._store.first(completion_id):

@@ -3,14 +3,18 @@ they miss."""
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+
+_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def program(*names: str) -> str:
     """Path of the first of these that is installed; skips the test, or in CI fails it."""
     for name in names:
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=_PATH):
             return found
     missing = f"none of {', '.join(names)} is installed; see .ci/run"
     if os.environ.get("CI"):

@@ -8,6 +8,12 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => REDR
 /** The time of day of seconds since 1970. */
 const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
 
+/** What the legend says: the value under the cursor, or the last one where there is no cursor. */
+function shown(plot, value, index, format) {
+  const latest = plot.cursor.idx === null || plot.cursor.idx === undefined ? plot.data[index].at(-1) : value;
+  return latest === null || latest === undefined ? "–" : format(latest);
+}
+
 /** Dashed lines where `column` of the data changes, named v1, v2, … while there is room. */
 function versionMarks(column) {
   return (plot) => {
@@ -50,9 +56,9 @@ function chart(element, series, { format, range, marks }) {
       cursor: { points: { size: 6 } },
       scales: { y: { range } },
       axes: [axis({ space: 80, values: (_, ticks) => ticks.map(clock) }), axis({ size: 56, values: (_, ticks) => ticks.map(format) })],
-      series: [{ value: (_, at) => (at === null ? "–" : clock(at)) }, ...series.map((one) => ({
+      series: [{ label: "at", value: (plot, at) => shown(plot, at, 0, clock) }, ...series.map((one) => ({
         label: one.name, stroke: STYLE(one.colour), width: 2, dash: one.dash, spanGaps: false, points: { show: false },
-        value: (_, value) => (value === null || value === undefined ? "–" : format(value)),
+        value: (plot, value, index) => shown(plot, value, index, format),
       }))],
       hooks: marks ? { drawClear: [marks] } : {},
     }, data, element);

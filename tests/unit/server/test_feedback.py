@@ -1,9 +1,12 @@
 """Labels that come later, for metrics only."""
 
+import asyncio
+
 import httpx
 import pytest
 
 from adapter.buffer import BufferUnavailable
+from server.feedback import Answered
 from tests.serving import Api, serving, until
 
 
@@ -100,3 +103,21 @@ async def test_without_redis_it_is_a_503(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(api.parts.feedback_store, "recall", away)
         reply = await give(api, "chatcmpl-x", label="4")
         assert (reply.status_code, "retry-after" in reply.headers) == (503, True)
+
+
+async def test_feedback_may_come_before_the_answer_is_stored() -> None:
+    async with serving() as api:
+        store = api.parts.feedback_store
+        stored = asyncio.Event()
+        remember = store.remember
+
+        async def slowly(answered: list[tuple[str, Answered]]) -> None:
+            await stored.wait()
+            await remember(answered)
+
+        store.remember = slowly  # type: ignore[method-assign]
+        reply = (await api.chat()).json()
+        assert (await give(api, reply["id"], label="4")).json()["correct"] is True
+        stored.set()
+        await until(lambda: not api.parts.feedback._unstored)
+        assert (await give(api, reply["id"], label="4")).json()["counted"] is False
