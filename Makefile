@@ -5,7 +5,7 @@ LOCK := deploy/lock
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation results \
+.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching results \
 	chaos fuzz references lock clean
 
 help: ## list these commands
@@ -49,6 +49,9 @@ bench-serving: setup ## our share of latency and CPU, beside LITELLM=path/of/lit
 
 bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minutes)
 	$(BIN)/python -m loadtests.evaluation_bench
+
+bench-watching: setup ## what metrics and the live page cost a busy server (two minutes)
+	$(BIN)/python -m loadtests.watching_bench
 
 results: setup ## run what is missing of all experiments and write docs/results.md (two hours)
 	$(BIN)/python -m evals.experiments --write docs/results.md

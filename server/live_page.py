@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # it is made of everything, this among it
 
 _SHOWN_RELEASES = 40
 _STATE_PATH = "/live"
+_WORTH_COMPRESSING = 10_000
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -64,7 +65,7 @@ class Asset:
         if http.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
         headers["vary"] = "accept-encoding"
-        if "gzip" in http.headers.get("accept-encoding", ""):
+        if _takes_gzip(http):
             return Response(self.compressed, headers={**headers, "content-encoding": "gzip"})
         return Response(self.content, headers=headers)
 
@@ -121,7 +122,15 @@ class LivePage:
             "votes": parts.recent.after(int(_number(http, "after")), texts),
             "releases": [_shown(release) for release in reversed(releases)],
         }
-        return Response(orjson.dumps(content), headers=_HEADERS, media_type="application/json")
+        body, headers = orjson.dumps(content), {**_HEADERS, "content-type": "application/json"}
+        if len(body) > _WORTH_COMPRESSING and _takes_gzip(http):
+            body = gzip.compress(body, compresslevel=1)
+            headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
+        return Response(body, headers=headers)
+
+
+def _takes_gzip(http: Request) -> bool:
+    return "gzip" in http.headers.get("accept-encoding", "")
 
 
 def _shown(release: AdapterRelease) -> dict[str, Any]:

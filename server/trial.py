@@ -69,6 +69,7 @@ class Trial:
                 return Verdict(False, worse, numbers)
             if all(test.decision is Decision.NOT_WORSE for test in tests.values()):
                 return Verdict(True, _first(tests, Decision.NOT_WORSE), numbers)
+        self.refresh()  # on the same queries the next one would hardly fare better
         return Verdict(False, _first(tests, Decision.UNDECIDED), numbers, proven=False)
 
     async def _look(

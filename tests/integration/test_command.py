@@ -1,6 +1,7 @@
 """The `ratchet` command as a user meets it: mistakes, and what a server process weighs."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -41,8 +42,6 @@ def test_an_unknown_flag_ends_with_2() -> None:
 
 
 def test_a_port_in_use_names_the_setting(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -50,6 +49,53 @@ def test_a_port_in_use_names_the_setting(tmp_path: Path) -> None:
         done = run("up", "--port", port, "--state-dir", str(tmp_path))
     assert done.returncode == 2
     assert "port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "value"),
+    [
+        ("serve", "port", "{taken}"),
+        ("serve", "admin-port", "{taken}"),
+        ("adapt", "adapter-metrics-port", "{taken}"),
+        ("adapt", "model", "/no/such/model"),
+        ("adapt", "model", "{folder}"),
+        ("adapt", "device", "cuda"),
+        ("adapt", "adapters-dir", "{file}/adapters"),
+        ("adapt", "log-dir", "{file}/logs"),
+        ("up", "state-dir", "{file}/state"),
+        ("up", "engine-port", "{taken}"),
+        ("serve", "redis-url", "http://127.0.0.1:6379"),
+        ("adapt", "redis-url", "localhost"),
+        ("serve", "keys-file", "{folder}/none.jsonl"),
+        ("serve", "gate-file", "{folder}/none.jsonl"),
+    ],
+)
+def test_what_cannot_work_ends_with_2_and_one_line_that_names_it(
+    command: str, setting: str, value: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        places = {"taken": taken.getsockname()[1], "folder": tmp_path / "empty",
+                  "file": tmp_path / "file"}  # fmt: skip
+        flags = {
+            "adapters-dir": str(tmp_path / "adapters"),
+            "redis-url": f"redis://127.0.0.1:{free_port()}/0",
+            setting: value.format(**places),
+        }
+        if command == "adapt":
+            flags.setdefault("log-dir", str(tmp_path / "logs"))
+        if setting == "admin-port":
+            flags["admin-key"] = "secret"
+        if command != "adapt" and setting != "port":
+            flags["port"] = str(free_port())
+        done = run(command, *(part for k, v in flags.items() for part in (f"--{k}", v)))
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ratchet: ")]
+    assert (done.returncode, len(lines)) == (2, 1), done.stderr
+    assert setting.replace("-", "_") in lines[0], lines[0]
+    assert "Traceback" not in done.stderr
 
 
 def test_redis_away_is_one_line(tmp_path: Path) -> None:

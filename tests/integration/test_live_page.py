@@ -41,7 +41,7 @@ def site() -> Iterator[tuple[str, Parts]]:
     parts = Parts(settings, engine=engine)
     now = time.time()
     for row in range(HOUR):
-        share = 0.5 + 0.4 * row / HOUR + 0.02 * math.sin(row / 9)
+        share = round(0.5 + 0.4 * row / HOUR + 0.02 * math.sin(row / 9), 4)
         values = dict.fromkeys(COLUMNS, share)
         values |= {"time": now - 2.0 * (HOUR - row), "version": float(row // 75), "waiting": 9.0}
         parts.history._rows.append(tuple(values[name] for name in COLUMNS))

@@ -1,0 +1,118 @@
+"""What being watched costs a server: Prometheus each five seconds, one open page each two, beside
+traffic that keeps the server busy: `make bench-watching`.
+
+The CPU of a scrape and of a page's look is measured on the idle process, after the traffic, and set
+against the one core that a busy server has; throughput with and without watching is measured in
+turns, before an upstream that answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from loadtests.serving_load import Load, requests_of
+from loadtests.serving_sides import Side, Stage
+
+_SCRAPE, _LOOK = 5.0, 2.0
+_CLIENTS, _N = 8, 8
+
+
+async def _times(side: Side, path: str, count: int) -> tuple[list[float], float]:
+    """Seconds of each of `count` requests for a path, one by one, and the CPU seconds of one."""
+    before, taken = side.cpu(), list[float]()
+    async with aiohttp.ClientSession() as session:
+        for _ in range(count):
+            started = time.perf_counter()
+            async with session.get(side.url + path) as reply:
+                reply.raise_for_status()
+                await reply.read()
+            taken.append(time.perf_counter() - started)
+    return taken, (side.cpu() - before) / count
+
+
+@asynccontextmanager
+async def _watched(side: Side) -> AsyncGenerator[list[float], None]:
+    """While it lasts the server is scraped and looked at; gives the seconds of each scrape."""
+    scrapes: list[float] = []
+
+    async def every(seconds: float, path: str, kept: list[float]) -> None:
+        async with aiohttp.ClientSession() as session:
+            while True:
+                started = time.perf_counter()
+                async with session.get(side.url + path) as reply:
+                    await reply.read()
+                kept.append(time.perf_counter() - started)
+                await asyncio.sleep(seconds)
+
+    tasks = [
+        asyncio.create_task(every(_SCRAPE, "/metrics", scrapes)),
+        asyncio.create_task(every(_LOOK, f"/live?since={time.time() - _LOOK}", [])),
+    ]
+    try:
+        yield scrapes
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.watching_bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each turn")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        async with Stage(Path(scratch)) as stage:
+            side = await stage.ratchet(await stage.upstream("short"), _N)
+            body = {"model": side.model, "max_tokens": 48, "ratchet": {"rollouts": _N}}
+            load = Load(side.port, requests_of(side.port, body, side.key), _CLIENTS)
+            await load.run(2.0)
+            ratios: list[float] = []
+            scrapes: list[float] = []
+            for number in range(chosen.rounds):
+                plain, watched = await _turns(side, load, chosen.seconds, scrapes, number % 2 == 1)
+                ratios.append(watched / plain)
+                print(f"round {number + 1}: {plain:.0f} and {watched:.0f} requests/s", flush=True)
+            await side.settle()
+            await asyncio.sleep(_LOOK)
+            seconds, scrape_cpu = await _times(side, "/metrics", 200)
+            _, look_cpu = await _times(side, f"/live?since={time.time() - _LOOK}", 200)
+    share = scrape_cpu / _SCRAPE + look_cpu / _LOOK
+    median, largest = statistics.median(seconds), max(seconds)
+    print(f"/metrics: median {1e3 * median:.1f} ms, largest {1e3 * largest:.1f} ms; ", end="")
+    print(f"under load {1e3 * statistics.median(scrapes):.1f} ms")
+    print(f"CPU of a scrape {1e3 * scrape_cpu:.2f} ms, of a look {1e3 * look_cpu:.2f} ms: "
+          f"{share:.2%} of a core")  # fmt: skip
+    print(f"throughput watched / not, median of {chosen.rounds}: {statistics.median(ratios):.3f}")
+
+
+async def _turns(
+    side: Side, load: Load, seconds: float, scrapes: list[float], watched_first: bool
+) -> tuple[float, float]:
+    """Requests a second without and with watching."""
+    rates: dict[bool, float] = {}
+    for watched in (watched_first, not watched_first):
+        if watched:
+            async with _watched(side) as taken:
+                rates[True] = len(await load.run(seconds)) / seconds
+            scrapes.extend(taken)
+        else:
+            rates[False] = len(await load.run(seconds)) / seconds
+    return rates[False], rates[True]
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
