@@ -47,6 +47,8 @@ class Prometheus:
 
     def get(self, path: str, **params: str) -> dict:
         reply = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/{path}", params=params, timeout=10)
+        if reply.status_code == 503:  # it is starting
+            reply.raise_for_status()
         assert reply.status_code == 200, f"{params}: {reply.text}"
         return reply.json()["data"]
 

@@ -154,6 +154,10 @@ async def test_running_out_of_queries_is_undecided_and_not_a_pass(tmp_path: Path
     release = await bench.judged(await bench.publish())
     assert release.state is ReleaseState.REJECTED
     assert release.reason == "undecided against its parent: +0.000 over 32 queries"
+    asked = [request for request in bench.engine.requests if request["model"] == "base"]
+    await bench.judged(await bench.publish())
+    again = [request for request in bench.engine.requests if request["model"] == "base"]
+    assert len(again) == 2 * len(asked)  # on a fresh drawing, so base is sampled anew
 
 
 async def test_labels_count_beside_the_consensus(tmp_path: Path) -> None:
