@@ -12,7 +12,11 @@ from grafana_foundation_sdk.models.common import (
     SortOrder,
     TooltipDisplayMode,
 )
-from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    DataSourceRef,
+)
 
 from deploy.panels import BOARDS, RATIO, Board, Panel
 
@@ -47,7 +51,10 @@ def _board(board: Board) -> dashboard.Dashboard:
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(
-            dashboard.DashboardLink("Ratchet").type("dashboards").tags(["ratchet"]).keep_time(True)
+            dashboard.DashboardLink("Ratchet")
+            .type(DashboardLinkType.DASHBOARDS)
+            .tags(["ratchet"])
+            .keep_time(True)
         )
         .with_variable(
             dashboard.DatasourceVariable("source").label("Prometheus").type("prometheus")

@@ -64,6 +64,7 @@ class Adaptation:
             AsyncOpenAI(base_url=self._stack.url, api_key="none") as client,
         ):
             await _refuse_used_database(settings)
+            say(f"live page: http://{settings.host}:{settings.port}/")
             say(f"measuring the frozen base on {len(plan.test)} questions")
             base = f"{settings.model_name}@base"
             before = await measured(client, base, plan.test, plan.protocol, self._equality)
