@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from adapter.adapter_folders import AdapterFolders
@@ -76,7 +76,7 @@ class Parts:
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, self.metrics)
         self.recorder = Recorder(
-            self.buffer, settings.recorder_queue, self.metrics, self.reservoir.forget
+            self.buffer, settings.recorder_queue, self.metrics, self._forget_clients
         )
         self.history = History(
             self.metrics,
@@ -159,6 +159,11 @@ class Parts:
             parity_tolerance=settings.parity_tolerance,
             keep_loaded=settings.keep_loaded,
         )
+
+    def _forget_clients(self, clients: Collection[str]) -> None:
+        """They have opted out, as their pseudonyms say."""
+        self.reservoir.forget(clients)
+        self.recent.forget(clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

@@ -5,9 +5,11 @@ Texts are kept only where the operator allows it, and never of a request that is
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
+from adapter.clients import pseudonym
 from rewards.votes import Vote
 from server.engine import Prompt
 from server.inquiry import Inquiry
@@ -17,19 +19,28 @@ _BARS = 5
 _QUESTION_CHARS, _ANSWER_CHARS = 240, 48
 
 
+@dataclass(slots=True)
+class Shown:
+    """A vote's figures, and its question and answers if they may be shown, with whose they are."""
+
+    figures: dict[str, Any]
+    texts: dict[str, Any]
+    client: str
+
+
 class RecentVotes:
     """In the memory of one server process."""
 
     def __init__(self, texts: bool) -> None:
         self._texts = texts
-        self._votes: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._votes: deque[Shown] = deque(maxlen=_KEPT)
         self._count = 0
 
     def add(self, inquiry: Inquiry, vote: Vote) -> None:
         """A query has been voted on, and all that was to be drawn is in."""
         self._count += 1
         ranked = sorted(vote.counts.items(), key=lambda item: -item[1])[:_BARS]
-        shown: dict[str, Any] = {
+        figures = {
             "id": self._count,
             "at": time.time(),
             "version": inquiry.lease.version,
@@ -38,19 +49,24 @@ class RecentVotes:
             "unanswered": vote.total - vote.valid,
             "reason": inquiry.reason,
         }
+        texts: dict[str, Any] = {}
         if self._texts and inquiry.reason != "opted_out":
-            shown["question"] = _last_words(inquiry.prompt)[:_QUESTION_CHARS]
-            shown["answers"] = [answer[:_ANSWER_CHARS] for answer, _ in ranked]
-        self._votes.append(shown)
+            texts = {
+                "question": _last_words(inquiry.prompt)[:_QUESTION_CHARS],
+                "answers": [answer[:_ANSWER_CHARS] for answer, _ in ranked],
+            }
+        self._votes.append(Shown(figures, texts, pseudonym(inquiry.caller.client)))
 
     def after(self, last: int, texts: bool) -> list[dict[str, Any]]:
         """Those with a higher id than `last`, the oldest first; without texts if so wanted."""
-        found = [vote for vote in self._votes if vote["id"] > last]
-        return found if texts else [_without_texts(vote) for vote in found]
+        found = [vote for vote in self._votes if vote.figures["id"] > last]
+        return [{**vote.figures, **(vote.texts if texts else {})} for vote in found]
 
-
-def _without_texts(vote: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in vote.items() if key not in ("question", "answers")}
+    def forget(self, clients: Collection[str]) -> None:
+        """Keep no texts of these, named by their pseudonyms."""
+        for vote in self._votes:
+            if vote.client in clients:
+                vote.texts = {}
 
 
 def _last_words(prompt: Prompt) -> str:

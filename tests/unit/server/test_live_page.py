@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import server
+from adapter.clients import pseudonym
 from server.live_page import PAGE_PATHS
 from server.tenants import add_key
 from tests.serving import Api, serving, until
@@ -80,6 +81,18 @@ async def test_texts_where_they_are_allowed_but_not_of_who_opts_out() -> None:
         assert (first["question"], first["answers"]) == ("What is 2+2?", ["4", "5"])
         assert second["reason"] == "opted_out" and "question" not in second
         assert (await state(api, after=first["id"]))["votes"] == [second]
+
+
+async def test_who_opts_out_later_is_not_shown_any_more() -> None:
+    async with serving(page_texts=True) as api:
+        await api.chat(user="alice")
+        await api.chat(user="bob")
+        await until(lambda: api.at_rest)
+        await api.parts.buffer.opt_out(pseudonym("alice"))
+        await api.parts.recorder.look()
+        first, second = (await state(api))["votes"]
+        assert "question" not in first and first["counts"] == [2, 1]
+        assert second["question"] == "What is 2+2?"
 
 
 async def test_texts_want_a_key_where_there_are_keys(tmp_path: Path) -> None:
