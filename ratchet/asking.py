@@ -84,7 +84,7 @@ async def ask(arguments: argparse.Namespace) -> int:
         with tqdm(total=len(items), unit="question", disable=quiet) as bar:
             under_way: set[asyncio.Task[None]] = set()
             try:
-                async for item in _paced(items, arguments.rate, arguments.minutes):
+                async for item in paced(items, arguments.rate, arguments.minutes):
                     under_way.add(asyncio.create_task(asking.ask(item)))
                     full = len(under_way) >= _AT_ONCE
                     done, under_way = await asyncio.wait(
@@ -117,7 +117,7 @@ def _questions(arguments: argparse.Namespace) -> Sequence[Item]:
     return list(itertools.chain.from_iterable(epochs))
 
 
-async def _paced(items: Sequence[Item], rate: float, minutes: float | None) -> AsyncIterator[Item]:
+async def paced(items: Sequence[Item], rate: float, minutes: float | None) -> AsyncIterator[Item]:
     """The items, `rate` a second at most, for so many minutes at most."""
     started = time.monotonic()
     for number, item in enumerate(items):
