@@ -73,6 +73,12 @@ _LAST: Mapping[str, tuple[str, str]] = {
 """Numbers of an update, by their names in its release, and the gauges that show the last ones."""
 
 
+_DROPPED = (
+    "unanimous", "no_label", "stale", "truncated_sampling", "client_quota", "near_duplicate",
+    "diverged",
+)  # fmt: skip
+
+
 class LearnerMetrics:
     """All metrics of one learner, in a registry of their own.
 
@@ -84,7 +90,10 @@ class LearnerMetrics:
         ProcessCollector(registry=r)
         self.groups = Counter(
             "ratchet_groups",
-            "Groups settled by the learner, by outcome: `trained`, `dead`, or `dropped:REASON`.",
+            "Groups settled by the learner, by outcome: `trained`, `dead` (put aside: unreadable, "
+            "or it broke the learner), or dropped because `unanimous` (all rewards equal), "
+            "`no_label`, `stale` (more than `max_lag` versions old), `truncated_sampling`, "
+            "`client_quota`, `near_duplicate` or `diverged`.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.updates = Counter(
@@ -93,7 +102,7 @@ class LearnerMetrics:
             "if it was promoted, `rejected` or `withdrawn`.",
             ["verdict"], registry=r,
         )  # fmt: skip
-        for outcome in ("trained", "dead"):
+        for outcome in ("trained", "dead", *(f"dropped:{reason}" for reason in _DROPPED)):
             self.groups.labels(outcome)  # else the first one would show as no increase
         for verdict in ("live", "rejected"):
             self.updates.labels(verdict)
