@@ -125,6 +125,13 @@ def test_every_service_is_watched_bounded_and_hardened(kind: Any) -> None:
         assert ours["read_only"] is True and ours["cap_drop"] == ["ALL"], name
 
 
+def test_only_the_engine_sees_the_token() -> None:
+    for name, service in gpu()["services"].items():
+        if "env_file" in service:
+            assert service["environment"]["HF_TOKEN"] == "", name
+    assert gpu()["services"]["engine"]["environment"]["HF_TOKEN"] == "${HF_TOKEN:-}"
+
+
 def test_without_a_gpu_none_is_reserved() -> None:
     assert "nvidia" in json.dumps(gpu())
     assert "nvidia" not in json.dumps(cpu())
