@@ -18,9 +18,9 @@ function make(tag, { className = "", text = null, title = "" } = {}, ...children
   return element;
 }
 
-let history = {};
+let seen = {};
 let lastVote = 0;
-const column = (name) => history[name] || [];
+const column = (name) => seen[name] || [];
 const latest = (name) => { const values = column(name); return values.length ? values[values.length - 1] : null; };
 
 const share = { format: percent, range: [0, 1] };
@@ -44,7 +44,7 @@ const flow = chart($("chart-flow"), [
 
 function showHistory(fresh) {
   for (const [name, values] of Object.entries(fresh)) {
-    history[name] = column(name).concat(values).slice(-KEPT);
+    seen[name] = column(name).concat(values).slice(-KEPT);
   }
   const times = column("time");
   learning([times, ...learningNames.map(column)]);
