@@ -147,8 +147,9 @@ SERVING = Board("serving", "Ratchet: serving", [
             ("sum(rate(ratchet_rollouts_spared_total[$__rate_interval]))", "spared"),
         ]),
         Panel("Tokens a second", [
-            ("sum(rate(ratchet_completion_tokens_total[$__rate_interval]))", "completions"),
-            ("sum(rate(ratchet_prompt_tokens_total[$__rate_interval]))", "prompts"),
+            ("sum(rate(ratchet_completion_tokens_total[$__rate_interval]))", "rollouts of votes"),
+            ("sum(rate(ratchet_prompt_tokens_total[$__rate_interval]))", "prompts of votes"),
+            ("sum(rate(ratchet_tokens_total[$__rate_interval]))", "all for clients"),
         ]),
     ]),
     ("Processes", [
@@ -179,6 +180,9 @@ DATA = Board("data", "Ratchet: data", [
         Panel("Expired", [
             ("sum(increase(ratchet_buffer_expired_total[1h]))", "in the last hour"),
         ]),
+        Panel("Over their quota", [
+            ("sum(rate(ratchet_quota_refusals_total[$__rate_interval]))", "requests turned away"),
+        ], PER_SECOND, "By API key, as its line in the key file limits it."),
         Panel("Feedback", [_rate("ratchet_feedback_total")], PER_SECOND),
     ]),
     ("Learner and disk", [

@@ -72,6 +72,18 @@ class ServerMetrics:
             "`rollouts`, or all of it (`requests`, a 503).",
             ["what"], registry=r,
         )  # fmt: skip
+        self.quota_refusals = Counter(
+            "ratchet_quota_refusals",
+            "Requests turned away (429) because their key was over its quota.",
+            registry=r,
+        )
+        self.tokens = Counter(
+            "ratchet_tokens",
+            "Tokens of prompts and completions for clients, voted or passed through, as "
+            "`usage.total_tokens` and quotas count them; of a stream that is passed through, "
+            "one an event.",
+            registry=r,
+        )
         self.engine_up = Gauge(
             "ratchet_engine_up",
             "1 while an engine replica answers the one-token probe.",

@@ -44,21 +44,27 @@ class Routes:
             watch = Stopwatch()
             tenant: Tenant = http.scope["tenant"]
             if wait := tenant.wait():
+                self._parts.metrics.quota_refusals.inc()
                 raise ApiError(429, "over the quota of this key", retry_after=wait)
             request = _parse(kind, await http.body())
             service = self._parts.completions
             service.check(request)
             tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
+
+            def used(tokens: int) -> None:
+                tenant.used(tokens)
+                self._parts.metrics.tokens.inc(tokens)
+
             if request.stream:
-                events = service.events(request, caller, tenant.used)
+                events = service.events(request, caller, used)
                 return EventResponse(events, lambda: self._overhead(watch))
             try:
                 async with while_connected(http.receive):
                     completion = await service.reply(request, caller, watch)
             except ClientGone:
                 return Response(status_code=CLIENT_GONE)
-            tenant.used(completion["usage"]["total_tokens"])
+            used(completion["usage"]["total_tokens"])
             return _json(completion, 200, self._overhead(watch))
 
         return completions

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapter.metrics import LearnerMetrics
 from server.metrics import ServerMetrics
 from server.policy_stats import PolicyStats
+from server.tenants import add_key
 from tests.serving import Api, serving, until
 
 LABELS = {
@@ -126,3 +127,21 @@ def test_free_disk_is_seen_before_the_folder_is_there(tmp_path) -> None:
     metrics = LearnerMetrics(tmp_path / "not" / "yet")
     registry: CollectorRegistry = metrics.registry
     assert (registry.get_sample_value("ratchet_adapters_disk_free_bytes") or 0) > 0
+
+
+async def test_tokens_of_votes_and_of_what_is_passed_through() -> None:
+    async with serving() as api:
+        voted = (await api.chat()).json()["usage"]["total_tokens"]
+        single = (await api.chat(ratchet={"rollouts": 1})).json()["usage"]["total_tokens"]
+        assert value(api, "ratchet_tokens_total") == voted + single > 0
+
+
+async def test_requests_over_their_quota_are_counted(tmp_path) -> None:
+    keys = tmp_path / "keys.jsonl"
+    bearer = {"authorization": f"Bearer {add_key(keys, 'ada', requests_per_minute=1.0)}"}
+    body = {"model": "ratchet", "messages": [{"role": "user", "content": "2+2"}]}
+    async with serving(keys_file=keys) as api:
+        for status in (200, 429):
+            reply = await api.client.post("/v1/chat/completions", json=body, headers=bearer)
+            assert reply.status_code == status
+        assert value(api, "ratchet_quota_refusals_total") == 1
