@@ -1,8 +1,12 @@
-"""The compose files: valid, private where they should be, parts started as `ratchet up` does."""
+"""The compose files as Compose itself resolves them: valid, private where they should be, parts
+started as `ratchet up` does."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +16,40 @@ import yaml
 from deploy.references import ROOT
 from ratchet.programs import engine_flags
 from ratchet.settings import KNOWN, StackSettings
+from tests.programs import program
 
 FOLDER = ROOT / "deploy"
-RESET = object()
+GPU = ("compose.yaml",)
+CPU = ("compose.yaml", "compose.cpu.yaml")
 
 
-class _Override(list[Any]):
-    """A list that takes the place of the other file's."""
+@cache
+def compose() -> list[str]:
+    """Docker's plugin where there is one, else Compose as a program of its own."""
+    docker = shutil.which("docker")
+    plugin = docker and subprocess.run([docker, "compose", "version"], capture_output=True)
+    if docker and plugin and plugin.returncode == 0:
+        return [docker, "compose"]
+    return [program("docker-compose")]
 
 
-class _Loader(yaml.SafeLoader):
-    pass
+def config(folder: Path, names: tuple[str, ...], *options: str) -> subprocess.CompletedProcess[str]:
+    """`docker compose config`, with nothing of ours in its environment."""
+    files = [word for name in names for word in ("-f", str(folder / name))]
+    kept = {
+        name: value for name in ("PATH", "HOME", "DOCKER_CONFIG") if (value := os.environ.get(name))
+    }
+    return subprocess.run(
+        [*compose(), *files, "config", *options], capture_output=True, text=True, env=kept
+    )
 
 
-_Loader.add_constructor("!reset", lambda _loader, _node: RESET)
-_Loader.add_constructor(
-    "!override", lambda loader, node: _Override(loader.construct_sequence(node, deep=True))
-)
-
-
-def merged(base: Any, over: Any) -> Any:
-    """As the Compose specification merges files: mappings by key, lists one after the other."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        keys = [*base, *(key for key in over if key not in base)]
-        found = {
-            key: merged(base.get(key), over[key]) if key in over else base[key] for key in keys
-        }
-        return {key: value for key, value in found.items() if value is not RESET}
-    if isinstance(over, _Override) or over is RESET or base is None:
-        return list(over) if isinstance(over, _Override) else over
-    if isinstance(base, list) and isinstance(over, list):
-        return base + over
-    return over
-
-
-def gpu() -> dict[str, Any]:
-    return yaml.load((FOLDER / "compose.yaml").read_text(), _Loader)
-
-
-def cpu() -> dict[str, Any]:
-    return merged(gpu(), yaml.load((FOLDER / "compose.cpu.yaml").read_text(), _Loader))
+@cache
+def resolved(names: tuple[str, ...], folder: Path = FOLDER) -> dict[str, Any]:
+    """What `docker compose config` makes of these files and their .env alone."""
+    told = config(folder, names, "--format", "json")
+    assert (told.returncode, told.stderr) == (0, "")
+    return json.loads(told.stdout)
 
 
 def environment_file() -> dict[str, str]:
@@ -59,19 +57,19 @@ def environment_file() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def filled(text: str) -> str:
-    """Variables as Compose fills them in from .env."""
-    for name, value in environment_file().items():
-        for form in (":-", ":?"):
-            while (start := text.find("${" + name + form)) >= 0:
-                text = text[:start] + value + text[text.index("}", start) + 1 :]
-    return text
+@pytest.fixture(params=[GPU, CPU], ids=["gpu", "cpu"])
+def names(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
 
 
-@pytest.mark.parametrize("kind", [gpu, cpu])
-def test_it_follows_the_compose_specification(kind: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def services(names: tuple[str, ...]) -> dict[str, Any]:
+    return resolved(names)["services"]
+
+
+def test_it_follows_the_compose_specification(names: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "compose.json"
-    file.write_text(json.dumps(kind()))
+    file.write_text(json.dumps(resolved(names)))
     schema = ["--builtin-schema", "vendor.compose-spec"]
     checked = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", *schema, file], capture_output=True, text=True
@@ -79,40 +77,44 @@ def test_it_follows_the_compose_specification(kind: Any, tmp_path: Path) -> None
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize(("kind", "on_cpu"), [(gpu, False), (cpu, True)])
-def test_the_engine_is_started_as_by_us(kind: Any, on_cpu: bool) -> None:
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "compose.yaml", tmp_path)
+    text = (FOLDER / ".env").read_text()
+    (tmp_path / ".env").write_text(text.replace("RATCHET_MODEL=", "RATCHET_MODEL=\n#"))
+    told = config(tmp_path, GPU)
+    assert told.returncode != 0
+    assert "set RATCHET_MODEL in deploy/.env" in told.stderr
+
+
+def test_the_engine_is_started_as_by_us(names: tuple[str, ...], services: dict[str, Any]) -> None:
     env = environment_file()
     model, length = (
-        ("evals/arithmetic/model", 128) if on_cpu
+        ("evals/arithmetic/model", 128) if names == CPU
         else (env["RATCHET_MODEL"], int(env["RATCHET_MAX_MODEL_LEN"]))
     )  # fmt: skip
     settings = StackSettings(model=model, max_model_len=length)
-    flags = [filled(flag) for flag in kind()["services"]["engine"]["command"]]
-    ours = engine_flags(settings, cpu=on_cpu)
     joined: list[str] = []
-    for flag in ours:
+    for flag in engine_flags(settings, cpu=names == CPU):
         if flag.startswith("--"):
             joined.append(flag)
         else:
             joined[-1] += f"={flag}"
+    flags = services["engine"]["command"]
     assert [f for f in flags if not f.startswith(("--host", "--port"))] == joined
     assert env["RATCHET_GPU_MEMORY_UTILIZATION"] == str(settings.gpu_memory_utilization)
 
 
-@pytest.mark.parametrize("kind", [gpu, cpu])
-def test_engine_redis_and_learner_are_not_published(kind: Any) -> None:
-    services = kind()["services"]
+def test_engine_redis_and_learner_are_not_published(services: dict[str, Any]) -> None:
     assert {name for name, one in services.items() if "ports" in one} == {
         "server", "prometheus", "grafana",
     }  # fmt: skip
     for service in services.values():
         for port in service.get("ports", ()):
-            assert filled(port).startswith("127.0.0.1:"), "loopback unless the operator opens it"
+            assert port["host_ip"] == "127.0.0.1", "loopback unless the operator opens it"
 
 
-@pytest.mark.parametrize("kind", [gpu, cpu])
-def test_every_service_is_watched_bounded_and_hardened(kind: Any) -> None:
-    for name, service in kind()["services"].items():
+def test_every_service_is_watched_bounded_and_hardened(services: dict[str, Any]) -> None:
+    for name, service in services.items():
         assert service["restart"] == "unless-stopped", name
         assert service["logging"]["options"]["max-size"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
@@ -121,27 +123,24 @@ def test_every_service_is_watched_bounded_and_hardened(kind: Any) -> None:
         if name not in ("server", "adapter"):  # their images bring a check
             assert service["healthcheck"]["test"][0] == "CMD", name
     for name in ("server", "adapter"):
-        ours = kind()["services"][name]
-        assert ours["read_only"] is True and ours["cap_drop"] == ["ALL"], name
+        assert services[name]["read_only"] is True and services[name]["cap_drop"] == ["ALL"], name
 
 
-def test_only_the_engine_sees_the_token() -> None:
-    for name, service in gpu()["services"].items():
-        if "env_file" in service:
-            assert service["environment"]["HF_TOKEN"] == "", name
-    assert gpu()["services"]["engine"]["environment"]["HF_TOKEN"] == "${HF_TOKEN:-}"
+def test_only_the_engine_sees_the_token(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "compose.yaml", tmp_path)
+    text = (FOLDER / ".env").read_text()
+    (tmp_path / ".env").write_text(text.replace("HF_TOKEN=", "HF_TOKEN=hf_secret"))
+    services = resolved(GPU, tmp_path)["services"]
+    assert [name for name, one in services.items() if "hf_secret" in json.dumps(one)] == ["engine"]
 
 
 def test_without_a_gpu_none_is_reserved() -> None:
-    assert "nvidia" in json.dumps(gpu())
-    assert "nvidia" not in json.dumps(cpu())
+    assert "nvidia" in json.dumps(resolved(GPU))
+    assert "nvidia" not in json.dumps(resolved(CPU))
 
 
-@pytest.mark.parametrize("kind", [gpu, cpu])
-def test_only_settings_that_there_are(kind: Any) -> None:
-    given = set(environment_file())
-    for service in kind()["services"].values():
-        given |= set(service.get("environment", {}))
+def test_only_settings_that_there_are(services: dict[str, Any]) -> None:
+    given = {name for one in services.values() for name in one.get("environment", {})}
     ours = {name for name in given if name.startswith("RATCHET_")}
     assert ours and {name[len("RATCHET_") :].lower() for name in ours} <= KNOWN
 
@@ -150,8 +149,9 @@ def test_dashboards_are_provisioned_where_they_are_mounted() -> None:
     provider = yaml.safe_load(
         (FOLDER / "grafana/provisioning/dashboards/ratchet.yaml").read_text()
     )["providers"][0]
-    mounts = gpu()["services"]["grafana"]["volumes"]
-    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts
+    mounts = {one["target"]: one for one in resolved(GPU)["services"]["grafana"]["volumes"]}
+    mount = mounts[provider["options"]["path"]]
+    assert mount["source"] == str(FOLDER / "grafana/dashboards") and mount["read_only"]
     source = yaml.safe_load(
         (FOLDER / "grafana/provisioning/datasources/prometheus.yaml").read_text()
     )["datasources"][0]
