@@ -105,8 +105,8 @@ def _holders(tree: ast.Module) -> dict[str, str]:
         if isinstance(target, ast.Name):
             variables[target.id] = names
         elif isinstance(target, ast.Attribute):
-            for variable in re.findall(r"\w+", code):
-                names += variables.get(variable, [])
+            for part in ast.walk(node.value):
+                names += variables.get(part.id, []) if isinstance(part, ast.Name) else []
             holders.update((name, target.attr) for name in names)
     return holders
 

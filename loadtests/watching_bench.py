@@ -2,8 +2,9 @@
 traffic that keeps the server busy: `make bench-watching`.
 
 The CPU of a scrape and of a page's look is measured on the idle process, after the traffic, and set
-against the one core that a busy server has; throughput with and without watching is measured in
-turns, before an upstream that answers at once.
+against the one core that a busy server has. Throughput with and without watching is measured in
+turns, before an upstream that answers at once. One turn differs from the next by several per cent,
+so the watched ones are watched `--dose` times as much, and the loss is divided by that.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ async def _times(side: Side, path: str, count: int) -> tuple[list[float], float]
 
 
 @asynccontextmanager
-async def _watched(side: Side) -> AsyncGenerator[list[float], None]:
-    """While it lasts the server is scraped and looked at; gives the seconds of each scrape."""
+async def _watched(side: Side, dose: int) -> AsyncGenerator[list[float], None]:
+    """While it lasts the server is scraped and looked at, `dose` times as much as is usual; gives
+    the seconds of each scrape."""
     scrapes: list[float] = []
 
     async def every(seconds: float, path: str, kept: list[float]) -> None:
@@ -56,8 +58,8 @@ async def _watched(side: Side) -> AsyncGenerator[list[float], None]:
                 await asyncio.sleep(seconds)
 
     tasks = [
-        asyncio.create_task(every(_SCRAPE, "/metrics", scrapes)),
-        asyncio.create_task(every(_LOOK, f"/live?since={time.time() - _LOOK}", [])),
+        asyncio.create_task(every(_SCRAPE / dose, "/metrics", scrapes)),
+        asyncio.create_task(every(_LOOK / dose, f"/live?since={time.time() - _LOOK}", [])),
     ]
     try:
         yield scrapes
@@ -71,8 +73,9 @@ async def _watched(side: Side) -> AsyncGenerator[list[float], None]:
 async def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.watching_bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
+    parser.add_argument("--dose", type=int, default=50, help="times as much as is usual")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         async with Stage(Path(scratch)) as stage:
@@ -83,7 +86,7 @@ async def main() -> None:
             ratios: list[float] = []
             scrapes: list[float] = []
             for number in range(chosen.rounds):
-                plain, watched = await _turns(side, load, chosen.seconds, scrapes, number % 2 == 1)
+                plain, watched = await _turns(side, load, chosen, scrapes, number % 2 == 1)
                 ratios.append(watched / plain)
                 print(f"round {number + 1}: {plain:.0f} and {watched:.0f} requests/s", flush=True)
             await side.settle()
@@ -96,17 +99,20 @@ async def main() -> None:
     print(f"under load {1e3 * statistics.median(scrapes):.1f} ms")
     print(f"CPU of a scrape {1e3 * scrape_cpu:.2f} ms, of a look {1e3 * look_cpu:.2f} ms: "
           f"{share:.2%} of a core")  # fmt: skip
-    print(f"throughput watched / not, median of {chosen.rounds}: {statistics.median(ratios):.3f}")
+    mean, error = statistics.mean(ratios), statistics.stdev(ratios) / len(ratios) ** 0.5
+    print(f"throughput watched {chosen.dose} times as much / not, mean of {len(ratios)} with its "
+          f"standard error: {mean:.3f} ± {error:.3f}")  # fmt: skip
+    print(f"so watching costs {(1 - mean) / chosen.dose:.2%} ± {error / chosen.dose:.2%} of it")
 
 
 async def _turns(
-    side: Side, load: Load, seconds: float, scrapes: list[float], watched_first: bool
+    side: Side, load: Load, chosen: argparse.Namespace, scrapes: list[float], watched_first: bool
 ) -> tuple[float, float]:
     """Requests a second without and with watching."""
-    rates: dict[bool, float] = {}
+    rates, seconds = dict[bool, float](), float(chosen.seconds)
     for watched in (watched_first, not watched_first):
         if watched:
-            async with _watched(side) as taken:
+            async with _watched(side, chosen.dose) as taken:
                 rates[True] = len(await load.run(seconds)) / seconds
             scrapes.extend(taken)
         else:

@@ -37,6 +37,7 @@ class Admission:
         self._mean_tokens = 128.0
         self.on_busy: Callable[[], None] = lambda: None
         """Called when there is no more room for top-ups."""
+        metrics.load.set_function(lambda: self.load)
 
     @property
     def load(self) -> float:
@@ -60,20 +61,19 @@ class Admission:
         share = (self._load + prompt + each * rollouts) / self._capacity
         ticket = Ticket(rollouts, records=True)
         if self._tickets and share > _EXTRA_ROLLOUTS and rollouts > 1:
-            self._metrics.shed.labels("rollouts").inc()
+            self._metrics.shed["rollouts"].inc()
             ticket = Ticket(1, records=False)
             share = (self._load + prompt + each) / self._capacity
         elif self._tickets and share > _RECORDING:
-            self._metrics.shed.labels("recording").inc()
+            self._metrics.shed["recording"].inc()
             ticket = Ticket(rollouts, records=False)
         if self._tickets and share > 1.0:
-            self._metrics.shed.labels("requests").inc()
+            self._metrics.shed["requests"].inc()
             raise ApiError(503, "the server is full; try again", code="overloaded")
         cost = prompt + each * ticket.rollouts
         was_idle = self.idle
         self._load += cost
         self._tickets += 1
-        self._metrics.load.set(self.load)
         if was_idle and not self.idle:
             self.on_busy()
         try:
@@ -81,4 +81,3 @@ class Admission:
         finally:
             self._tickets -= 1
             self._load = self._load - cost if self._tickets else 0.0
-            self._metrics.load.set(self.load)

@@ -1,6 +1,6 @@
 """The server's Prometheus metrics. docs/metrics.md is made from what stands here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -38,18 +38,18 @@ class ServerMetrics:
         ProcessCollector(registry=r)
         self.latency = RollingQuantiles()
         """Seconds of completions, whatever their status; for the live page."""
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._define_requests(r)
         self._define_votes(r)
         self._define_data(r)
         self._define_promotion(r)
-        self._begin_at_zero()
 
     def _define_requests(self, r: CollectorRegistry) -> None:
-        self.requests = Counter(
+        self._requests = Counter(
             "ratchet_requests", "Requests answered, by route and HTTP status.",
             ["route", "status"], registry=r,
         )  # fmt: skip
-        self.request_seconds = Histogram(
+        self._request_seconds = Histogram(
             "ratchet_request_seconds",
             "Seconds from a request's first byte to its reply's last, by route.",
             ["route"], registry=r, buckets=_SECONDS,
@@ -66,12 +66,13 @@ class ServerMetrics:
             "Estimated tokens of the requests under way, as a share of `capacity_tokens`.",
             registry=r,
         )
-        self.shed = Counter(
+        shed = Counter(
             "ratchet_shed",
             "Requests for which something was given up for want of room: `recording`, extra "
             "`rollouts`, or all of it (`requests`, a 503).",
             ["what"], registry=r,
         )  # fmt: skip
+        self.shed = _each(shed, ("recording", "rollouts", "requests"))
         self.quota_refusals = Counter(
             "ratchet_quota_refusals",
             "Requests turned away (429) because their key was over its quota.",
@@ -91,11 +92,12 @@ class ServerMetrics:
         )  # fmt: skip
 
     def _define_votes(self, r: CollectorRegistry) -> None:
-        self.votes = Counter(
+        votes = Counter(
             "ratchet_votes",
             "Voted queries, by outcome: `answered`, or `no_answer` where no rollout had one.",
             ["outcome"], registry=r,
         )  # fmt: skip
+        self.votes = _each(votes, ("answered", "no_answer"))
         self.votes_early = Counter(
             "ratchet_votes_early",
             "Voted queries replied to before their last rollout was in, since it could not change "
@@ -154,12 +156,13 @@ class ServerMetrics:
         )
 
     def _define_data(self, r: CollectorRegistry) -> None:
-        self.groups = Counter(
+        groups = Counter(
             "ratchet_groups_offered",
             "Groups that were to be recorded, by what became of them: `recorded`, `duplicate`, "
             "`buffer_full`, `opted_out`, `recorder_full`, `buffer_unavailable`, `unusable`.",
             ["outcome"], registry=r,
         )  # fmt: skip
+        self.groups = _each(groups, OFFERED)
         self.recorder_groups = Gauge(
             "ratchet_recorder_groups", "Groups in memory that wait for Redis.", registry=r
         )
@@ -205,6 +208,10 @@ class ServerMetrics:
             "longer live).",
             ["verdict", "step"], registry=r,
         )  # fmt: skip
+        for step in STEPS:
+            self.verdicts.labels("rejected", step)
+        for step in ("trial", "canary"):
+            self.verdicts.labels("promoted", step)
         self.difference = Gauge(
             "ratchet_gate_difference",
             "Mean score of the last candidate minus its reference's in the trial, -1 to 1, against "
@@ -247,24 +254,13 @@ class ServerMetrics:
             ),
         }  # fmt: skip
 
-    def _begin_at_zero(self) -> None:
-        """A counter that appears with its first event would show no increase for that one."""
-        for counter, values in (
-            (self.votes, ("answered", "no_answer")),
-            (self.shed, ("recording", "rollouts", "requests")),
-            (self.groups, OFFERED),
-        ):
-            for value in values:
-                counter.labels(value)
-        for step in STEPS:
-            self.verdicts.labels("rejected", step)
-        for step in ("trial", "canary"):
-            self.verdicts.labels("promoted", step)
-
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request has been seen off."""
-        self.requests.labels(route, str(status)).inc()
-        self.request_seconds.labels(route).observe(seconds)
+        if (told := self._answered.get((route, status))) is None:
+            told = self._requests.labels(route, str(status)), self._request_seconds.labels(route)
+            self._answered[route, status] = told
+        told[0].inc()
+        told[1].observe(seconds)
         if route.endswith("completions"):
             self.latency.add(seconds)
 
@@ -288,3 +284,9 @@ class ServerMetrics:
     def expose(self) -> bytes:
         """The exposition text of /metrics."""
         return generate_latest(self.registry)
+
+
+def _each(counter: Counter, values: Iterable[str]) -> Mapping[str, Counter]:
+    """A counter for each value of its one label. They begin at zero: one that appeared with its
+    first event would show no increase for that one."""
+    return {value: counter.labels(value) for value in values}

@@ -41,13 +41,15 @@ class Edge:
     ) -> None:
         self._app, self._limit, self._metrics = app, max_body_bytes, metrics
         self._tenants = tenants
+        self._in_flight = 0
+        metrics.in_flight.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        self._metrics.in_flight.inc()
+        self._in_flight += 1
         read, status = 0, 500
         request_id = f"req_{uuid.uuid4().hex}".encode()
 
@@ -78,7 +80,7 @@ class Edge:
                 await self._app(scope, counted_receive, stamped_send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.in_flight.dec()
+            self._in_flight -= 1
             self._metrics.answered(route, status, time.perf_counter() - started)
 
 

@@ -21,11 +21,29 @@ _QUESTION_CHARS, _ANSWER_CHARS = 240, 48
 
 @dataclass(slots=True)
 class Shown:
-    """A vote's figures, and its question and answers if they may be shown, with whose they are."""
+    """A vote's figures, and its question and answers with whose they are, if they may be shown."""
 
-    figures: dict[str, Any]
+    number: int
+    at: float
+    version: int
+    counts: tuple[int, ...]
+    total: int
+    valid: int
+    reason: str | None
     texts: dict[str, Any]
     client: str
+
+    def figures(self) -> dict[str, Any]:
+        """What the page is sent; put together when it asks, which is seldom."""
+        return {
+            "id": self.number,
+            "at": self.at,
+            "version": self.version,
+            "rollouts": self.total,
+            "counts": sorted(self.counts, reverse=True)[:_BARS],
+            "unanswered": self.total - self.valid,
+            "reason": self.reason,
+        }
 
 
 class RecentVotes:
@@ -39,28 +57,26 @@ class RecentVotes:
     def add(self, inquiry: Inquiry, vote: Vote) -> None:
         """A query has been voted on, and all that was to be drawn is in."""
         self._count += 1
-        ranked = sorted(vote.counts.items(), key=lambda item: -item[1])[:_BARS]
-        figures = {
-            "id": self._count,
-            "at": time.time(),
-            "version": inquiry.lease.version,
-            "rollouts": vote.total,
-            "counts": [count for _, count in ranked],
-            "unanswered": vote.total - vote.valid,
-            "reason": inquiry.reason,
-        }
-        texts: dict[str, Any] = {}
+        texts, client = dict[str, Any](), ""
         if self._texts and inquiry.reason != "opted_out":
+            ranked = sorted(vote.counts, key=vote.counts.__getitem__, reverse=True)[:_BARS]
+            client = pseudonym(inquiry.caller.client)
             texts = {
                 "question": _last_words(inquiry.prompt)[:_QUESTION_CHARS],
-                "answers": [answer[:_ANSWER_CHARS] for answer, _ in ranked],
+                "answers": [answer[:_ANSWER_CHARS] for answer in ranked],
             }
-        self._votes.append(Shown(figures, texts, pseudonym(inquiry.caller.client)))
+        counts = tuple(vote.counts.values())
+        self._votes.append(
+            Shown(
+                self._count, time.time(), inquiry.lease.version, counts, vote.total, vote.valid,
+                inquiry.reason, texts, client,
+            )
+        )  # fmt: skip
 
     def after(self, last: int, texts: bool) -> list[dict[str, Any]]:
         """Those with a higher id than `last`, the oldest first; without texts if so wanted."""
-        found = [vote for vote in self._votes if vote.figures["id"] > last]
-        return [{**vote.figures, **(vote.texts if texts else {})} for vote in found]
+        found = [vote for vote in self._votes if vote.number > last]
+        return [{**vote.figures(), **(vote.texts if texts else {})} for vote in found]
 
     def forget(self, clients: Collection[str]) -> None:
         """Keep no texts of these, named by their pseudonyms."""

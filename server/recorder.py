@@ -127,11 +127,11 @@ class Recorder:
             else:
                 self._reachable = True
                 for outcome in outcomes:
-                    self._metrics.groups.labels(outcome.value).inc()
+                    self._metrics.groups[outcome.value].inc()
                 return
 
     def _refuse(self, reason: str) -> str:
-        self._metrics.groups.labels(reason).inc()
+        self._metrics.groups[reason].inc()
         return reason
 
 

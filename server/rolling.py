@@ -10,14 +10,17 @@ WINDOW = 256
 
 
 class RollingMean:
-    """The mean of the last `WINDOW` values, kept in a gauge; another one tells how many those are.
+    """The mean of the last `WINDOW` values, shown by a gauge; another one tells how many those are.
 
-    Neither gauge shows anything before the first value: no data is not zero.
+    Before the first value a gauge with labels shows nothing, one without shows NaN: no data is not
+    zero.
     """
 
     def __init__(self, mean: Gauge, count: Gauge, *labels: str) -> None:
         self._gauges, self._labels = (mean, count), labels
         self._values: deque[float] = deque(maxlen=WINDOW)
+        if not labels:
+            self._show()
 
     @property
     def mean(self) -> float | None:
@@ -26,9 +29,15 @@ class RollingMean:
 
     def add(self, value: float) -> None:
         """One more value; the oldest goes."""
+        if self._labels and not self._values:
+            self._show()
         self._values.append(value)
-        for gauge, now in zip(self._gauges, (self.mean, len(self._values)), strict=True):
-            (gauge.labels(*self._labels) if self._labels else gauge).set(now or 0.0)
+
+    def _show(self) -> None:
+        """Have the gauges reckon when they are read, which is seldom."""
+        mean, count = (g.labels(*self._labels) if self._labels else g for g in self._gauges)
+        mean.set_function(lambda: math.nan if self.mean is None else self.mean)
+        count.set_function(lambda: len(self._values))
 
 
 class RollingQuantiles:

@@ -120,7 +120,7 @@ class VotedAnswers:
         try:
             await self._settle(inquiry)
         except EngineReplyInvalid as error:
-            self._metrics.groups.labels("unusable").inc()
+            self._metrics.groups["unusable"].inc()
             log.warning("a group is not recorded: %s", error)
 
     async def _collect(self, inquiry: Inquiry) -> None:
@@ -259,7 +259,7 @@ class VotedAnswers:
             metrics.rollouts_spared.inc(max(0, poll.outstanding))
         metrics.prompt_tokens.inc(len(poll.draws[0].prompt_ids))
         metrics.completion_tokens.inc(generated)
-        metrics.votes.labels("answered" if vote.answer is not None else "no_answer").inc()
+        metrics.votes["no_answer" if vote.answer is None else "answered"].inc()
         if vote.answer is not None:
             metrics.agreement.add(vote.agreement)
         if not inquiry.lease.pinned:
