@@ -46,8 +46,8 @@ FROM base AS cpu
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libnuma1 && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml ./
-COPY deploy/lock/dev.txt deploy/lock/install_torch.sh deploy/lock/
-RUN pip install --no-deps --require-hashes -r deploy/lock/dev.txt && deploy/lock/install_torch.sh python
+COPY deploy/lock/cpu.txt deploy/lock/install_torch.sh deploy/lock/
+RUN pip install --no-deps --require-hashes -r deploy/lock/cpu.txt && deploy/lock/install_torch.sh python
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .
 USER 10001:10001

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write dev.txt, server.txt and adapter.txt from pyproject.toml. Existing pins stay where they still fit; `--upgrade` moves them.
+# Write dev.txt, cpu.txt, server.txt and adapter.txt from pyproject.toml. Existing pins stay where they still fit; `--upgrade` moves them.
 # Where packages come from is uv's own configuration; no host and no path of this machine ends up in a lock.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,13 +17,14 @@ lock() { # lock EXTRA [uv option...]
   venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
     --no-emit-package torch --extra "$1" "${@:2}" --output-file "$1.txt" pyproject.toml build.in
   # These two platforms are all there is: a marker that says only that says nothing.
-  sed -i "s/ ; (platform_machine == 'aarch64' or platform_machine == 'x86_64') and sys_platform == 'linux'//" "$1.txt"
+  sed -i "s/ ; (platform_machine == 'aarch64' or platform_machine == 'x86_64') and platform_python_implementation == 'CPython' and sys_platform == 'linux'//" "$1.txt"
 }
 
 lock dev "$@"
-lock server --constraint dev.txt
-lock adapter --constraint dev.txt
-for extra in dev server adapter; do
+for extra in cpu server adapter; do
+  lock "$extra" --constraint dev.txt
+done
+for extra in dev cpu server adapter; do
   { echo "# Written by \`make lock\`: do not edit. torch comes from install_torch.sh."; grep -v '^#' "$extra.txt"; } >"$here/$extra.txt"
   echo "deploy/lock/$extra.txt: $(grep -c '==' "$extra.txt") pins"
 done
