@@ -47,7 +47,7 @@ def engine(folder: Path, model: Path = MODEL) -> Generator[str, None, None]:
     with (folder / "engine.log").open("wb") as log:
         process = subprocess.Popen(
             engine_command(settings, port),
-            env={**os.environ, **engine_environment(settings)},
+            env={**os.environ, **engine_environment(settings, cpu=True)},
             stdout=log,
             stderr=log,
         )

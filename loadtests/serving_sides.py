@@ -23,6 +23,7 @@ from ratchet.child import Child
 from ratchet.programs import (
     engine_command,
     engine_environment,
+    engine_is_cpu,
     free_port,
     ratchet_command,
     redis_command,
@@ -119,7 +120,8 @@ class Stage:
     async def engine(self) -> Side:
         """vLLM with the small arithmetic model, as `ratchet up` starts it."""
         settings, port = self._settings({}), free_port()
-        command, environment = engine_command(settings, port), engine_environment(settings)
+        command = engine_command(settings, port)
+        environment = engine_environment(settings, cpu=engine_is_cpu())
         return await self._side(
             DIRECT, settings.engine_model, port, command, environment, "/v1/models"
         )

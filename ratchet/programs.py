@@ -74,18 +74,22 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
     return flags
 
 
-def engine_environment(settings: StackSettings) -> dict[str, str]:
-    """Environment of the engine. In one process on CPU: its worker would spin a core otherwise."""
+def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
+    """What vLLM has to find in its environment, wherever it runs."""
     environment = {
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_MAX_N_SEQUENCES": str(settings.max_rollouts),
     }
-    if engine_is_cpu():
+    if cpu:
+        # In one process: its worker would spin a core otherwise.
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         threads = settings.engine_threads or max(1, (os.cpu_count() or 1) // 2)
         environment["OMP_NUM_THREADS"] = str(threads)
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
+        # The first request for log-probabilities would compile part of the sampler, and vLLM 0.32 ends
+        # where there is no C++ compiler, as in our image.
+        environment["TORCH_COMPILE_DISABLE"] = "1"
     if Path(settings.model).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
     return environment

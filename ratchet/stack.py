@@ -16,6 +16,7 @@ from ratchet.programs import (
     claim,
     engine_command,
     engine_environment,
+    engine_is_cpu,
     free_port,
     ratchet_command,
     redis_command,
@@ -59,7 +60,7 @@ class Stack:
             command = redis_command(program, redis_port, data)
             self.children["redis"] = Child("redis", command, {}, logs / "redis.log")
         self.children["engine"] = Child(
-            "engine", engine_command(s, engine_port), engine_environment(s), logs / "engine.log"
+            "engine", engine_command(s, engine_port), engine_environment(s, cpu=engine_is_cpu()), logs / "engine.log"
         )
         self.children["server"] = Child(
             "server",

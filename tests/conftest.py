@@ -94,6 +94,12 @@ def own_server(tmp_path) -> Iterator[KeyValueServer]:
     server.kill()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_compiler() -> None:
+    """Our images have no C++ compiler, and so neither has any process that tests start."""
+    os.environ["CXX"] = "no-c++-compiler-in-our-images"
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
     """Tests see neither the developer's RATCHET_… environment nor a ratchet.yaml."""

@@ -53,7 +53,7 @@ def engine(settings: StackSettings, tmp_path_factory) -> Iterator[subprocess.Pop
     with log.open("wb") as output:
         process = subprocess.Popen(
             engine_command(settings, settings.engine_port),
-            env={**environ, **engine_environment(settings)},
+            env={**environ, **engine_environment(settings, cpu=True)},
             stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

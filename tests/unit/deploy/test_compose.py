@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from deploy.references import ROOT
-from ratchet.programs import engine_flags
+from ratchet.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN, StackSettings
 from tests.programs import program
 
@@ -101,6 +101,11 @@ def test_the_engine_is_started_as_by_us(names: tuple[str, ...], services: dict[s
             joined[-1] += f"={flag}"
     flags = services["engine"]["command"]
     assert [f for f in flags if not f.startswith(("--host", "--port"))] == joined
+    expected = engine_environment(settings, cpu=names == CPU)
+    expected.pop("OMP_NUM_THREADS", None)  # half of the cores that vLLM has to itself, when local
+    if names != CPU:
+        expected.pop("HF_HUB_OFFLINE", None)
+    assert expected.items() <= services["engine"]["environment"].items()
     assert env["RATCHET_GPU_MEMORY_UTILIZATION"] == str(settings.gpu_memory_utilization)
 
 

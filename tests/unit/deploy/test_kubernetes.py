@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deploy.references import ROOT
-from ratchet.programs import engine_flags
+from ratchet.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN, StackSettings
 from tests.programs import program
 
@@ -72,7 +72,13 @@ def test_the_engine_is_started_as_by_us(overlay: str, on_cpu: bool) -> None:
             joined.append(flag)
         else:
             joined[-1] += f"={flag}"
-    args = container(overlay, "StatefulSet", "engine")["args"]
+    engine = container(overlay, "StatefulSet", "engine")
+    expected = engine_environment(settings, cpu=on_cpu)
+    expected.pop("OMP_NUM_THREADS", None)
+    given = {entry["name"]: entry.get("value") for entry in engine["env"]}
+    assert expected.items() <= given.items()
+    assert on_cpu or "TORCH_COMPILE_DISABLE" not in given, "only where there is no compiler"
+    args = engine["args"]
     for name in ("RATCHET_MODEL", "RATCHET_MAX_MODEL_LEN"):
         args = [flag.replace(f"$({name})", config[name]) for flag in args]
     assert [flag for flag in args if not flag.startswith(("--host", "--port"))] == joined
