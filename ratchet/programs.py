@@ -87,8 +87,8 @@ def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
         threads = settings.engine_threads or max(1, (os.cpu_count() or 1) // 2)
         environment["OMP_NUM_THREADS"] = str(threads)
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
-        # The first request for log-probabilities would compile part of the sampler, and vLLM 0.32 ends
-        # where there is no C++ compiler, as in our image.
+        # The first request for log-probabilities would compile part of the sampler, and vLLM 0.32
+        # ends where there is no C++ compiler, as in our image.
         environment["TORCH_COMPILE_DISABLE"] = "1"
     if Path(settings.model).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"

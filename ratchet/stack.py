@@ -60,7 +60,10 @@ class Stack:
             command = redis_command(program, redis_port, data)
             self.children["redis"] = Child("redis", command, {}, logs / "redis.log")
         self.children["engine"] = Child(
-            "engine", engine_command(s, engine_port), engine_environment(s, cpu=engine_is_cpu()), logs / "engine.log"
+            "engine",
+            engine_command(s, engine_port),
+            engine_environment(s, cpu=engine_is_cpu()),
+            logs / "engine.log",
         )
         self.children["server"] = Child(
             "server",
