@@ -7,8 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS
-from rewards.estimate import RewardEstimator
-from rewards.estimators import build, options_of
+from rewards.estimators.estimate import RewardEstimator
+from rewards.estimators.registry import build, options_of
 
 
 class ChannelSettings(BaseSettings):
@@ -102,7 +102,7 @@ class AdapterSettings(ChannelSettings):
     """Largest share of an update's completion tokens from one client. A full batch that breaks it
     gives up a group of the client with most and waits for another; 1 is no limit."""
     duplicate_limit: int | None = Field(1, gt=0)
-    """Most groups of nearly the same prompt in one update, as adapter/prompt_print.py tells them;
+    """Most groups of nearly the same prompt in one update (adapter/learner/prompt_print.py tells);
     none for no limit. With 1, an update needs `groups_per_update` different questions, which is no
     more than the gate needs."""
     lora_rank: int = Field(16, gt=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rewards.evidence import Signal
+from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
 
 TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "self_certainties"})

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from adapter.metrics import LearnerMetrics
+from adapter.learner.metrics import LearnerMetrics
 from adapter.settings import AdapterSettings, ChannelSettings
 from ratchet.settings import StackSettings
 from server.metrics import ServerMetrics
@@ -43,17 +43,17 @@ def pages() -> Iterator[tuple[str, str]]:
 
 
 def _metrics() -> str:
-    server = _table(ServerMetrics().registry, "server")
-    learner = _table(LearnerMetrics().registry, "adapter")
+    server = _table(ServerMetrics().registry, "server/metrics.py")
+    learner = _table(LearnerMetrics().registry, "adapter/learner/metrics.py")
     return (
         f"{_METRICS}\n## The server, `/metrics`\n\n{server}\n"
         "## The learner, `adapter_metrics_port`\n\n" + learner
     )
 
 
-def _table(registry: Any, room: str) -> str:
+def _table(registry: Any, defined: str) -> str:
     """All metrics of a registry, with the files of the code that set them."""
-    places = _places(room)
+    places = _places(defined)
     rows: list[str] = []
     for collector in registry._collector_to_names:
         if (name := getattr(collector, "_name", None)) is None:
@@ -61,7 +61,7 @@ def _table(registry: Any, room: str) -> str:
         kind = collector._type
         shown = f"{name}_total" if kind == "counter" else name
         labels = ", ".join(f"`{label}`" for label in collector._labelnames) or "none"
-        users = places.get(name) or [f"{room}/metrics.py"]
+        users = places.get(name) or [defined]
         where = ", ".join(f"[{path}](../{path})" for path in users)
         meaning = collector._documentation.replace("|", "\\|")
         rows.append(f"| `{shown}` | {kind} | {labels} | {meaning} | {where} |")
@@ -69,12 +69,11 @@ def _table(registry: Any, room: str) -> str:
     return head + "\n".join(rows) + "\n"
 
 
-def _places(room: str) -> Mapping[str, list[str]]:
+def _places(defined: str) -> Mapping[str, list[str]]:
     """Metric name -> files that set it, by its attribute or by a method that does."""
-    tree = ast.parse((ROOT / room / "metrics.py").read_text())
-    sources = {
-        str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / room).glob("*.py"))
-    }
+    tree = ast.parse((ROOT / defined).read_text())
+    wing = ROOT / Path(defined).parts[0]
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in sorted(wing.rglob("*.py"))}
 
     def users(member: str) -> list[str]:
         used = re.compile(rf"metrics\.{member}\b")

@@ -9,7 +9,7 @@ from typing import Any
 from openai import APIError, AsyncOpenAI
 
 from evals.items import Item
-from rewards.equality import Equality
+from rewards.answers.equality import Equality
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 
 from evals.items import Item
-from rewards.ballot import FINISHED
-from rewards.equality import Equality
-from rewards.extraction import extract_answer, loops
+from rewards.answers.equality import Equality
+from rewards.answers.extraction import extract_answer, loops
+from rewards.answers.tally import FINISHED
 from rewards.metrics import avg_at_n, correctness, maj_at_n, pass_at_k
 
 OWNER = "ratchet"

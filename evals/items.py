@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from rewards.extraction import extract_answer, usable
+from rewards.answers.extraction import extract_answer, usable
 
 LETTERS = "ABCDEFGHIJ"
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import orjson
 
-from rewards.ballot import FINISHED, Ballot
-from rewards.equality import Equality
-from rewards.evidence import Evidence, Label, Need, Signal
-from rewards.extraction import extract_answer, loops, usable
+from rewards.answers.equality import Equality
+from rewards.answers.extraction import extract_answer, loops, usable
+from rewards.answers.tally import FINISHED, Ballot
+from rewards.estimators.evidence import Evidence, Label, Need, Signal
 from rewards.token_signals import confidence, entropy_estimate, mean_over_tokens, self_certainty
 from rewards.votes import take_vote
 

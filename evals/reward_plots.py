@@ -16,9 +16,9 @@ import matplotlib.pyplot as plt
 
 from evals.recorded_groups import Reader, RecordedGroup
 from rewards.advantages import ADVANTAGES, advantages_of
-from rewards.equality import Equality
-from rewards.estimators import ESTIMATORS, build
-from rewards.evidence import Need
+from rewards.answers.equality import Equality
+from rewards.estimators.evidence import Need
+from rewards.estimators.registry import ESTIMATORS, build
 from rewards.metrics import correctness, maj_at_n, point_biserial, reward_accuracy
 
 _RIGHT, _WRONG = "#0072b2", "#d55e00"

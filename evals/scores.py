@@ -8,9 +8,9 @@ import orjson
 
 from evals.recorded_groups import BadInput, Reader, RecordedGroup
 from rewards.advantages import ADVANTAGES, advantages_of
-from rewards.equality import Equality
-from rewards.estimate import Estimate, RewardEstimator
-from rewards.evidence import MissingEvidence
+from rewards.answers.equality import Equality
+from rewards.estimators.estimate import Estimate, RewardEstimator
+from rewards.estimators.evidence import MissingEvidence
 from rewards.metrics import (
     avg_at_n,
     correctness,

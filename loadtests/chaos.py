@@ -24,7 +24,7 @@ from typing import Any
 import redis
 
 from loadtests import history_check
-from ratchet.programs import free_port, redis_command, redis_server
+from ratchet.local.programs import free_port, redis_command, redis_server
 
 _PER_UPDATE = 4
 _VICTIMS = {"learner": 0.7, "redis": 0.14, "judge": 0.08, "feeder": 0.08}
@@ -47,15 +47,15 @@ class History:
 
 async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
     """The product's worker."""
-    from adapter.adapter_folders import AdapterFolders
-    from adapter.redis_buffer import RedisBuffer
-    from adapter.redis_releases import RedisReleases
-    from adapter.scoring import Scoring
-    from adapter.scripted_trainer import ScriptedTrainer
-    from adapter.worker import Recipe, Worker
+    from adapter.learner.scoring import Scoring
+    from adapter.learner.worker import Recipe, Worker
+    from adapter.store.adapter_folders import AdapterFolders
+    from adapter.store.redis.buffer import RedisBuffer
+    from adapter.store.redis.releases import RedisReleases
+    from adapter.training.scripted_trainer import ScriptedTrainer
     from rewards.advantages import grpo
-    from rewards.equality import Equality
-    from rewards.majority import Majority
+    from rewards.answers.equality import Equality
+    from rewards.estimators.majority import Majority
 
     History(folder, "learner").write("start", pid=os.getpid())
     recipe = Recipe(
@@ -70,9 +70,9 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
 
 async def feeder(url: str, folder: Path, chosen: argparse.Namespace) -> None:
     """Appends every group that is not known to be in yet, under the version then live."""
-    from adapter.buffer import BufferUnavailable
-    from adapter.redis_buffer import RedisBuffer
-    from adapter.redis_releases import RedisReleases
+    from adapter.store.buffer import BufferUnavailable
+    from adapter.store.redis.buffer import RedisBuffer
+    from adapter.store.redis.releases import RedisReleases
     from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
     done = {
@@ -99,9 +99,9 @@ async def feeder(url: str, folder: Path, chosen: argparse.Namespace) -> None:
 
 async def judge(url: str, folder: Path, chosen: argparse.Namespace) -> None:
     """Promotes four candidates of five."""
-    from adapter.buffer import BufferUnavailable
-    from adapter.redis_releases import RedisReleases
-    from adapter.releases import ReleaseState
+    from adapter.store.buffer import BufferUnavailable
+    from adapter.store.redis.releases import RedisReleases
+    from adapter.store.releases import ReleaseState
 
     history, releases = History(folder, "judge"), RedisReleases(url)
     luck, seen = random.Random(os.getpid()), ""

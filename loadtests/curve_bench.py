@@ -25,22 +25,22 @@ import peft
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapter.lora_trainer import LoraTrainer
+from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic import tokenizer
 from evals.arithmetic.measurement import MAX_NEW_TOKENS, measure, sample
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question, stream_and_held_out
 from evals.arithmetic.sampler import Decoding
-from rewards.equality import Equality
-from rewards.extraction import extract_answer
+from rewards.answers.equality import Equality
+from rewards.answers.extraction import extract_answer
 from rewards.rollouts import Rollout
 from rewards.votes import take_vote
-from server.engine import Draw, Prompt
-from server.gate import GateLimits
-from server.probe_set import ProbeSet
-from server.reservoir import Query, Reservoir
-from server.scripted_engine import ScriptedEngine
-from server.trial import Trial, TrialRules
+from server.engine.base import Draw, Prompt
+from server.engine.scripted import ScriptedEngine
+from server.policy.limits import GateLimits
+from server.promotion.probe_set import ProbeSet
+from server.promotion.trial import Trial, TrialRules
+from server.recording.reservoir import Query, Reservoir
 
 MODEL = "evals/arithmetic/model"
 SIDES = ("trl", "ours", "ours, gated")

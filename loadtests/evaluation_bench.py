@@ -19,8 +19,8 @@ from evals.evaluation import Evaluator, Graded, Protocol
 from evals.items import Item
 from evals.presets import ARITHMETIC, load
 from loadtests.gate_bench import engine
-from rewards.equality import Equality
-from rewards.math_judge import MathJudge
+from rewards.answers.equality import Equality
+from rewards.answers.math_judge import MathJudge
 
 _PROTOCOL = Protocol(max_tokens=64)
 _START_SECONDS = 120.0

@@ -21,19 +21,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from adapter.adapter_folders import AdapterFolders
-from adapter.memory_releases import MemoryReleases
-from adapter.releases import AdapterRelease, ReleaseState
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.memory_releases import MemoryReleases
+from adapter.store.releases import AdapterRelease, ReleaseState
 from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
 from evals.arithmetic.measurement import MAX_NEW_TOKENS
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import questions
 from evals.arithmetic.rollouts import MODEL
-from ratchet.programs import engine_command, engine_environment, free_port
+from ratchet.local.programs import engine_command, engine_environment, free_port
 from ratchet.settings import StackSettings
-from server.engine import EngineError
+from server.engine.base import EngineError
 from server.parts import Parts
-from server.reservoir import Query
+from server.recording.reservoir import Query
 from server.settings import ServerSettings
 
 _QUERIES = 200

@@ -25,13 +25,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from adapter.lora_trainer import LoraTrainer
-from adapter.scoring import Scoring
+from adapter.learner.scoring import Scoring
 from adapter.settings import AdapterSettings
 from adapter.trainer import TrainingGroup
+from adapter.training.lora_trainer import LoraTrainer
 from rewards.advantages import grpo
-from rewards.equality import Equality
-from rewards.estimators import build
+from rewards.answers.equality import Equality
+from rewards.estimators.registry import build
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 _KL = 0.001

@@ -19,8 +19,8 @@ import aiohttp
 import psutil
 import yaml
 
-from ratchet.child import Child
-from ratchet.programs import (
+from ratchet.local.child import Child
+from ratchet.local.programs import (
     engine_command,
     engine_environment,
     engine_is_cpu,
@@ -30,8 +30,8 @@ from ratchet.programs import (
     redis_server,
 )
 from ratchet.settings import StackSettings, environment_for, read
+from server.api.tenants import add_key
 from server.settings import ServerSettings
-from server.tenants import add_key
 
 DIRECT, RATCHET, LITELLM = "direct", "ratchet", "litellm"
 _READY_SECONDS = 300.0

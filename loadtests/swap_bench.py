@@ -33,16 +33,16 @@ from pathlib import Path
 
 import aiohttp
 
-from adapter.adapter_folders import AdapterFolders
-from adapter.channels import open_releases
-from adapter.releases import AdapterRelease, promote_by_hand
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.channels import open_releases
+from adapter.store.releases import AdapterRelease, promote_by_hand
 from evals.arithmetic.questions import questions
 from loadtests.swap_load import ROLLOUTS, Clients, mark_of, text_of
 from loadtests.swap_report import Phase, Swap, plot, summary, table
-from ratchet.child import Child
-from ratchet.programs import free_port
+from ratchet.local.child import Child
+from ratchet.local.programs import free_port
+from ratchet.local.stack import Stack
 from ratchet.settings import StackSettings, environment_for, read
-from ratchet.stack import Stack
 from server.settings import ServerSettings
 
 NO_SWAPS, VERSIONED = "no swaps", "versioned"

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ratchet.settings import read
-from server.app import create_app
-from server.middleware import App, Message, Receive, Send
+from server.http.app import create_app
+from server.http.middleware import App, Message, Receive, Send
 from server.parts import Parts
 from server.settings import ServerSettings
 

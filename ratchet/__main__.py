@@ -6,15 +6,15 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from adapter.buffer import BufferUnavailable
-from adapter.releases import UnknownRelease
 from adapter.settings import AdapterSettings, ChannelSettings
+from adapter.store.buffer import BufferUnavailable
+from adapter.store.releases import UnknownRelease
 from adapter.trainer import TrainerLost
-from ratchet import commands
+from ratchet.commands import dispatch as commands
 from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.settings import StackSettings, add_flags
 from rewards.advantages import ADVANTAGES
-from rewards.estimators import ESTIMATORS
+from rewards.estimators.registry import ESTIMATORS
 from server.settings import ServerSettings
 
 

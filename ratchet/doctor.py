@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ratchet.programs import engine_is_cpu, missing_packages, redis_server
+from ratchet.local.programs import engine_is_cpu, missing_packages, redis_server
 from ratchet.settings import StackSettings
 
 _SERVER = ["fastapi", "uvicorn", "aiohttp", "redis", "prometheus_client"]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from rewards.estimate import Estimate
+from rewards.estimators.estimate import Estimate
 
 EPSILON = 1e-6
 """Added to every standard deviation, as TTRL's recipe does."""

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
-from rewards.ballot import Ballot
-from rewards.equality import Equality
+from rewards.answers.equality import Equality
+from rewards.answers.tally import Ballot
 from rewards.votes import take_vote
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rewards.ballot import Ballot
-from rewards.canonical import canonical
+from rewards.answers.canonical import canonical
+from rewards.answers.tally import Ballot
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from server.live_signals import LiveSignals
 from server.metrics import ACCURACIES, ServerMetrics
-from server.policy import Policy
+from server.policy.leases import Policy
+from server.policy.live_signals import LiveSignals
 
 STEP_SECONDS = 2.0
 _KEPT_SECONDS = 3600.0

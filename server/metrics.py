@@ -13,7 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from server.policy_stats import PolicyStats
+from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
 
 disable_created_metrics()  # twice the series, and nobody asks for them

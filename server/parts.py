@@ -5,38 +5,38 @@ import logging
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from adapter.adapter_folders import AdapterFolders
-from adapter.buffer import RolloutBuffer
-from adapter.channels import open_buffer, open_releases
-from adapter.releases import ReleaseStore
-from rewards.equality import Equality
-from rewards.math_judge import MathJudge
-from server.admission import Admission
-from server.canary import CanaryRules
-from server.completions import Completions
-from server.engine import Engine
-from server.feedback import Feedback, FeedbackStore
-from server.feedback_stores import open_feedback
-from server.gate import GateLimits
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.buffer import RolloutBuffer
+from adapter.store.channels import open_buffer, open_releases
+from adapter.store.releases import ReleaseStore
+from rewards.answers.equality import Equality
+from rewards.answers.math_judge import MathJudge
+from server.api.tenants import Tenants
+from server.engine.base import Engine
+from server.engine.replica_set import ReplicaSet
+from server.engine.vllm import VllmEngine
 from server.history import History
-from server.labelled_queries import read_labelled_queries
-from server.live_signals import LiveSignals
 from server.metrics import ServerMetrics
-from server.policy import Policy
-from server.probe_set import ProbeSet
-from server.promotion import Promoter
-from server.recent_votes import RecentVotes
-from server.recorder import Recorder
-from server.replica_set import ReplicaSet
-from server.reservoir import Reservoir
+from server.policy.leases import Policy
+from server.policy.limits import GateLimits
+from server.policy.live_signals import LiveSignals
+from server.promotion.canary import CanaryRules
+from server.promotion.labelled_queries import read_labelled_queries
+from server.promotion.probe_set import ProbeSet
+from server.promotion.promoter import Promoter
+from server.promotion.trial import Trial, TrialRules
+from server.recording.feedback import Feedback, FeedbackStore
+from server.recording.feedback_stores import open_feedback
+from server.recording.recorder import Recorder
+from server.recording.reservoir import Reservoir
+from server.recording.transcript import Transcript, vocabulary_of
 from server.settings import ServerSettings
-from server.tenants import Tenants
-from server.top_up import TopUp
-from server.topk_entropies import Transcript, vocabulary_of
-from server.trial import Trial, TrialRules
-from server.vllm_engine import VllmEngine
-from server.vote_rules import VoteRules
-from server.voted import VotedAnswers
+from server.vote.admission import Admission
+from server.vote.completions import Completions
+from server.vote.recent_votes import RecentVotes
+from server.vote.rules import VoteRules
+from server.vote.top_up import TopUp
+from server.vote.voted import VotedAnswers
 
 log = logging.getLogger("ratchet.server")
 

@@ -10,16 +10,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adapter.adapter_folders import AdapterFolders
-from adapter.redis_buffer import RedisBuffer
-from adapter.redis_releases import RedisReleases
-from adapter.scoring import Scoring
-from adapter.scripted_trainer import ScriptedTrainer
+from adapter.learner.scoring import Scoring
+from adapter.learner.worker import Recipe, Worker
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.redis.releases import RedisReleases
 from adapter.trainer import TrainingGroup
-from adapter.worker import Recipe, Worker
+from adapter.training.scripted_trainer import ScriptedTrainer
 from rewards.advantages import grpo
-from rewards.equality import Equality
-from rewards.majority import Majority
+from rewards.answers.equality import Equality
+from rewards.estimators.majority import Majority
 
 
 class Mortal(ScriptedTrainer):

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import orjson
 
-from adapter.memory_buffer import MemoryBuffer
-from server.app import create_app
-from server.engine import Engine
+from adapter.store.memory_buffer import MemoryBuffer
+from server.engine.base import Engine
+from server.engine.scripted import ScriptedEngine
+from server.http.app import create_app
 from server.parts import Parts
-from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]

@@ -21,9 +21,9 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from adapter.adapter_folders import CONFIG, WEIGHTS
-from adapter.lora_trainer import LoraTrainer
 from adapter.settings import AdapterSettings
+from adapter.store.adapter_folders import CONFIG, WEIGHTS
+from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic.corpus import CAREFUL, guessed, worked
 from evals.arithmetic.imitation import Lesson, imitate
 from evals.arithmetic.practice import Practice

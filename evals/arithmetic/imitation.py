@@ -11,9 +11,9 @@ from typing import cast
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from adapter.lora_trainer import LoraTrainer
 from adapter.settings import AdapterSettings
 from adapter.trainer import TrainingGroup
+from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic import tokenizer
 from evals.arithmetic.corpus import Example
 from evals.arithmetic.questions import Question, questions

@@ -16,8 +16,8 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
 from evals.arithmetic import tokenizer
 from evals.arithmetic.questions import Question
-from rewards.equality import Equality
-from rewards.extraction import extract_answer
+from rewards.answers.equality import Equality
+from rewards.answers.extraction import extract_answer
 from rewards.metrics import avg_at_n, correctness, maj_at_n
 
 # The longest reply takes 22 tokens; a model that rambles is cut off here.

@@ -12,17 +12,17 @@ from typing import Any, cast
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from adapter.lora_trainer import LoraTrainer
-from adapter.scoring import Scoring
+from adapter.learner.scoring import Scoring
 from adapter.settings import AdapterSettings
+from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic.questions import Question
 from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding, Sampler
 from evals.arithmetic.witness import Witness
 from rewards.advantages import ADVANTAGES
-from rewards.equality import Equality
-from rewards.estimate import RewardEstimator, ScoredGroup
-from rewards.majority import Majority
+from rewards.answers.equality import Equality
+from rewards.estimators.estimate import RewardEstimator, ScoredGroup
+from rewards.estimators.majority import Majority
 
 MAJORITY = Majority()
 LEARNING_RATE = 5e-4

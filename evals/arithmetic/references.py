@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from adapter.token_scores import PromptBatch, TokenSequence, score_tokens
+from adapter.training.token_scores import PromptBatch, TokenSequence, score_tokens
 
 _BOX = "\\boxed{"
 

@@ -12,13 +12,13 @@ import orjson
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapter.exact_signals import exact_signals
-from adapter.token_scores import PromptBatch, TokenSequence, predicting_states
+from adapter.training.exact_signals import exact_signals
+from adapter.training.token_scores import PromptBatch, TokenSequence, predicting_states
 from evals.arithmetic import tokenizer
 from evals.arithmetic.measurement import Reply, sample
 from evals.arithmetic.questions import Question, paraphrase, questions
 from evals.arithmetic.references import reference_logprobs
-from rewards.equality import Equality
+from rewards.answers.equality import Equality
 from rewards.votes import take_vote
 
 MODEL = Path(__file__).parent / "model"

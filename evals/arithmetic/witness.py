@@ -9,15 +9,15 @@ from typing import Any, cast
 
 import torch
 
-from adapter.lora_trainer import LoraTrainer
-from adapter.token_scores import PromptBatch, TokenSequence, predicting_states
 from adapter.trainer import TRAINER_SIGNALS
+from adapter.training.lora_trainer import LoraTrainer
+from adapter.training.token_scores import PromptBatch, TokenSequence, predicting_states
 from evals.arithmetic.questions import Question, paraphrase
 from evals.arithmetic.references import reference_logprobs
 from evals.arithmetic.sampler import Decoding, Sampler
-from rewards.ballot import Ballot, answers_of
-from rewards.equality import Equality
-from rewards.evidence import Evidence, Label, Need, Signal
+from rewards.answers.equality import Equality
+from rewards.answers.tally import Ballot, answers_of
+from rewards.estimators.evidence import Evidence, Label, Need, Signal
 from rewards.rollouts import RolloutGroup
 from rewards.token_signals import entropy_estimate
 from rewards.votes import take_vote

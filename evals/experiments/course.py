@@ -18,7 +18,7 @@ from evals.arithmetic.questions import LEVELS, Question, questions, stream_and_h
 from evals.arithmetic.sampler import Decoding
 from evals.experiments.models import folder_of
 from evals.experiments.step_record import record_of
-from rewards.estimators import build, options_of
+from rewards.estimators.registry import build, options_of
 
 Record = Mapping[str, Any]
 """What a course left: `scores` of the end and `elsewhere`, the `curve`, every step's numbers."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from evals.arithmetic.practice import Step
 from evals.arithmetic.questions import Question
-from rewards.ballot import Ballot, answers_of
-from rewards.dare import Dare
-from rewards.equality import Equality
-from rewards.estimate import ScoredGroup
-from rewards.evidence import Evidence, mean
+from rewards.answers.equality import Equality
+from rewards.answers.tally import Ballot, answers_of
+from rewards.estimators.dare import Dare
+from rewards.estimators.estimate import ScoredGroup
+from rewards.estimators.evidence import Evidence, mean
 from rewards.metrics import (
     avg_at_n,
     correctness,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adapter.buffer import Append, RolloutBuffer
+from adapter.store.buffer import Append, RolloutBuffer
 from tests.contract.test_rollout_buffer import group, make
 
 __all__ = ["make"]

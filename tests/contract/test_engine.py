@@ -6,9 +6,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from server.engine import EngineRefused, EngineUnavailable, draw_all
-from server.scripted_engine import ScriptedEngine
-from server.vllm_engine import VllmEngine
+from server.engine.base import EngineRefused, EngineUnavailable, draw_all
+from server.engine.scripted import ScriptedEngine
+from server.engine.vllm import VllmEngine
 from tests.waiting import free_port
 
 MESSAGES = [{"role": "user", "content": "What is 12+34?"}]

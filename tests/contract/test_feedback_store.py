@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from adapter.buffer import BufferUnavailable
-from server.feedback import Answered
-from server.feedback_stores import RedisFeedback, open_feedback
+from adapter.store.buffer import BufferUnavailable
+from server.recording.feedback import Answered
+from server.recording.feedback_stores import RedisFeedback, open_feedback
 from tests.conftest import programs
 from tests.waiting import free_port
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from adapter.adapter_folders import WEIGHTS, AdapterFolders
-from adapter.audit import faults
-from adapter.buffer import TRAINED, Append, Forgotten
-from adapter.clients import pseudonym
-from adapter.forgetting import REASON, forget
-from adapter.memory_buffer import MemoryBuffer
-from adapter.memory_releases import MemoryReleases
-from adapter.redis_buffer import RedisBuffer
-from adapter.redis_releases import RedisReleases
-from adapter.releases import AdapterRelease, Fenced, rollback
+from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.audit import faults
+from adapter.store.buffer import TRAINED, Append, Forgotten
+from adapter.store.clients import pseudonym
+from adapter.store.forgetting import REASON, forget
+from adapter.store.memory_buffer import MemoryBuffer
+from adapter.store.memory_releases import MemoryReleases
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.redis.releases import RedisReleases
+from adapter.store.releases import AdapterRelease, Fenced, rollback
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.conftest import programs
-from tests.unit.adapter.test_worker import Bench, group
+from tests.unit.adapter.learner.test_worker import Bench, group
 
 NAMES = {"a": "alice", "b": "bob", "c": "carol"}
 

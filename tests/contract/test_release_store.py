@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.buffer import BufferUnavailable
-from adapter.ledger import fault_in
-from adapter.memory_releases import MemoryReleases
-from adapter.redis_releases import RedisReleases
-from adapter.releases import (
+from adapter.store.buffer import BufferUnavailable
+from adapter.store.ledger import fault_in
+from adapter.store.memory_releases import MemoryReleases
+from adapter.store.redis.releases import RedisReleases
+from adapter.store.releases import (
     AdapterRelease,
     Fenced,
     ReleaseState,

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.buffer import TRAINED, Append, BufferUnavailable, Forgotten
-from adapter.clients import pseudonym
-from adapter.memory_buffer import MemoryBuffer
-from adapter.redis_buffer import RedisBuffer
-from adapter.wire import pack
+from adapter.store.buffer import TRAINED, Append, BufferUnavailable, Forgotten
+from adapter.store.clients import pseudonym
+from adapter.store.memory_buffer import MemoryBuffer
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.wire import pack
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.conftest import programs
 
@@ -51,7 +51,7 @@ async def test_first_in_first_out_and_every_group_once(make) -> None:
 
 
 def unpacked(one: RolloutGroup) -> RolloutGroup:
-    from adapter.wire import unpack
+    from adapter.store.wire import unpack
 
     return unpack(pack(one))
 

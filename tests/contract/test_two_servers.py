@@ -4,17 +4,17 @@ import asyncio
 import time
 from pathlib import Path
 
-from adapter.adapter_folders import WEIGHTS
-from adapter.redis_releases import RedisReleases
-from adapter.releases import AdapterRelease, promote_by_hand
-from server.completions import Stopwatch
-from server.inquiry import Caller
+from adapter.store.adapter_folders import WEIGHTS
+from adapter.store.redis.releases import RedisReleases
+from adapter.store.releases import AdapterRelease, promote_by_hand
+from server.api.requests import ChatRequest
+from server.engine.scripted import ScriptedEngine
 from server.parts import Parts
-from server.schema import ChatRequest
-from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
+from server.vote.completions import Stopwatch
+from server.vote.session import Caller
 from tests.serving import until
-from tests.unit.server.test_following import ADAPTER_SCORES, SHEET
+from tests.unit.server.promotion.test_following import ADAPTER_SCORES, SHEET
 
 ASKED = {"model": "ratchet", "messages": [{"role": "user", "content": "1+1?"}]}
 

@@ -17,16 +17,16 @@ from transformers import (
     Qwen3Config,
 )
 
-from adapter.lora_trainer import LoraTrainer
-from adapter.probe_sheet import ProbeSheet
 from adapter.settings import AdapterSettings
-from adapter.token_scores import PromptBatch, TokenSequence, score_tokens
+from adapter.store.probe_sheet import ProbeSheet
 from adapter.trainer import TrainingGroup
+from adapter.training.lora_trainer import LoraTrainer
+from adapter.training.token_scores import PromptBatch, TokenSequence, score_tokens
 from evals.arithmetic.rollouts import MODEL
 from loadtests.gate_bench import Judge, engine
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from server.engine import draw_all
-from server.parity import probe_parity
+from server.engine.base import draw_all
+from server.promotion.parity import probe_parity
 
 WINDOW = 8
 SIZES: dict[str, Any] = {

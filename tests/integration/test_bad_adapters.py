@@ -11,7 +11,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adapter.probe_sheet import ProbeSheet
+from adapter.store.probe_sheet import ProbeSheet
 from evals.arithmetic.bad_adapters import (
     BAD_ADAPTERS,
     CONSTANT,

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from adapter import redis_connection as keys
-from adapter.adapter_folders import WEIGHTS, AdapterFolders
-from adapter.audit import faults
-from adapter.redis_buffer import RedisBuffer
-from adapter.redis_releases import RedisReleases
-from adapter.releases import AdapterRelease, ReleaseState
+from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.audit import faults
+from adapter.store.redis import connection as keys
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.redis.releases import RedisReleases
+from adapter.store.releases import AdapterRelease, ReleaseState
 from tests.integration.test_poison import group
 from tests.jumping_clock import COMPILER, DAY, JumpingClock
 from tests.waiting import wait_until

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from adapter.redis_buffer import RedisBuffer
-from ratchet.child import GAVE_UP, Child
-from ratchet.programs import ratchet_command
+from adapter.store.redis.buffer import RedisBuffer
+from ratchet.local.child import GAVE_UP, Child
+from ratchet.local.programs import ratchet_command
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 pytestmark = pytest.mark.integration

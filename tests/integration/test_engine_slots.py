@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.gate_bench import Judge, engine
-from server.engine import Draw, draw_all
+from server.engine.base import Draw, draw_all
 
 pytestmark = pytest.mark.integration
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adapter.adapter_folders import CONFIG, WEIGHTS
-from adapter.model_card import MANIFEST
-from adapter.probe_sheet import FILE
+from adapter.learner.model_card import MANIFEST
+from adapter.store.adapter_folders import CONFIG, WEIGHTS
+from adapter.store.probe_sheet import FILE
 from tests.integration.test_injection import PTRACE, Commit, end
 from tests.waiting import wait_until
 

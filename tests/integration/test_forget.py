@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from adapter.clients import pseudonym
-from adapter.releases import AdapterRelease, ReleaseState
-from adapter.wire import unpack
+from adapter.store.clients import pseudonym
+from adapter.store.releases import AdapterRelease, ReleaseState
+from adapter.store.wire import unpack
 from evals.arithmetic.questions import questions
 from tests.integration.test_loop import releases, store, version
 from tests.live import LiveStack
-from tests.unit.adapter.test_training_log import written
+from tests.unit.adapter.learner.test_training_log import written
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]

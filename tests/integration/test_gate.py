@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.releases import ReleaseState
+from adapter.store.releases import ReleaseState
 from evals.arithmetic.bad_adapters import BAD_ADAPTERS
 from loadtests.gate_bench import Judge, copied, engine
 

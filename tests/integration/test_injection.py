@@ -12,10 +12,10 @@ import psutil
 import pytest
 import redis
 
-from adapter.adapter_folders import AdapterFolders
-from adapter.audit import faults
-from adapter.redis_buffer import RedisBuffer
-from adapter.redis_releases import RedisReleases
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.audit import faults
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.redis.releases import RedisReleases
 from tests.integration.test_poison import group
 from tests.waiting import wait_until
 

@@ -7,15 +7,15 @@ import pytest
 import redis
 from openai import AsyncOpenAI
 
-from adapter.redis_buffer import RedisBuffer
-from adapter.wire import unpack
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.wire import unpack
 from evals.adaptation import Asker, Stream
 from evals.evaluation import Evaluator, Graded, Protocol
 from evals.items import Item
-from rewards.equality import Equality
-from server.app import create_app
+from rewards.answers.equality import Equality
+from server.engine.scripted import ScriptedEngine
+from server.http.app import create_app
 from server.parts import Parts
-from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 
 LABEL = "8675309"

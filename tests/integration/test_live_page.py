@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, expect
 
-from server.app import create_app
+from server.engine.scripted import ScriptedEngine
 from server.history import COLUMNS
+from server.http.app import create_app
 from server.parts import Parts
-from server.scripted_engine import ScriptedEngine
 from server.settings import ServerSettings
 from tests.browser import browser, opened
 from tests.waiting import wait_until
@@ -100,7 +100,7 @@ def test_a_question_is_voted_on_before_the_reader_s_eyes(
 
 def test_an_error_is_shown_in_words(site: tuple[str, Parts], chromium: Browser) -> None:
     url, parts = site
-    from server.engine import EngineUnavailable
+    from server.engine.base import EngineUnavailable
 
     page, _ = opened(chromium, url)
     expect(page.locator("#model")).to_have_text("ratchet")

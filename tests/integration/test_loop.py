@@ -11,9 +11,9 @@ import openai
 import pytest
 import redis
 
-from adapter.adapter_folders import AdapterFolders
-from adapter.releases import AdapterRelease, ReleaseState
-from adapter.wire import unpack
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.releases import AdapterRelease, ReleaseState
+from adapter.store.wire import unpack
 from evals.arithmetic.questions import questions
 from tests.live import LiveStack
 from tests.waiting import wait_until
@@ -117,7 +117,7 @@ def test_the_adapter_folder_is_usable_with_plain_peft(live: LiveStack) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from adapter.probe_sheet import ProbeSheet
+    from adapter.store.probe_sheet import ProbeSheet
 
     learn_until(live, 1)
     release = next(r for r in reversed(releases(live)) if r.state is ReleaseState.LIVE)

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adapter.redis_connection import FENCE
-from adapter.redis_releases import RedisReleases
+from adapter.store.redis.connection import FENCE
+from adapter.store.redis.releases import RedisReleases
 from tests.integration.test_injection import PTRACE, Commit, end
 from tests.waiting import wait_until
 

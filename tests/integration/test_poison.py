@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from adapter.redis_buffer import RedisBuffer
+from adapter.store.redis.buffer import RedisBuffer
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.waiting import wait_until
 

@@ -7,12 +7,12 @@ import httpx
 import psutil
 import pytest
 
-from adapter.releases import ReleaseState
+from adapter.store.releases import ReleaseState
 from evals.arithmetic.questions import questions
 from loadtests.gate_bench import Judge, copied, engine
-from server.completions import Stopwatch
-from server.inquiry import Caller
-from server.schema import ChatRequest
+from server.api.requests import ChatRequest
+from server.vote.completions import Stopwatch
+from server.vote.session import Caller
 
 CLIENTS, AFTER = 6, 24
 

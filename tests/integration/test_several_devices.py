@@ -17,11 +17,11 @@ import safetensors.torch
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from adapter.adapter_folders import WEIGHTS
-from adapter.probe_sheet import ProbeSheet
-from adapter.redis_buffer import RedisBuffer
-from adapter.redis_releases import RedisReleases
-from adapter.releases import BASE, AdapterRelease, ReleaseState
+from adapter.store.adapter_folders import WEIGHTS
+from adapter.store.probe_sheet import ProbeSheet
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.redis.releases import RedisReleases
+from adapter.store.releases import BASE, AdapterRelease, ReleaseState
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.waiting import free_port, wait_until
 

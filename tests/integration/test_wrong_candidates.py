@@ -18,16 +18,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapter.adapter_folders import CONFIG, WEIGHTS, AdapterFolders
-from adapter.lora_trainer import LoraTrainer
-from adapter.memory_buffer import MemoryBuffer
-from adapter.memory_releases import MemoryReleases
-from adapter.releases import AdapterRelease, ReleaseState
+from adapter.store.adapter_folders import CONFIG, WEIGHTS, AdapterFolders
+from adapter.store.memory_buffer import MemoryBuffer
+from adapter.store.memory_releases import MemoryReleases
+from adapter.store.releases import AdapterRelease, ReleaseState
 from adapter.trainer import TrainingGroup
-from ratchet.programs import engine_command, engine_environment
+from adapter.training.lora_trainer import LoraTrainer
+from ratchet.local.programs import engine_command, engine_environment
 from ratchet.settings import StackSettings
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from server.app import create_app
+from server.http.app import create_app
 from server.parts import Parts
 from tests.waiting import free_port, wait_until
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from deploy.references import ROOT
-from ratchet.programs import engine_environment, engine_flags
+from ratchet.local.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN, StackSettings
 from tests.programs import program
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from adapter.metrics import LearnerMetrics
+from adapter.learner.metrics import LearnerMetrics
 from deploy.__main__ import generated
 from deploy.panels import BOARDS
 from deploy.references import ROOT

@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 
 from evals.evaluation import EvaluationStopped, Evaluator, Graded, Protocol
 from evals.items import Item
-from rewards.equality import Equality
+from rewards.answers.equality import Equality
 from tests.endpoint import Endpoint
 
 ITEMS = [Item(f"q{n}", f"What is {n}+0?", str(n), f"L{n % 2}") for n in range(6)]

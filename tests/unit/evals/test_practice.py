@@ -9,7 +9,7 @@ from evals.arithmetic.questions import paraphrase, question, questions
 from evals.arithmetic.sampler import Decoding, Sampler
 from evals.experiments.course import Course
 from evals.experiments.step_record import record_of
-from rewards.estimators import ESTIMATORS, build
+from rewards.estimators.registry import ESTIMATORS, build
 
 ASKED = questions(0, 4)
 

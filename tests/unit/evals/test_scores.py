@@ -8,8 +8,8 @@ import pytest
 
 from evals.recorded_groups import BadInput
 from evals.scores import Scorer
-from rewards.equality import Equality
-from rewards.estimators import ESTIMATORS, build
+from rewards.answers.equality import Equality
+from rewards.estimators.registry import ESTIMATORS, build
 
 
 def score(*groups: object, reward: str = "majority", options=None, **given) -> list[dict]:

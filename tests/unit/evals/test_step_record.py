@@ -6,10 +6,10 @@ from evals.arithmetic.practice import Step
 from evals.arithmetic.questions import Question
 from evals.experiments.methods import TARGET, _crossing
 from evals.experiments.step_record import record_of
-from rewards.equality import Equality
-from rewards.estimate import ScoredGroup
-from rewards.evidence import Evidence
-from rewards.majority import Majority
+from rewards.answers.equality import Equality
+from rewards.estimators.estimate import ScoredGroup
+from rewards.estimators.evidence import Evidence
+from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 

@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from loadtests.serving_replies import Shape, Step, Wanted, replies, rollouts
-from rewards.ballot import answers_of
-from server.engine import Draw
-from server.vllm_replies import RolloutAssembly, read_event
+from rewards.answers.tally import answers_of
+from server.engine.base import Draw
+from server.engine.vllm_replies import RolloutAssembly, read_event
 
 AS_RATCHET_ASKS = Wanted(n=8, stream=True, interval=1_000_000, token_ids=True, logprobs=True)
 

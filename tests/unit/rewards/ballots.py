@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rewards.ballot import Ballot
-from rewards.equality import Equality
-from rewards.evidence import Evidence, Label
+from rewards.answers.equality import Equality
+from rewards.answers.tally import Ballot
+from rewards.estimators.evidence import Evidence, Label
 
 
 def ballot(answers: Sequence[str | None]) -> Ballot:

@@ -14,7 +14,7 @@ from rewards.advantages import (
     reinforce_pp_baseline,
     rloo,
 )
-from rewards.estimate import Estimate
+from rewards.estimators.estimate import Estimate
 
 
 def near(*values: float) -> object:

@@ -1,6 +1,6 @@
 import pytest
 
-from rewards.equality import Equality
+from rewards.answers.equality import Equality
 from rewards.metrics import (
     avg_at_n,
     correctness,

@@ -6,10 +6,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapter.metrics import LearnerMetrics
+from adapter.learner.metrics import LearnerMetrics
+from server.api.tenants import add_key
 from server.metrics import ServerMetrics
-from server.policy_stats import PolicyStats
-from server.tenants import add_key
+from server.policy.stats import PolicyStats
 from tests.serving import Api, serving, until
 
 LABELS = {

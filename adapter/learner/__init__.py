@@ -1,0 +1,1 @@
+"""The learner's loop: intake, scoring, worker, its metrics and logs."""

@@ -1,0 +1,197 @@
+"""Fills batches with groups worth learning from; settles all others with a counted reason."""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from adapter.learner.lineage import Lineage
+from adapter.learner.metrics import LearnerMetrics
+from adapter.learner.prompt_print import PromptPrint
+from adapter.learner.quota import InfluenceLimits, Member, refusal, surplus
+from adapter.store.buffer import TRAINED, Delivery, RolloutBuffer
+from adapter.store.releases import ReleaseStore
+from adapter.trainer import TrainerLost
+from rewards.estimators.estimate import ScoredGroup
+from rewards.rollouts import RolloutGroup
+
+log = logging.getLogger("ratchet.learner")
+
+MAX_ATTEMPTS = 3
+_POLL_SECONDS = 1.0
+_PATIENCE = 4
+"""Batches' worth of groups left out after which somebody should know."""
+
+Score = Callable[[RolloutGroup, bool], Awaitable[ScoredGroup]]
+"""Scores a group; True if the learning from it is to be rehearsed as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """Groups in one batch, how many promotions old they may be, and who they may come from."""
+
+    groups: int
+    max_lag: int
+    influence: InfluenceLimits = field(default_factory=InfluenceLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A group in the batch."""
+
+    delivery: Delivery
+    scored: ScoredGroup
+    member: Member
+
+
+class Intake:
+    """The batch in the making. Everything read is in it or settled, or will be delivered again."""
+
+    def __init__(
+        self,
+        buffer: RolloutBuffer,
+        releases: ReleaseStore,
+        score: Score,
+        lineage: Lineage,
+        limits: IntakeLimits,
+        metrics: LearnerMetrics,
+    ) -> None:
+        self._buffer, self._releases, self._score_group = buffer, releases, score
+        self._lineage, self._limits, self._metrics = lineage, limits, metrics
+        self._batch: list[_Taken] = []
+        self._left_out = 0
+        self.flat = 0
+        """Groups dropped since the last batch because all their rewards were equal."""
+
+    @property
+    def batch(self) -> list[ScoredGroup]:
+        """The groups taken so far."""
+        return [taken.scored for taken in self._batch]
+
+    async def restart(self) -> None:
+        """Forget the batch; everything unsettled is delivered again."""
+        self._clear()
+        await self._buffer.rewind()
+
+    async def fill(self) -> None:
+        """Read until the batch is full and nobody has more than their share of it."""
+        while True:
+            missing = self._limits.groups - len(self._batch) or await self._share_out()
+            if not missing:
+                return
+            deliveries = await self._buffer.read(missing, _POLL_SECONDS)
+            known = await self._releases.trained([d.group.id for d in deliveries if d.group])
+            for delivery in deliveries:
+                await self._take(delivery, known)
+
+    async def settle(self, outcome: str) -> None:
+        """Done with the whole batch."""
+        await self._settle([taken.delivery for taken in self._batch], outcome)
+        self._clear()
+
+    async def drop_stale(self) -> None:
+        """After the lineage has moved elsewhere: drop what is no longer of it."""
+        old = [self._stale(taken.delivery, taken.scored.group) for taken in self._batch]
+        stale = [taken.delivery for taken, gone in zip(self._batch, old, strict=True) if gone]
+        self._batch = [taken for taken, gone in zip(self._batch, old, strict=True) if not gone]
+        if stale:
+            await self._settle(stale, "dropped:stale")
+
+    async def _take(self, delivery: Delivery, known: set[str]) -> None:
+        group = delivery.group
+        if group is None:
+            await self._bury(delivery, "unreadable")
+        elif group.id in known:
+            await self._settle([delivery], TRAINED)
+        elif not _sound(group):
+            await self._bury(delivery, "malformed")
+        elif not group.sampling.trainable:
+            await self._settle([delivery], "dropped:truncated_sampling")
+        elif self._stale(delivery, group):
+            await self._settle([delivery], "dropped:stale")
+        else:
+            prompt = PromptPrint.of(group.prompt)
+            members = [taken.member for taken in self._batch]
+            why = refusal(members, group.client, prompt, self._limits.influence)
+            if why is not None:
+                await self._leave_out(delivery, why)
+            else:
+                await self._try(delivery, group, prompt)
+
+    async def _try(self, delivery: Delivery, group: RolloutGroup, prompt: PromptPrint) -> None:
+        """Score a group. One that a learner left behind may be what it died of, and so may any
+        other of its batch: then all of the work is tried on it alone, and noted before."""
+        if delivery.attempts == 1:
+            await self._score(delivery, group, prompt)
+            return
+        died = 1 + await self._buffer.hold(delivery)  # the first time it had not been noted
+        if died >= MAX_ATTEMPTS:
+            await self._bury(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
+        else:
+            await self._score(delivery, group, prompt, rehearse=True)
+        await self._buffer.let_go(delivery)
+
+    async def _score(
+        self,
+        delivery: Delivery,
+        group: RolloutGroup,
+        prompt: PromptPrint,
+        *,
+        rehearse: bool = False,
+    ) -> None:
+        try:
+            scored = await self._score_group(group, rehearse)
+        except TrainerLost:
+            raise
+        except Exception as error:  # a group is data: whatever it breaks, the learner goes on
+            log.exception("group %s cannot be scored", group.id)
+            await self._bury(delivery, repr(error))
+            return
+        if scored.estimate.informative:
+            tokens = sum(len(group.rollouts[row].token_ids) for row in scored.estimate.kept)
+            self._batch.append(_Taken(delivery, scored, Member(group.client, tokens, prompt)))
+        else:
+            self.flat += 1
+            why = "unanimous" if scored.estimate.label is not None else "no_label"
+            await self._settle([delivery], f"dropped:{why}")
+
+    async def _share_out(self) -> int:
+        """Take one group out of a full batch if a client has too much of it; how many were."""
+        at = surplus([taken.member for taken in self._batch], self._limits.influence)
+        if at is None:
+            return 0
+        await self._leave_out(self._batch.pop(at).delivery, "client_quota")
+        return 1
+
+    async def _leave_out(self, delivery: Delivery, why: str) -> None:
+        self._left_out += 1
+        if self._left_out % (_PATIENCE * self._limits.groups) == 0:
+            log.warning(
+                "%d groups left out of this update, the last for %s: it waits for other clients "
+                "or other questions", self._left_out, why,
+            )  # fmt: skip
+        await self._settle([delivery], f"dropped:{why}")
+
+    def _stale(self, delivery: Delivery, group: RolloutGroup) -> bool:
+        """Too old, or of another branch; but what is replayed was, and was wanted back."""
+        lag = self._lineage.lag(group.policy_version)
+        return not delivery.replay and (lag is None or lag > self._limits.max_lag)
+
+    def _clear(self) -> None:
+        self._batch, self.flat, self._left_out = [], 0, 0
+
+    async def _settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
+        await self._buffer.settle(deliveries, outcome)
+        self._metrics.groups.labels(outcome).inc(len(deliveries))
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        await self._buffer.bury(delivery, reason)
+        self._metrics.groups.labels("dead").inc()
+
+
+def _sound(group: RolloutGroup) -> bool:
+    """Whether it has a prompt, rollouts, and numbers such as tokens and log-probabilities are."""
+    return bool(group.prompt_ids and group.rollouts) and all(
+        min(rollout.token_ids, default=0) >= 0 and all(map(math.isfinite, rollout.logprobs))
+        for rollout in group.rollouts
+    )

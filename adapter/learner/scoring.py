@@ -1,0 +1,57 @@
+"""From groups to what the trainer learns from: rewards, then advantages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
+from rewards.advantages import Advantage, advantages_of
+from rewards.answers.equality import Equality
+from rewards.answers.tally import answers_of
+from rewards.estimators.estimate import RewardEstimator, ScoredGroup
+from rewards.estimators.evidence import Evidence, MissingEvidence
+from rewards.rollouts import RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What is rewarded, and how rewards become advantages; `name` is the estimator's in metrics."""
+
+    estimator: RewardEstimator
+    advantage: Advantage
+    equality: Equality
+    std_floor: float = 0.0
+    clip: float | None = None
+    name: str = "estimate"
+
+    def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
+        """Rewards of one group; the trainer is asked for the signals they need and that were not
+        recorded. Raises MissingEvidence, and ValueError for what the trainer cannot learn from."""
+        trainer.check(group)
+        names = TRAINER_SIGNALS & self.estimator.needs
+        ballot = self.equality.ballot(answers_of(group.rollouts))
+        signals = dict(trainer.signals(group, names)) if names else {}
+        if self.estimator.needs & RECORDED_SIGNALS:
+            signals["topk_entropies"] = _recorded(group)
+        evidence = Evidence(ballot, signals)
+        return ScoredGroup(group, self.estimator.estimate(evidence))
+
+    def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
+        """One advantage per rollout of each group; None for rollouts that were left out."""
+        advantages = advantages_of(
+            [scored.estimate for scored in batch],
+            [[len(r.token_ids) for r in scored.group.rollouts] for scored in batch],
+            self.advantage,
+            self.std_floor,
+            self.clip,
+        )
+        return [
+            TrainingGroup(scored.group, values)
+            for scored, values in zip(batch, advantages, strict=True)
+        ]
+
+
+def _recorded(group: RolloutGroup) -> list[float]:
+    entropies = [rollout.entropy for rollout in group.rollouts]
+    if None in entropies:
+        raise MissingEvidence("no entropies were recorded: set record_top_logprobs for the server")
+    return [entropy for entropy in entropies if entropy is not None]

@@ -1,0 +1,1 @@
+"""What learner and server share: buffer, releases, ledger, adapter folders. No torch."""

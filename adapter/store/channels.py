@@ -1,0 +1,29 @@
+"""Opens the two channels that a settings object names."""
+
+from adapter.settings import ChannelSettings
+from adapter.store.buffer import RolloutBuffer
+from adapter.store.memory_buffer import MemoryBuffer
+from adapter.store.memory_releases import MemoryReleases
+from adapter.store.redis.buffer import RedisBuffer
+from adapter.store.redis.releases import RedisReleases
+from adapter.store.releases import ReleaseStore
+
+
+def open_buffer(settings: ChannelSettings) -> RolloutBuffer:
+    """The rollout buffer at `redis_url`."""
+    limits = (
+        settings.buffer_max_bytes,
+        settings.buffer_max_groups,
+        settings.retention_seconds,
+        settings.keep_trained_seconds,
+    )
+    if settings.redis_url.startswith("memory:"):
+        return MemoryBuffer(*limits)
+    return RedisBuffer(settings.redis_url, *limits)
+
+
+def open_releases(settings: ChannelSettings) -> ReleaseStore:
+    """The release store at `redis_url`."""
+    if settings.redis_url.startswith("memory:"):
+        return MemoryReleases()
+    return RedisReleases(settings.redis_url)

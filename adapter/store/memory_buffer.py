@@ -1,0 +1,169 @@
+"""A rollout buffer inside one process: for trying things out, and for tests."""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from adapter.store.buffer import DEAD, TRAINED, WEEK, Append, BufferState, Delivery, Forgotten
+from adapter.store.clients import pseudonym
+from adapter.store.wire import pack, unpack
+from rewards.rollouts import RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    group_id: str
+    client: str
+    data: bytes
+    since: float
+    replay: bool = False
+    reason: str = ""
+
+
+class MemoryBuffer:
+    """Keeps packed groups, so that it has the limits and the fidelity of the real one."""
+
+    def __init__(
+        self,
+        max_bytes: int = 1 << 30,
+        max_groups: int = 50_000,
+        retention: float = WEEK,
+        keep_trained: float = 0.0,
+    ) -> None:
+        self._max_bytes, self._max_groups = max_bytes, max_groups
+        self._retention, self._keep_trained = retention, keep_trained
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._kept: deque[_Entry] = deque()
+        self._dead: deque[_Entry] = deque()
+        self._unread: deque[str] = deque()
+        self._seen: set[str] = set()
+        self._opted_out: set[str] = set()
+        self._totals: Counter[str] = Counter()
+        self._bytes = 0
+        self._attempts: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
+        self._next = 0
+        self._arrived = asyncio.Condition()
+
+    @property
+    def dead(self) -> list[tuple[str, str]]:
+        """Group ids and reasons of the dead letters."""
+        return [(entry.group_id, entry.reason) for entry in self._dead]
+
+    async def append(self, group: RolloutGroup) -> Append:
+        client = pseudonym(group.client)
+        if client in self._opted_out:
+            return Append.OPTED_OUT
+        if group.id in self._seen:
+            return Append.DUPLICATE
+        data = pack(group)
+        if len(self._entries) >= self._max_groups or self._bytes + len(data) > self._max_bytes:
+            return Append.FULL
+        self._seen.add(group.id)
+        self._totals["accepted"] += 1
+        await self._add(_Entry(group.id, client, data, time.monotonic()))
+        return Append.RECORDED
+
+    async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
+        return [await self.append(group) for group in groups]
+
+    async def read(self, count: int, wait: float) -> list[Delivery]:
+        async with self._arrived:
+            if not self._unread:
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._arrived.wait_for(lambda: bool(self._unread))
+                except TimeoutError:
+                    return []
+            entries = [self._unread.popleft() for _ in range(min(count, len(self._unread)))]
+        self._attempts.update(entries)
+        return [
+            Delivery(name, unpack(e.data), len(e.data), self._attempts[name], e.replay)
+            for name in entries
+            if (e := self._entries.get(name)) is not None
+        ]
+
+    async def rewind(self) -> None:
+        self._unread = deque(self._entries)
+
+    async def hold(self, delivery: Delivery) -> int:
+        self._held[delivery.entry] += 1
+        return self._held[delivery.entry] - 1
+
+    async def let_go(self, delivery: Delivery) -> None:
+        del self._held[delivery.entry]
+
+    async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
+        for delivery in deliveries:
+            entry = self._remove(delivery.entry, outcome)
+            if entry is not None and outcome == TRAINED and self._keep_trained:
+                self._kept.append(replace(entry, since=time.monotonic(), replay=False))
+        while sum(len(entry.data) for entry in self._kept) > self._max_bytes:
+            self._kept.popleft()
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        entry = self._remove(delivery.entry, DEAD)
+        if entry is not None:
+            self._dead.append(replace(entry, since=time.monotonic(), reason=reason))
+
+    async def expire(self) -> int:
+        now = time.monotonic()
+        old = [name for name, e in self._entries.items() if e.since <= now - self._retention]
+        for name in old:
+            self._remove(name, "expired")
+        self._dead = deque(e for e in self._dead if e.since > now - self._retention)
+        self._kept = deque(e for e in self._kept if e.since > now - self._keep_trained)
+        return len(old)
+
+    async def forget(self, client: str) -> Forgotten:
+        waiting = [name for name, entry in self._entries.items() if entry.client == client]
+        for name in waiting:
+            self._remove(name, "forgotten")
+        dead, kept = len(self._dead), len(self._kept)
+        self._dead = deque(entry for entry in self._dead if entry.client != client)
+        self._kept = deque(entry for entry in self._kept if entry.client != client)
+        return Forgotten(len(waiting), dead - len(self._dead), kept - len(self._kept))
+
+    async def replay(self, group_ids: Collection[str]) -> int:
+        back = [entry for entry in self._kept if entry.group_id in group_ids]
+        self._kept = deque(entry for entry in self._kept if entry.group_id not in group_ids)
+        for entry in back:
+            self._totals[TRAINED] -= 1
+            await self._add(replace(entry, since=time.monotonic(), replay=True))
+        return len(back)
+
+    async def opt_out(self, client: str) -> None:
+        self._opted_out.add(client)
+
+    async def opt_in(self, client: str) -> None:
+        self._opted_out.discard(client)
+
+    async def opted_out(self) -> frozenset[str]:
+        return frozenset(self._opted_out)
+
+    async def state(self) -> BufferState:
+        oldest = next(iter(self._entries.values()), None)
+        age = 0.0 if oldest is None else time.monotonic() - oldest.since
+        return BufferState(len(self._entries), self._bytes, dict(self._totals), age)
+
+    async def close(self) -> None:
+        self._unread.clear()
+
+    async def _add(self, entry: _Entry) -> None:
+        self._next += 1
+        name = str(self._next)
+        self._entries[name] = entry
+        self._bytes += len(entry.data)
+        async with self._arrived:
+            self._unread.append(name)
+            self._arrived.notify_all()
+
+    def _remove(self, name: str, outcome: str) -> _Entry | None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._bytes -= len(entry.data)
+            del self._attempts[name]
+            self._totals[outcome] += 1
+        return entry

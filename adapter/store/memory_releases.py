@@ -1,0 +1,143 @@
+"""A release store inside one process: for trying things out, and for tests."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from adapter.store.ledger import LedgerEntry, entry_after
+from adapter.store.releases import (
+    BASE,
+    CLOSED,
+    AdapterRelease,
+    Fenced,
+    ReleaseState,
+    UnknownRelease,
+)
+
+
+class MemoryReleases:
+    """The contract of ReleaseStore on a dict."""
+
+    def __init__(self) -> None:
+        self._releases: dict[int, AdapterRelease] = {}
+        self._trained: set[str] = set()
+        self._live = BASE
+        self._last_version = 0
+        self._fence = 0
+        self._lease_ends = 0.0
+        self._ledger: list[LedgerEntry] = []
+        self._paused: str | None = None
+        self._changed = asyncio.Condition()
+
+    async def acquire(self, ttl: float) -> int | None:
+        if time.monotonic() < self._lease_ends:
+            return None
+        return await self.seize(ttl)
+
+    async def seize(self, ttl: float) -> int:
+        self._fence += 1
+        self._lease_ends = time.monotonic() + ttl
+        return self._fence
+
+    async def renew(self, token: int, ttl: float) -> bool:
+        if not self._holds(token):
+            return False
+        self._lease_ends = time.monotonic() + ttl
+        return True
+
+    async def resign(self, token: int) -> None:
+        if self._holds(token):
+            self._lease_ends = 0.0
+
+    async def reserve(self) -> int:
+        self._last_version += 1
+        return self._last_version
+
+    async def publish(self, release: AdapterRelease, token: int) -> None:
+        if not self._holds(token):
+            raise Fenced(f"lease {token} is over")
+        self._releases[release.version] = release
+        self._trained.update(release.sample_ids)
+        await self._note("published", release.version)
+
+    async def trained(self, group_ids: Sequence[str]) -> set[str]:
+        return self._trained.intersection(group_ids)
+
+    async def live(self) -> int:
+        return self._live
+
+    async def get(self, version: int) -> AdapterRelease:
+        try:
+            return self._releases[version]
+        except KeyError:
+            raise UnknownRelease(f"there is no version {version}") from None
+
+    async def all(self) -> list[AdapterRelease]:
+        return [self._releases[version] for version in sorted(self._releases)]
+
+    async def promote(
+        self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
+    ) -> bool:
+        if self._live != expected:
+            return False
+        if version != BASE:
+            release = await self.get(version)
+            if release.state in CLOSED:
+                return False
+            self._releases[version] = release.promoted(reason, verdict)
+        if expected not in (BASE, version):
+            self._releases[expected] = self._releases[expected].retired()
+        self._live = version
+        await self._note("promoted", version, reason)
+        return True
+
+    async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
+        release = await self.get(version)
+        if release.state is not ReleaseState.CANDIDATE:
+            return
+        self._releases[version] = release.rejected(reason, verdict)
+        await self._note("rejected", version, reason)
+
+    async def withdraw(self, version: int, reason: str) -> bool:
+        release = await self.get(version)
+        if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
+            return False
+        self._releases[version] = release.withdrawn(reason)
+        await self._note("withdrawn", version, reason)
+        return True
+
+    async def untrain(self, group_ids: Sequence[str]) -> None:
+        self._trained.difference_update(group_ids)
+
+    async def pause(self, reason: str | None) -> None:
+        self._paused = reason
+        await self._note("resumed" if reason is None else "paused", self._live, reason or "")
+
+    async def paused(self) -> str | None:
+        return self._paused
+
+    async def ledger(self) -> list[LedgerEntry]:
+        return list(self._ledger)
+
+    async def wait(self, seen: str, seconds: float) -> str:
+        async with self._changed:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait_for(lambda: str(len(self._ledger)) != (seen or "0"))
+            except TimeoutError:
+                pass
+            return str(len(self._ledger))
+
+    async def close(self) -> None:
+        self._lease_ends = 0.0
+
+    def _holds(self, token: int) -> bool:
+        return token == self._fence and time.monotonic() < self._lease_ends
+
+    async def _note(self, event: str, version: int, note: str = "") -> None:
+        head = self._ledger[-1] if self._ledger else None
+        record = self._releases[version].to_json() if version in self._releases else None
+        entry = entry_after(head, time.time(), event, version, self._live, record, note)
+        async with self._changed:
+            self._ledger.append(entry)
+            self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""The buffer and the release store on Redis or Valkey."""

@@ -1,0 +1,190 @@
+"""The rollout buffer on Redis Streams: one stream, one consumer group, one consumer name.
+
+The name is shared by every learner that ever runs, so a restarted one finds what its predecessor
+left unsettled; the learner lease keeps two from running at once.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from adapter.store.buffer import DEAD, TRAINED, WEEK, Append, BufferState, Delivery, Forgotten
+from adapter.store.clients import pseudonym
+from adapter.store.redis import buffer_scripts as scripts
+from adapter.store.redis import connection as keys
+from adapter.store.redis.connection import NoConsumerGroup, connect, reach
+from adapter.store.wire import WireError, pack, unpack
+from rewards.rollouts import RolloutGroup
+
+_CONSUMERS = "learner"
+_SEEN_SECONDS = 7 * 86_400
+_DEAD_KEPT = 1_000
+
+_WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
+_KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
+_SMALL_TOKENS = 4_096
+_STRETCH = 16
+"""Entries that one script looks at when it goes through a whole stream."""
+
+
+class RedisBuffer:
+    """Shared by any number of servers and one learner. What was trained is kept for `keep_trained`
+    seconds, but at most `max_bytes` of it."""
+
+    def __init__(
+        self,
+        url: str,
+        max_bytes: int = 1 << 30,
+        max_groups: int = 50_000,
+        retention: float = WEEK,
+        keep_trained: float = 0.0,
+    ) -> None:
+        self._redis: Any = connect(url)
+        self._max_bytes, self._max_groups = max_bytes, max_groups
+        self._retention, self._keep_trained = retention, keep_trained
+        self._history: str | None = "0"
+
+    async def append(self, group: RolloutGroup) -> Append:
+        return (await self.append_all([group]))[0]
+
+    async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
+        pipe = self._redis.pipeline(transaction=False)
+        for group in groups:
+            packed = pack(group) if _small(group) else await asyncio.to_thread(pack, group)
+            names = [
+                keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_SEEN + group.id, keys.GROUPS_TOTALS,
+                keys.OPTED_OUT,
+            ]  # fmt: skip
+            pipe.eval(
+                scripts.APPEND, len(names), *names, packed, self._max_groups, self._max_bytes,
+                _SEEN_SECONDS, pseudonym(group.client), group.id,
+            )  # fmt: skip
+        replies: list[bytes] = await reach(pipe.execute())
+        return [Append(reply.decode()) for reply in replies]
+
+    async def read(self, count: int, wait: float) -> list[Delivery]:
+        if self._history is not None:
+            left = await self._read(self._history, count, None)
+            if left:
+                self._history = left[-1][0].decode()
+                return [_delivery(entry, f, await self._attempts(entry)) for entry, f in left]
+            self._history = None
+        fresh = await self._read(">", count, max(1, round(wait * 1000)))
+        return [_delivery(entry, fields, 1) for entry, fields in fresh]
+
+    async def rewind(self) -> None:
+        self._history = "0"
+
+    async def hold(self, delivery: Delivery) -> int:
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hincrby(keys.GROUPS_HELD, delivery.entry, 1).expire(keys.GROUPS_HELD, _SEEN_SECONDS)
+        held, _ = await reach(pipe.execute())
+        return int(held) - 1
+
+    async def let_go(self, delivery: Delivery) -> None:
+        await reach(self._redis.hdel(keys.GROUPS_HELD, delivery.entry))
+
+    async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
+        rows = [value for d in deliveries for value in (d.entry, d.size)]
+        keep = self._max_bytes if outcome == TRAINED and self._keep_trained else 0
+        if rows:
+            names = [*_WAITING, *_KEPT]
+            await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, keep, *rows)
+
+    async def bury(self, delivery: Delivery, reason: str) -> None:
+        copied = await reach(self._redis.xrange(keys.GROUPS, delivery.entry, delivery.entry))
+        for _, fields in copied:
+            dead = {**fields, b"reason": reason.encode()}
+            await reach(self._redis.xadd(keys.GROUPS_DEAD, dead, maxlen=_DEAD_KEPT))
+        await self.settle([delivery], DEAD)
+
+    async def expire(self) -> int:
+        names = [*_WAITING, keys.GROUPS_DEAD, *_KEPT]
+        ages = [round(seconds * 1000) for seconds in (self._retention, self._keep_trained)]
+        total, more = 0, 1
+        while more:
+            expired, more = await self._run(scripts.EXPIRE, names, _CONSUMERS, *ages, _STRETCH)
+            total += expired
+        return total
+
+    async def forget(self, client: str) -> Forgotten:
+        return Forgotten(
+            waiting=await self._forget(client, *_WAITING),
+            dead=await self._forget(client, keys.GROUPS_DEAD),
+            kept=await self._forget(client, *_KEPT),
+        )
+
+    async def replay(self, group_ids: Collection[str]) -> int:
+        wanted = {group_id.encode() for group_id in group_ids}
+        replayed, start = 0, "-"
+        while found := await reach(self._redis.xrange(keys.GROUPS_KEPT, start, "+", _STRETCH)):
+            for entry, fields in found:
+                if fields[b"i"] in wanted:
+                    replayed += await self._run(scripts.REPLAY, [*_WAITING, *_KEPT], entry)
+            start = "(" + found[-1][0].decode()
+        return replayed
+
+    async def opt_out(self, client: str) -> None:
+        await reach(self._redis.sadd(keys.OPTED_OUT, client))
+
+    async def opt_in(self, client: str) -> None:
+        await reach(self._redis.srem(keys.OPTED_OUT, client))
+
+    async def opted_out(self) -> frozenset[str]:
+        members = await reach(self._redis.smembers(keys.OPTED_OUT))
+        return frozenset(member.decode() for member in members)
+
+    async def state(self) -> BufferState:
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.xlen(keys.GROUPS).get(keys.GROUPS_BYTES).hgetall(keys.GROUPS_TOTALS)
+        pipe.eval(scripts.AGE, 1, keys.GROUPS)
+        waiting, size, totals, age = await reach(pipe.execute())
+        named = {name.decode(): int(count) for name, count in totals.items()}
+        return BufferState(waiting, int(size or 0), named, age / 1000)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _forget(self, client: str, *names: str) -> int:
+        total, start = 0, "-"
+        while start:
+            gone, last = await self._run(scripts.FORGET, names, _CONSUMERS, client, start, _STRETCH)
+            total += gone
+            start = "(" + last.decode() if last else ""
+        return total
+
+    async def _run(self, script: str, names: Sequence[str], *arguments: Any) -> Any:
+        return await reach(self._redis.eval(script, len(names), *names, *arguments))
+
+    async def _read(self, start: str, count: int, block: int | None) -> list[Any]:
+        try:
+            return await self._read_group(start, count, block)
+        except NoConsumerGroup:
+            await reach(self._redis.xgroup_create(keys.GROUPS, _CONSUMERS, id="0", mkstream=True))
+            return await self._read_group(start, count, block)
+
+    async def _read_group(self, start: str, count: int, block: int | None) -> list[Any]:
+        reply = await reach(
+            self._redis.xreadgroup(
+                _CONSUMERS, _CONSUMERS, {keys.GROUPS: start}, count=count, block=block
+            )
+        )
+        return list(reply[0][1]) if reply else []
+
+    async def _attempts(self, entry: bytes) -> int:
+        pending = await reach(self._redis.xpending_range(keys.GROUPS, _CONSUMERS, entry, entry, 1))
+        return int(pending[0]["times_delivered"]) if pending else 1
+
+
+def _small(group: RolloutGroup) -> bool:
+    """Whether packing takes so little time that a thread is not worth it."""
+    return sum(len(rollout.token_ids) for rollout in group.rollouts) <= _SMALL_TOKENS
+
+
+def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delivery:
+    data = fields[b"g"]
+    try:
+        group = unpack(data)
+    except WireError:
+        group = None
+    return Delivery(entry.decode(), group, len(data), attempts, b"r" in fields)

@@ -1,0 +1,188 @@
+"""The release store on Redis: each change of more than one key is one script, hence atomic."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from adapter.store.ledger import LedgerEntry, entry_after
+from adapter.store.redis import connection as keys
+from adapter.store.redis import release_scripts as scripts
+from adapter.store.redis.connection import connect, reach
+from adapter.store.releases import (
+    BASE,
+    CLOSED,
+    AdapterRelease,
+    Fenced,
+    ReleaseState,
+    UnknownRelease,
+)
+
+_TRAINED_SECONDS = 7 * 86_400
+
+_AGAIN = -1
+
+
+class RedisReleases:
+    """Shared by any number of servers and one learner."""
+
+    def __init__(self, url: str) -> None:
+        self._redis: Any = connect(url)
+
+    async def acquire(self, ttl: float) -> int | None:
+        token = await self._run(scripts.ACQUIRE, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
+        return int(token) or None
+
+    async def seize(self, ttl: float) -> int:
+        return int(await self._run(scripts.SEIZE, [keys.LEARNER, keys.FENCE], round(ttl * 1000)))
+
+    async def renew(self, token: int, ttl: float) -> bool:
+        return bool(await self._run(scripts.RENEW, [keys.LEARNER], token, round(ttl * 1000)))
+
+    async def resign(self, token: int) -> None:
+        await self._run(scripts.RESIGN, [keys.LEARNER], token)
+
+    async def reserve(self) -> int:
+        return int(await reach(self._redis.incr(keys.NEXT_VERSION)))
+
+    async def publish(self, release: AdapterRelease, token: int) -> None:
+        record = release.to_json()
+        names = [keys.LEARNER, keys.RELEASES, keys.TRAINED]
+        accepted = _AGAIN
+        while accepted == _AGAIN:
+            head = await self._head()
+            accepted = await self._change(
+                head, scripts.PUBLISH, names, "published", release.version, await self.live(),
+                record, "", token, release.version, record, _TRAINED_SECONDS, *release.sample_ids,
+            )  # fmt: skip
+        if not accepted:
+            raise Fenced(f"lease {token} is over: another learner may be at work")
+
+    async def trained(self, group_ids: Sequence[str]) -> set[str]:
+        if not group_ids:
+            return set()
+        scores = await reach(self._redis.zmscore(keys.TRAINED, list(group_ids)))
+        return {gid for gid, score in zip(group_ids, scores, strict=True) if score is not None}
+
+    async def live(self) -> int:
+        return int(await reach(self._redis.get(keys.LIVE)) or BASE)
+
+    async def get(self, version: int) -> AdapterRelease:
+        return AdapterRelease.from_json(await self._text(version))
+
+    async def all(self) -> list[AdapterRelease]:
+        texts = await reach(self._redis.hvals(keys.RELEASES))
+        return sorted(map(AdapterRelease.from_json, texts), key=lambda release: release.version)
+
+    async def promote(
+        self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
+    ) -> bool:
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head = await self._head()
+            if await self.live() != expected:
+                return False
+            promoted, retired = b"", b""
+            if version != BASE:
+                release = await self.get(version)
+                if release.state in CLOSED:
+                    return False
+                promoted = release.promoted(reason, verdict).to_json()
+            if expected not in (BASE, version):
+                retired = (await self.get(expected)).retired().to_json()
+            moved = await self._change(
+                head, scripts.PROMOTE, [keys.LIVE, keys.RELEASES], "promoted", version, version,
+                promoted or None, reason, version, expected, promoted, retired,
+            )  # fmt: skip
+        return bool(moved)
+
+    async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
+        await self._close(
+            version, "rejected", reason, [ReleaseState.CANDIDATE],
+            lambda release: release.rejected(reason, verdict),
+        )  # fmt: skip
+
+    async def withdraw(self, version: int, reason: str) -> bool:
+        return await self._close(
+            version, "withdrawn", reason, [ReleaseState.CANDIDATE, ReleaseState.RETIRED],
+            lambda release: release.withdrawn(reason),
+        )  # fmt: skip
+
+    async def untrain(self, group_ids: Sequence[str]) -> None:
+        if group_ids:
+            await reach(self._redis.zrem(keys.TRAINED, *group_ids))
+
+    async def pause(self, reason: str | None) -> None:
+        event = "resumed" if reason is None else "paused"
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head, live = await self._head(), await self.live()
+            record = None if live == BASE else (await self.get(live)).to_json()
+            moved = await self._change(
+                head, scripts.PAUSE, [keys.PAUSED], event, live, live, record, reason or "",
+                reason or "",
+            )  # fmt: skip
+
+    async def paused(self) -> str | None:
+        reason = await reach(self._redis.get(keys.PAUSED))
+        return None if reason is None else reason.decode()
+
+    async def ledger(self) -> list[LedgerEntry]:
+        entries = await reach(self._redis.xrange(keys.LEDGER))
+        return [LedgerEntry.from_json(fields[b"e"]) for _, fields in entries]
+
+    async def wait(self, seen: str, seconds: float) -> str:
+        newest, _ = await self._head()
+        if newest == seen:
+            block = max(1, round(seconds * 1000))
+            await reach(self._redis.xread({keys.LEDGER: seen or "0"}, count=1, block=block))
+            newest, _ = await self._head()
+        return newest
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _close(
+        self, version: int, event: str, reason: str, states: Sequence[ReleaseState],
+        closed: Callable[[AdapterRelease], AdapterRelease],
+    ) -> bool:  # fmt: skip
+        """Put a release from one of `states` into a closed one; False if it is in another."""
+        moved = _AGAIN
+        while moved == _AGAIN:
+            head = await self._head()
+            release = await self.get(version)
+            if release.state not in states:
+                return False
+            record = closed(release).to_json()
+            moved = await self._change(
+                head, scripts.CLOSE, [keys.RELEASES], event, version, await self.live(), record,
+                reason, version, record,
+            )  # fmt: skip
+        return True
+
+    async def _text(self, version: int) -> bytes:
+        text = await reach(self._redis.hget(keys.RELEASES, str(version)))
+        if text is None:
+            raise UnknownRelease(f"there is no version {version}")
+        return text
+
+    async def _head(self) -> tuple[str, LedgerEntry | None]:
+        """Id and content of the newest ledger entry; an empty id if there is none."""
+        newest = await reach(self._redis.xrevrange(keys.LEDGER, count=1))
+        if not newest:
+            return "", None
+        entry_id, fields = newest[0]
+        return entry_id.decode(), LedgerEntry.from_json(fields[b"e"])
+
+    async def _change(
+        self, head: tuple[str, LedgerEntry | None], script: str, names: Sequence[str], event: str,
+        version: int, live: int, record: bytes | None, note: str, *arguments: Any,
+    ) -> int:  # fmt: skip
+        """Run a script that changes something and writes it down; -1 if `head` is not the head."""
+        entry_id, last = head
+        entry = entry_after(last, time.time(), event, version, live, record, note)
+        return int(
+            await self._run(script, [keys.LEDGER, *names], entry_id, entry.to_json(), *arguments)
+        )
+
+    async def _run(self, script: str, names: Sequence[str], *arguments: Any) -> Any:
+        return await reach(self._redis.eval(script, len(names), *names, *arguments))

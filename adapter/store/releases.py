@@ -1,0 +1,207 @@
+"""Adapter releases: what the learner publishes and the server promotes.
+
+State of a release: candidate -> live -> retired, or candidate -> rejected; candidate or retired ->
+withdrawn, when what it was trained on has to go. One version is live at a time; version 0, the base
+model, needs no record. The pointer moves by compare-and-set only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+import orjson
+
+from adapter.store.ledger import LedgerEntry
+
+BASE = 0
+
+
+class Fenced(Exception):
+    """The caller's learner lease is over; another learner may be at work. Its write was refused."""
+
+
+class UnknownRelease(LookupError):
+    """No release has that version, or it cannot be brought back from its state."""
+
+
+class ReleaseState(StrEnum):
+    CANDIDATE = "candidate"
+    LIVE = "live"
+    REJECTED = "rejected"
+    RETIRED = "retired"
+    WITHDRAWN = "withdrawn"
+
+
+CLOSED = frozenset({ReleaseState.REJECTED, ReleaseState.WITHDRAWN})
+"""States of releases that can never be served again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRelease:
+    """One adapter version. `folder` is its name inside the adapters folder, `sha256` its content's.
+
+    `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `verdict` the
+    server's numbers and stage timings once judged, `reason` its words; `config` the hash of the
+    learner's settings; `clients` the pseudonyms of those whose groups are in it.
+    """
+
+    version: int
+    parent: int
+    folder: str
+    sha256: str
+    sample_ids: Sequence[str]
+    metrics: Mapping[str, float]
+    created_at: float
+    state: ReleaseState = ReleaseState.CANDIDATE
+    reason: str = ""
+    verdict: Mapping[str, float] = field(default_factory=dict[str, float])
+    config: str = ""
+    clients: Sequence[str] = field(default_factory=list[str])
+
+    def to_json(self) -> bytes:
+        """The record as stored."""
+        return orjson.dumps(self)
+
+    def promoted(self, reason: str, verdict: Mapping[str, float]) -> "AdapterRelease":
+        """This release, live; a verdict given before is kept."""
+        verdict = {**self.verdict, **verdict}
+        return replace(self, state=ReleaseState.LIVE, reason=reason, verdict=verdict)
+
+    def rejected(self, reason: str, verdict: Mapping[str, float]) -> "AdapterRelease":
+        """This release, closed for good."""
+        return replace(self, state=ReleaseState.REJECTED, reason=reason, verdict=dict(verdict))
+
+    def withdrawn(self, reason: str) -> "AdapterRelease":
+        """This release, closed for good because of what it was trained on."""
+        return replace(self, state=ReleaseState.WITHDRAWN, reason=reason)
+
+    def retired(self) -> "AdapterRelease":
+        """This release, no longer live."""
+        return replace(self, state=ReleaseState.RETIRED)
+
+    @staticmethod
+    def from_json(data: bytes) -> "AdapterRelease":
+        """Inverse of `to_json`."""
+        return AdapterRelease.from_record(orjson.loads(data))
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "AdapterRelease":
+        """A release from its parsed JSON."""
+        fields: dict[str, Any] = {**record, "state": ReleaseState(record["state"])}
+        return AdapterRelease(**fields)
+
+
+class ReleaseStore(Protocol):
+    """Shared by learner and servers. Every method may raise BufferUnavailable."""
+
+    async def acquire(self, ttl: float) -> int | None:
+        """Become the learner for `ttl` seconds: a fencing token, or None while another one is."""
+        ...
+
+    async def seize(self, ttl: float) -> int:
+        """Become the learner whoever is: a fencing token that ends the other's lease."""
+        ...
+
+    async def renew(self, token: int, ttl: float) -> bool:
+        """Prolong the lease. False if it is no longer ours."""
+        ...
+
+    async def resign(self, token: int) -> None:
+        """Give the lease up, if it is still ours."""
+        ...
+
+    async def reserve(self) -> int:
+        """A version number never given out before."""
+        ...
+
+    async def publish(self, release: AdapterRelease, token: int) -> None:
+        """Record a candidate and mark its samples trained, at once. Raises Fenced."""
+        ...
+
+    async def trained(self, group_ids: Sequence[str]) -> set[str]:
+        """Which of these groups are already part of a release."""
+        ...
+
+    async def live(self) -> int:
+        """The version being served; 0 is the base."""
+        ...
+
+    async def get(self, version: int) -> AdapterRelease:
+        """One release. Raises UnknownRelease."""
+        ...
+
+    async def all(self) -> list[AdapterRelease]:
+        """Every release, oldest first."""
+        ...
+
+    async def promote(
+        self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
+    ) -> bool:
+        """Make a release live if `expected` still is; the old one retires. False if it is not, or
+        if the release is closed.
+
+        Every change of a release is written to the ledger with it, in one step.
+        """
+        ...
+
+    async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
+        """Close a candidate for good."""
+        ...
+
+    async def withdraw(self, version: int, reason: str) -> bool:
+        """Close a candidate or retired release for good. False if it is neither."""
+        ...
+
+    async def untrain(self, group_ids: Sequence[str]) -> None:
+        """These groups are part of a release no longer."""
+        ...
+
+    async def pause(self, reason: str | None) -> None:
+        """Stop judging candidates, for the given reason; None goes on."""
+        ...
+
+    async def paused(self) -> str | None:
+        """Why no candidate is judged at present; None if they are."""
+        ...
+
+    async def ledger(self) -> list[LedgerEntry]:
+        """Every change there was, oldest first."""
+        ...
+
+    async def wait(self, seen: str, seconds: float) -> str:
+        """Wait for a change after the mark `seen` ("" for none yet); returns the newest mark."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+async def promote_by_hand(store: ReleaseStore, version: int) -> int:
+    """Serve a candidate or retired version whatever the gate says. Returns the one served before.
+
+    Raises UnknownRelease.
+    """
+    release, live = await store.get(version), await store.live()
+    if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
+        raise UnknownRelease(f"v{version} is {release.state}: it cannot be promoted")
+    if not await store.promote(version, live, "promoted by hand", {}):
+        raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
+    return live
+
+
+async def rollback(store: ReleaseStore, to: int | None = None) -> tuple[int, int]:
+    """Serve an earlier version again: `to`, else the live one's parent. Returns (from, to).
+
+    Raises UnknownRelease if nothing is live, or `to` was never live.
+    """
+    live = await store.live()
+    if live == BASE:
+        raise UnknownRelease("the base model is live: there is nothing to roll back")
+    target = (await store.get(live)).parent if to is None else to
+    if target != BASE and (await store.get(target)).state is not ReleaseState.RETIRED:
+        raise UnknownRelease(f"version {target} was never live: it cannot be rolled back to")
+    if not await store.promote(target, live, f"rollback from v{live}", {}):
+        raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
+    return live, target

@@ -1,0 +1,1 @@
+"""The mathematics of an update: torch, PEFT, several processes as one."""

@@ -1,0 +1,191 @@
+"""The gradient of one batch, in micro-batches, and what is worth knowing about it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from adapter.trainer import TrainingGroup
+from adapter.training.loss import (
+    BatchSize,
+    LossLimits,
+    Scores,
+    batch_loss,
+    effective_sample_size,
+    kl_k3,
+)
+from adapter.training.ranks import Ranks
+from adapter.training.token_scores import (
+    PromptBatch,
+    TokenSequence,
+    micro_batches,
+    score_tokens,
+    tokens_once,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rollout to learn from. `engine` has its sampling log-probabilities, one per token."""
+
+    sequence: TokenSequence
+    engine: Sequence[float]
+    advantage: float
+    temperature: float
+    max_tokens: int
+
+
+def rows_of(batch: Sequence[TrainingGroup]) -> list[Row]:
+    """The rollouts of a batch that have an advantage and at least one token."""
+    return [
+        Row(
+            TokenSequence(tg.group.prompt_ids, rollout.token_ids),
+            rollout.logprobs,
+            advantage,
+            tg.group.sampling.temperature,
+            tg.group.sampling.max_tokens,
+        )
+        for tg in batch
+        for rollout, advantage in zip(tg.group.rollouts, tg.advantages, strict=True)
+        if advantage is not None and len(rollout.token_ids)
+    ]
+
+
+def size_of(rows: Sequence[Row]) -> BatchSize:
+    """Sizes of a batch. Where no limit was set, the longest completion stands for it."""
+    lengths = [len(row.sequence.completion) for row in rows]
+    longest = max(lengths, default=0)
+    limits = [row.max_tokens or longest for row in rows]
+    return BatchSize(sum(lengths), len(rows), sum(limits))
+
+
+class PolicyGradient:
+    """Accumulates gradients of one loss on a model whose adapter can be switched off."""
+
+    def __init__(
+        self,
+        model: Any,
+        without_adapter: Callable[[], AbstractContextManager[Any]],
+        loss: str,
+        limits: LossLimits,
+        micro_batch_tokens: int,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self._model, self._without_adapter = model, without_adapter
+        self._loss, self._limits = loss, limits
+        self._micro_batch_tokens, self._ranks = micro_batch_tokens, ranks or Ranks()
+        self._old: dict[int, Tensor] = {}
+
+    def backward(self, rows: Sequence[Row], device: torch.device) -> dict[str, float]:
+        """Add this rank's share of the batch's gradient to the parameters'; returns the metrics of
+        the whole batch.
+
+        The first call on a batch remembers the log-probabilities that later ones clip against;
+        `forget` ends the batch.
+        """
+        size = size_of(rows)
+        sums = torch.zeros(9, dtype=torch.float64, device=device)
+        greatest = torch.full((3,), -torch.inf, dtype=torch.float64, device=device)
+        parts = self._micro_batches(rows)
+        for members, weight in self._ranks.share(parts, parts[0][:1]):
+            mine = [rows[index] for index in members]
+            scores, entropy = self._scores(mine, members, device)
+            loss = weight * batch_loss(self._loss, scores, self._limits, size)
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+            if weight:
+                gap = scores.old - scores.engine
+                sums += self._summed(scores, gap, loss.detach(), entropy)
+                greatest = torch.maximum(greatest, _extremes(gap))
+        self._ranks.add([sums])
+        self._ranks.greatest(greatest)
+        return self._metrics(
+            size, cast("list[float]", sums.tolist()), cast("list[float]", greatest.tolist())
+        )
+
+    def forget(self) -> None:
+        """The next batch is another one."""
+        self._old = {}
+
+    def _metrics(
+        self, size: BatchSize, sums: Sequence[float], greatest: Sequence[float]
+    ) -> dict[str, float]:
+        """By TRL's names where it has one; importance ratios are as they are, before the cap."""
+        loss, *others = sums
+        entropy, kl, low, high, gap, raw, squares, capped = (n / size.tokens for n in others)
+        widest, least, most = greatest
+        return {
+            "loss": loss,
+            "entropy": entropy,
+            "kl": kl,
+            "clip_ratio/low_mean": low,
+            "clip_ratio/high_mean": high,
+            "clip_ratio/region_mean": low + high,
+            "sampling/sampling_logp_difference/mean": gap,
+            "sampling/sampling_logp_difference/max": widest,
+            "sampling/importance_sampling_ratio/mean": raw,
+            "sampling/importance_sampling_ratio/min": -least,
+            "sampling/importance_sampling_ratio/max": most,
+            "importance/clipped": capped,
+            "importance/effective_sample_size": effective_sample_size(
+                size.tokens, raw * size.tokens, squares * size.tokens
+            ),
+            "tokens": float(size.tokens),
+        }
+
+    def _summed(self, scores: Scores, gap: Tensor, loss: Tensor, entropy: Tensor) -> Tensor:
+        """[9]: what the metrics are made of, summed over a micro-batch's tokens."""
+        new, limits = scores.new.detach(), self._limits
+        raw, ratio, advantage = gap.exp(), (new - scores.old).exp(), scores.by_token()
+        sums = [
+            loss,
+            entropy.sum(),
+            kl_k3(new, scores.base).sum(),
+            ((ratio < 1 - limits.low) & (advantage < 0)).sum(),
+            ((ratio > 1 + limits.high) & (advantage > 0)).sum(),
+            gap.abs().sum(),
+            raw.sum(),
+            (raw**2).sum(),
+            (raw > limits.importance_cap).sum(),
+        ]
+        return torch.stack([value.double() for value in sums])
+
+    def _scores(
+        self, rows: Sequence[Row], members: Sequence[int], device: torch.device
+    ) -> tuple[Scores, Tensor]:
+        padded = PromptBatch.of([row.sequence for row in rows], device)
+        temperature = rows[0].temperature
+        new, entropy = score_tokens(self._model, padded, temperature)
+        with torch.no_grad(), self._without_adapter():
+            base, _ = score_tokens(self._model, padded, temperature)
+        lengths = [len(row.sequence.completion) for row in rows]
+        parts = cast("Sequence[Tensor]", new.detach().split(lengths))
+        for index, part in zip(members, parts, strict=True):
+            self._old.setdefault(index, part)
+        old = torch.cat([self._old[index] for index in members])
+        engine = torch.tensor([value for row in rows for value in row.engine]).to(new)
+        advantage = torch.tensor([row.advantage for row in rows], dtype=torch.float64).to(new)
+        return Scores(new, old, engine, base, advantage, lengths), entropy
+
+    def _micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Row indices in groups of one temperature and at most the token budget."""
+        budget = self._ranks.budget(
+            self._micro_batch_tokens, tokens_once([row.sequence for row in rows])
+        )
+        by_temperature: dict[float, list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            by_temperature[row.temperature].append(index)
+        return [
+            [members[at] for at in part]
+            for members in by_temperature.values()
+            for part in micro_batches([rows[index].sequence for index in members], budget)
+        ]
+
+
+def _extremes(gap: Tensor) -> Tensor:
+    """[3]: greatest |gap|, -least and greatest e^gap."""
+    raw = gap.exp()
+    return torch.stack([gap.abs().max(), -raw.min(), raw.max()]).double()

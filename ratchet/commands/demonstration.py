@@ -1,0 +1,68 @@
+"""`ratchet demo`: a real stack, a small model, unlabelled questions, measured before and after."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from evals.arithmetic.questions import as_items, stream_and_held_out
+from evals.evaluation import Protocol
+from evals.report import report
+from ratchet.commands.adaptation import Adaptation, Plan, fresh_state, say
+from ratchet.local.stack import Stack
+from ratchet.recipe import TINY_RECIPE
+from ratchet.settings import StackSettings, flags_of, read
+from rewards.answers.equality import Equality
+
+HELD_OUT = 200
+_MID_HELD_OUT = 60
+_MID_EVERY = 6
+_MOST_QUESTIONS = 4000
+_TOKENS = 64
+
+
+async def demonstrate(arguments: argparse.Namespace) -> int:
+    """Run the demo; 0 if the gain is certain, or nothing got worse on an ignorant base."""
+    started = time.monotonic()
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    state = Path(".ratchet/demo")
+    flags: dict[str, Any] = {**TINY_RECIPE, **fresh_state(state), **flags_of(arguments)}
+    if arguments.ignorant:
+        flags["model"] = await _ignorant_base(state)
+    stack = Stack(read(StackSettings, flags))
+    stream, held_out = stream_and_held_out(stack.settings.seed, _MOST_QUESTIONS, HELD_OUT)
+    plan = Plan(
+        asked=as_items(stream),
+        test=as_items(held_out),
+        protocol=Protocol(max_tokens=_TOKENS, concurrency=8),
+        glance=Protocol(n=4, max_tokens=_TOKENS, concurrency=2),
+        glance_at=_MID_HELD_OUT,
+        every=_MID_EVERY,
+        updates=arguments.updates,
+        minutes=arguments.minutes,
+    )
+    # Integers: plain equality is all there is to decide.
+    result = await Adaptation(stack, plan, Equality(), out).run()
+    result["seconds"] = round(time.monotonic() - started, 1)
+    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    page = report(f"Ratchet demo: reward `{result['reward']}`, seed {result['seed']}", result)
+    (out / "report.md").write_text(page)
+    print(page)
+    low, high = result["gain_ci95"]
+    return int(high < 0) if arguments.ignorant else int(low <= 0)
+
+
+async def _ignorant_base(folder: Path) -> str:
+    """Train a base that knows the format and nothing else."""
+    target = folder.resolve() / "ignorant"
+    say("training a base that knows nothing")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "evals.arithmetic", "--ignorant", "--out", str(target)
+    )
+    if await process.wait():
+        raise RuntimeError("the ignorant base could not be made")
+    return str(target)

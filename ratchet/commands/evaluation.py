@@ -1,0 +1,135 @@
+"""`ratchet eval`: the papers' protocol on an endpoint; `ratchet compare`: two runs, paired."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openai import AsyncOpenAI
+from tqdm import tqdm
+
+from evals.evaluation import EvaluationStopped, Evaluator, Graded, Protocol
+from evals.evaluation_report import compare, compared, write_report
+from evals.evaluation_run import EvaluationRun, RunInvalid
+from evals.items import DatasetInvalid, Item
+from evals.presets import ARITHMETIC, load
+from ratchet.errors import ConfigurationError
+from rewards.answers.equality import Equality
+from rewards.answers.math_judge import MathJudge
+
+_COLUMNS = ("id", "prompt", "answer", "level")
+
+
+def items_from(arguments: argparse.Namespace) -> list[Item]:
+    """The data set that the arguments name. Raises ConfigurationError."""
+    columns: dict[str, str] = {}
+    for setting in arguments.column:
+        name, equals, value = setting.partition("=")
+        if not equals or name not in _COLUMNS or not value:
+            raise ConfigurationError(
+                f"--column {setting!r}: must be one of {', '.join(_COLUMNS)}, =, and a column"
+            )
+        columns[name] = value
+    try:
+        items = load(
+            arguments.dataset, columns, arguments.split, arguments.config, arguments.source
+        )
+    except DatasetInvalid as error:
+        raise ConfigurationError(str(error)) from None
+    return items[: arguments.limit]
+
+
+def protocol_from(arguments: argparse.Namespace, max_tokens: int) -> Protocol:
+    """How the arguments want rollouts drawn, of at most `max_tokens` unless they say otherwise.
+    Raises ConfigurationError."""
+    for name, least in (("n", 1), ("max_tokens", 1), ("concurrency", 1), ("per_request", 0)):
+        given = getattr(arguments, name)
+        if given is not None and given < least:
+            raise ConfigurationError(f"--{name.replace('_', '-')} must be at least {least}")
+    return Protocol(
+        n=arguments.n,
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        max_tokens=arguments.max_tokens or max_tokens,
+        concurrency=arguments.concurrency,
+        per_request=arguments.per_request,
+        seconds=arguments.seconds,
+    )
+
+
+async def evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluate; 1 if it had to stop half-way. What was graded is in the folder either way."""
+    items = items_from(arguments)
+    protocol = protocol_from(arguments, 64 if arguments.dataset == ARITHMETIC else 3072)
+    name = Path(arguments.dataset).stem.replace("/", "-")
+    folder = Path(arguments.out or f"runs/eval/{name}-{arguments.model.replace('/', '-')}")
+    meta: dict[str, Any] = {
+        "dataset": arguments.dataset,
+        "url": arguments.url,
+        "model": arguments.model,
+        **protocol.meaning(),
+    }
+    try:
+        run = EvaluationRun.begin(folder, meta)
+    except RunInvalid as error:
+        raise ConfigurationError(str(error)) from None
+    ids = [item.id for item in items]
+    stopped = await _graded(arguments, run, items, protocol)
+    if run.ordered(ids):
+        print(write_report(run, ids))
+    print(f"{len(run.ordered(ids))} of {len(ids)} questions in {folder}")
+    if stopped:
+        print(
+            f"ratchet: {stopped}; what was graded is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
+    return int(stopped is not None)
+
+
+async def _graded(
+    arguments: argparse.Namespace, run: EvaluationRun, items: Sequence[Item], protocol: Protocol
+) -> EvaluationStopped | None:
+    """Grade what is missing; what stopped it, if anything did."""
+    key = os.environ.get("OPENAI_API_KEY") or "none"
+    already = [item.id for item in items if item.id in run.graded]
+    started, quiet = time.monotonic(), not sys.stderr.isatty()
+    client = AsyncOpenAI(base_url=arguments.url, api_key=key)
+    with (
+        MathJudge(arguments.deadline) as judge,
+        run.writer() as rows,
+        tqdm(total=len(items), initial=len(already), unit="question", disable=quiet) as bar,
+    ):
+        right: list[float] = [run.graded[each].avg for each in already]
+
+        def keep(graded: Graded) -> None:
+            rows.keep(graded)
+            right.append(graded.avg)
+            bar.set_postfix(avg=f"{sum(right) / len(right):.3f}", refresh=False)
+            bar.update(1)
+            if quiet and len(right) % max(1, len(items) // 10) == 0:
+                minutes = (time.monotonic() - started) / 60
+                print(f"{len(right)} of {len(items)} questions, {minutes:.1f} min", flush=True)
+
+        evaluator = Evaluator(client, arguments.model, protocol, Equality(judge))
+        try:
+            await evaluator.run(items, keep, already)
+        except EvaluationStopped as stopped:
+            return stopped
+        finally:
+            await client.close()
+    return None
+
+
+def compare_runs(arguments: argparse.Namespace) -> int:
+    """Print what the second run gained over the first."""
+    try:
+        first, second = (EvaluationRun.read(Path(each)) for each in arguments.runs)
+        found = compare(first, second)
+    except RunInvalid as error:
+        raise ConfigurationError(str(error)) from None
+    print(json.dumps(found, indent=2) if arguments.json else compared(first, second, found))
+    return 0

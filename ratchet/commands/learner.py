@@ -1,0 +1,100 @@
+"""`ratchet adapt`: the learner process, put together from its settings."""
+
+import asyncio
+import logging
+
+from adapter.learner.metrics import LearnerMetrics
+from adapter.learner.model_card import public
+from adapter.learner.quota import InfluenceLimits
+from adapter.learner.scoring import Scoring
+from adapter.learner.training_log import TrainingLog, TrainingLogUnavailable
+from adapter.learner.worker import LearnerDiverged, Recipe, Worker
+from adapter.settings import AdapterSettings
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.channels import open_buffer, open_releases
+from adapter.training.lora_trainer import LoraTrainer
+from adapter.training.ranks import join
+from adapter.training.shared_trainer import SharedTrainer, follow
+from ratchet.errors import ConfigurationError
+from ratchet.local.child import GAVE_UP
+from ratchet.settings import require_writable
+from ratchet.signals import until_signalled
+from rewards.advantages import ADVANTAGES
+from rewards.answers.equality import Equality
+from rewards.answers.math_judge import MathJudge
+
+
+def learn(settings: AdapterSettings) -> int:
+    """Learn until told to stop; GAVE_UP if updates keep failing. On several devices all but the
+    first process only follow. Raises ConfigurationError."""
+    try:
+        ranks = join(settings.device, settings.peer_seconds)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    if ranks.rank > 0:
+        return follow(ranks, settings.peer_seconds)
+    try:
+        training_log = TrainingLog(
+            settings.log_dir,
+            settings.wandb_project,
+            settings.wandb_mode,
+            public(settings.model_dump(mode="json")),
+        )
+    except TrainingLogUnavailable as error:
+        raise ConfigurationError(str(error)) from None
+    require_writable(settings.adapters_dir, "adapters_dir")
+    metrics = LearnerMetrics(settings.adapters_dir)
+    try:
+        metrics.serve(settings.adapter_metrics_host, settings.adapter_metrics_port)
+    except OSError as error:
+        port = settings.adapter_metrics_port
+        raise ConfigurationError(f"adapter_metrics_port: {port}: {error.strerror}") from None
+    try:
+        shared = SharedTrainer(settings, ranks) if ranks.count > 1 else None
+        trainer = shared or LoraTrainer(settings)
+    except (OSError, ValueError) as error:  # transformers raises either for what it cannot find
+        why = str(error).strip().splitlines()[0]
+        raise ConfigurationError(f"model: {settings.model!r} cannot be loaded: {why}") from None
+    judge = MathJudge(settings.equality_deadline)
+    worker = Worker(
+        open_buffer(settings),
+        open_releases(settings),
+        trainer,
+        AdapterFolders(settings.adapters_dir),
+        _recipe(settings, judge),
+        metrics,
+        settings.lease_seconds,
+        training_log,
+    )
+    try:
+        work = worker.run() if shared is None else shared.attended(worker.run())
+        asyncio.run(until_signalled(work))
+    except LearnerDiverged as error:
+        logging.getLogger("ratchet").error("stopped: %s", error)
+        return GAVE_UP
+    finally:
+        training_log.close()
+        judge.close()
+    return 0
+
+
+def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
+    return Recipe(
+        Scoring(
+            settings.estimator(),
+            ADVANTAGES[settings.advantage],
+            Equality(judge),
+            settings.advantage_std_floor,
+            settings.advantage_clip,
+            settings.reward,
+        ),
+        settings.groups_per_update,
+        settings.max_lag,
+        settings.keep_versions,
+        settings.max_age,
+        settings.reanchor,
+        settings.model_dump(mode="json"),
+        InfluenceLimits(
+            settings.client_groups, settings.client_token_share, settings.duplicate_limit
+        ),
+    )

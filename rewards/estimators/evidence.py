@@ -1,0 +1,76 @@
+"""What an estimator may look at: one group's ballot, and signals measured beside it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rewards.answers.tally import Ballot
+
+Signal = Literal[
+    "entropies", "topk_entropies", "confidences", "self_certainties", "reference_probabilities"
+]
+"""Numbers per rollout, [M], means over its tokens.
+
+`entropies`: full-vocabulary token entropy, nats. `topk_entropies`: the same, estimated from top-k
+log-probabilities. `confidences`: -1/k sum of the top-k log-probabilities (DeepConf).
+`self_certainties`: KL(uniform || p), nats (INTUITOR). `reference_probabilities`: probability of the
+reference answer's tokens after this rollout's reasoning (RLPR).
+"""
+
+Need = Signal | Literal["paraphrase", "truth"]
+"""What an estimator may ask for beside the ballot."""
+
+
+def needing(*names: Need) -> frozenset[Need]:
+    """The needs of an estimator."""
+    return frozenset(names)
+
+
+class MissingEvidence(ValueError):
+    """An estimator needs something that is absent or not usable; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An answer from outside the group, and the cluster that equals it (None: nobody gave it)."""
+
+    answer: str
+    cluster: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One group of M rollouts.
+
+    `paraphrase` is the majority answer to a paraphrase of the question, `truth` the true answer.
+    """
+
+    ballot: Ballot
+    signals: Mapping[Signal, Sequence[float]] = field(default_factory=dict[Signal, Sequence[float]])
+    paraphrase: Label | None = None
+    truth: Label | None = None
+
+    def numbers(self, name: Signal) -> Sequence[float]:
+        """A per-rollout signal, finite for every rollout with a vote. Raises MissingEvidence."""
+        if name not in self.signals:
+            raise MissingEvidence(f"{name} are needed and were not given")
+        values = self.signals[name]
+        if len(values) != len(self.ballot):
+            raise MissingEvidence(f"{name}: {len(values)} for {len(self.ballot)} rollouts")
+        for row, cluster in enumerate(self.ballot.clusters):
+            if cluster is not None and not math.isfinite(values[row]):
+                raise MissingEvidence(f"{name}[{row}] is {values[row]}, which is not finite")
+        return values
+
+    def label(self, name: Literal["paraphrase", "truth"]) -> Label:
+        """A label from outside. Raises MissingEvidence."""
+        label = self.paraphrase if name == "paraphrase" else self.truth
+        if label is None:
+            raise MissingEvidence(f"{name} is needed and was not given")
+        return label
+
+
+def mean(values: Sequence[float], rows: Sequence[int]) -> float:
+    """Mean of `values` over at least one row, without rounding on the way."""
+    return math.fsum(values[row] for row in rows) / len(rows)

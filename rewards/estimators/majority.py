@@ -1,0 +1,66 @@
+"""Rewards that follow a count of answers: hard and soft majority vote, and labels from outside."""
+
+from dataclasses import dataclass
+
+from rewards.estimators.estimate import Estimate, of_label, of_rewards
+from rewards.estimators.evidence import Evidence, needing
+from rewards.votes import take_vote
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    """TTRL: 1 for agreeing with the majority, else 0 (arXiv 2504.16084, equations 2 and 3).
+
+    If nobody answered there is no label and nothing to learn.
+    """
+
+    needs = needing()
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        vote = take_vote(evidence.ballot)
+        return of_label(evidence.ballot, vote.answer, vote.cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftMajority:
+    """EMPO's share of the vote as reward, n(a)/M (arXiv 2504.05812).
+
+    Rollouts without an answer count in M as a cluster of their own and get 0. DARE with equal
+    entropies, alpha 0 and no pruning gives the same advantages.
+    """
+
+    needs = needing()
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        ballot = evidence.ballot
+        rewards = [0.0] * len(ballot)
+        for rows in ballot.members:
+            for row in rows:
+                rewards[row] = len(rows) / len(ballot)
+        return of_rewards(ballot, rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class CoReward:
+    """CO-REWARDING-I: a question and its paraphrase label each other (arXiv 2508.00410).
+
+    1 for agreeing with the majority of the paraphrase's rollouts. A bias towards one wording is not
+    confirmed by the other; the price is twice the rollouts.
+    """
+
+    needs = needing("paraphrase")
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        label = evidence.label("paraphrase")
+        return of_label(evidence.ballot, label.answer, label.cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """1 for the true answer, else 0: the labelled baseline, for evaluation only."""
+
+    needs = needing("truth")
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        label = evidence.label("truth")
+        return of_label(evidence.ballot, label.answer, label.cluster)

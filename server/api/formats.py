@@ -1,0 +1,88 @@
+"""How a rollout looks in a reply: as a chat's choice, or as a text completion's.
+
+Objects as in the OpenAI API reference, with vLLM's `stop_reason`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from server.api.requests import SamplingRequest, TextRequest
+from server.engine.base import Draw
+
+
+class Format(Protocol):
+    """One of the two."""
+
+    id_prefix: str
+    object: str
+    chunk_object: str
+
+    def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
+        """The choice of a whole reply. `alternatives` as in `SamplingRequest.wanted_logprobs`."""
+        ...
+
+    def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The same choice as it is streamed."""
+        ...
+
+
+class ChatFormat:
+    """`chat.completion`."""
+
+    id_prefix = "chatcmpl-"
+    object = "chat.completion"
+    chunk_object = "chat.completion.chunk"
+
+    def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
+        logprobs = None
+        if alternatives is not None:
+            # The engine may have been asked for more than the client did.
+            content = [
+                {**token, "top_logprobs": token.get("top_logprobs", [])[:alternatives]}
+                for token in draw.choice["logprobs"]["content"]
+            ]
+            logprobs = {**draw.choice["logprobs"], "content": content}
+        return {
+            "index": index,
+            "message": draw.choice["message"],
+            "logprobs": logprobs,
+            "finish_reason": draw.choice["finish_reason"],
+            "stop_reason": draw.choice.get("stop_reason"),
+        }
+
+    def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+        role, rest = {"role": "assistant", "content": ""}, dict(choice["message"])
+        del rest["role"]
+        deltas = [(role, None, None), (rest, choice["logprobs"], None)]
+        return [
+            {"index": choice["index"], "delta": delta, "logprobs": logprobs, "finish_reason": end}
+            for delta, logprobs, end in [*deltas, ({}, None, choice["finish_reason"])]
+        ]
+
+
+class TextFormat:
+    """`text_completion`."""
+
+    id_prefix = "cmpl-"
+    object = chunk_object = "text_completion"
+
+    def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": draw.choice["text"],
+            "logprobs": None if alternatives is None else draw.choice["logprobs"],
+            "finish_reason": draw.choice["finish_reason"],
+            "stop_reason": draw.choice.get("stop_reason"),
+        }
+
+    def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+        last = {**choice, "text": "", "logprobs": None}
+        return [{**choice, "finish_reason": None, "stop_reason": None}, last]
+
+
+_CHAT, _TEXT = ChatFormat(), TextFormat()
+
+
+def format_of(request: SamplingRequest) -> Format:
+    """How replies to this request look."""
+    return _TEXT if isinstance(request, TextRequest) else _CHAT

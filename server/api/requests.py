@@ -1,0 +1,290 @@
+"""Completion requests as the OpenAI API reference defines them, plus the `ratchet` extension.
+
+https://platform.openai.com/docs/api-reference/chat/create and …/completions/create
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from server.engine.base import Prompt
+
+
+def _whole(value: object) -> object:
+    """In JSON, 5.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = BeforeValidator(_whole)
+Count = Annotated[int, Field(ge=1, le=1_000_000), _WHOLE]
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+MetadataKey = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TextPart(_Strict):
+    """A piece of text; the only kind of content part there is here."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One chat message. Fields beside content are passed to the engine's chat template."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+
+
+class StreamOptions(_Strict):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+    include_obfuscation: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class RatchetOptions(_Strict):
+    """Our extension of the request; every field is optional."""
+
+    rollouts: Annotated[int, Field(ge=1), _WHOLE] | None = None
+    """Most rollouts to vote with; 1 means plain proxying."""
+    rollouts_min: Annotated[int, Field(ge=1), _WHOLE] | None = None
+    """Rollouts to start with; more are drawn only while the vote is open."""
+    confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
+    """Answer once the leading answer is the commoner one with this probability; 1: for certain."""
+    strategy: Literal["majority", "single"] = "majority"
+    """`majority` votes over the rollouts' answers; `single` passes the request through."""
+    stream: Literal["vote", "progress", "first"] = "vote"
+    """When streaming: `vote` waits for the vote, then sends the winner; `progress` also tells how
+    it stands whenever rollouts come in, in chunks without choices; `first` sends the first rollout
+    as it is written, and the vote at the end."""
+    train: bool = True
+    """False keeps the request out of the rollout buffer."""
+    deadline: Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)] | None = None
+    """Seconds after which the answer is of no use any more."""
+
+
+# Sent on to the engine as they are, whatever the strategy.
+PASSED = frozenset({
+    "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
+    "logit_bias", "ignore_eos", "min_tokens", "repetition_penalty", "skip_special_tokens",
+    "include_stop_str_in_output", "chat_template_kwargs",
+})  # fmt: skip
+# Sent on only when a single rollout is asked for: they shape the sampling or need one writer.
+PASSED_SINGLE = PASSED | {
+    "temperature", "top_p", "top_k", "min_p", "seed", "n", "tools", "tool_choice",
+    "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "echo", "suffix",
+    "stream_options",
+}  # fmt: skip
+
+
+# Where the first rollout is streamed, there is one choice.
+_FIRST_IS_ONE: dict[str, Any] = {
+    "if": {
+        "required": ["ratchet"],
+        "properties": {
+            "ratchet": {"required": ["stream"], "properties": {"stream": {"const": "first"}}}
+        },
+    },
+    "then": {"properties": {"n": {"const": 1}}},
+}
+
+
+def _needs(field: str, other: str) -> dict[str, Any]:
+    """JSON Schema for: who sets `field` must set `other` to true."""
+    given = {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+    return {"if": given, "then": {"required": [other], "properties": {other: {"const": True}}}}
+
+
+class SamplingRequest(_Strict):
+    """What both kinds of requests have. Unknown fields are an error that names them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [_needs("stream_options", "stream"), _FIRST_IS_ONE]}
+    )
+
+    model: str
+    n: Annotated[int, Field(ge=1), _WHOLE] = 1
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    max_tokens: Count | None = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), _WHOLE] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    user: str | None = None
+    ratchet: RatchetOptions = RatchetOptions()
+    # vLLM's documented extras that evaluation and load clients send.
+    ignore_eos: bool | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), _WHOLE] | None = None
+    min_p: Unit | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
+    skip_special_tokens: bool | None = None
+    include_stop_str_in_output: bool | None = None
+
+    @model_validator(mode="after")
+    def _streams_consistently(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options needs stream: true")
+        return self
+
+    @property
+    def prompt_for_engine(self) -> Prompt:
+        """What the rollouts continue."""
+        raise NotImplementedError
+
+    @property
+    def single(self) -> bool:
+        """Whether to pass through: one rollout asked for, or a format that no vote can compare."""
+        return self.ratchet.strategy == "single" or self.ratchet.rollouts == 1
+
+    @property
+    def token_limit(self) -> int | None:
+        """Most tokens a rollout may have, where the client says so."""
+        return self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """Alternatives to return for each token; None for no log-probabilities at all."""
+        raise NotImplementedError
+
+    @property
+    def opted_out(self) -> bool:
+        """Whether the request says that nothing may be learnt from it."""
+        return not self.ratchet.train
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream is to end with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def bends_sampling(self) -> bool:
+        """Whether rollouts are drawn from something else than the model's own distribution."""
+        penalties = self.presence_penalty or self.frequency_penalty or self.logit_bias
+        forced = self.ignore_eos or self.min_tokens
+        return bool(penalties or forced) or (self.repetition_penalty or 1.0) != 1.0
+
+    def passed_on(self, names: frozenset[str]) -> dict[str, Any]:
+        """The named fields that the client set."""
+        names = names & self.model_fields_set
+        given = self.model_dump(include=set(names), exclude_none=True) if names else {}
+        if "max_completion_tokens" in given:  # the newer name wins
+            given.pop("max_tokens", None)
+        return given
+
+
+class ChatRequest(SamplingRequest):
+    """`POST /v1/chat/completions`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _needs("stream_options", "stream"),
+                _needs("top_logprobs", "logprobs"),
+                _FIRST_IS_ONE,
+            ]
+        }
+    )
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: Count | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20), _WHOLE] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    store: bool | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        return self
+
+    @property
+    def prompt_for_engine(self) -> Prompt:
+        return [message.model_dump(exclude_unset=True) for message in self.messages]
+
+    @property
+    def single(self) -> bool:
+        return super().single or bool(self.tools) or self.response_format is not None
+
+    @property
+    def token_limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def opted_out(self) -> bool:
+        return super().opted_out or self.store is False
+
+
+class TextRequest(SamplingRequest):
+    """`POST /v1/completions`: the prompt goes to the model as it is, without a chat template."""
+
+    prompt: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[str], Field(min_length=1, max_length=1)]
+    )
+    """One prompt a request."""
+    logprobs: Annotated[int, Field(ge=0, le=20), _WHOLE] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+
+    @property
+    def prompt_for_engine(self) -> Prompt:
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+    @property
+    def single(self) -> bool:
+        return super().single or bool(self.echo) or self.suffix is not None
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        return self.logprobs
+
+
+class FeedbackRequest(_Strict):
+    """`POST /v1/feedback`: what became known of an answer. Either `label` or `correct`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [one], "properties": {one: {"not": {"type": "null"}},
+                                                   other: {"type": "null"}}}
+                for one, other in (("label", "correct"), ("correct", "label"))
+            ]
+        }
+    )  # fmt: skip
+
+    completion_id: Annotated[str, Field(min_length=1, max_length=128)]
+    """The `id` of the voted reply."""
+    label: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    """The right answer."""
+    correct: bool | None = None
+    """Whether the answer given was right."""
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.label is None) == (self.correct is None):
+            raise ValueError("give either label or correct")
+        return self

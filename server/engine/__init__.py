@@ -1,0 +1,1 @@
+"""The engine contract, and behind it vLLM, which is known here alone, or a scripted double."""

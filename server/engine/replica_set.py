@@ -1,0 +1,217 @@
+"""Several engines as one: requests go to the least loaded replica that holds the version asked for.
+
+Prompts that begin alike prefer the same replica, whose prefix cache knows them. A replica that
+fails is left out until a probe of it succeeds: one token, since vLLM's own health page has been
+seen lying.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
+from typing import Any, TypeVar
+
+import orjson
+
+from server.engine.base import (
+    Draw,
+    Engine,
+    EngineError,
+    EngineRefused,
+    EngineReplyInvalid,
+    EngineUnavailable,
+    Prompt,
+)
+from server.metrics import ServerMetrics
+
+log = logging.getLogger("ratchet.engine")
+
+T = TypeVar("T")
+_PREFIX_CHARS = 1024
+_SLACK = 16
+"""Rollouts by which a preferred replica may be busier than the idlest."""
+_DISAGREEMENT = 0.1
+"""Mean difference (nats per token) between replicas that run the same weights: none in fp32, a
+hundredth in bf16."""
+
+
+class Replica:
+    """One engine and what is known of it: whether it is up, and what it holds."""
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name, self.engine = name, engine
+        self.up = False
+        self.holds: set[str] = set()
+        self.in_flight = 0
+        self.doubted = asyncio.Event()
+
+    def doubt(self) -> None:
+        """It has failed a request: leave it out, and have it probed now."""
+        self.up = False
+        self.doubted.set()
+
+
+class ReplicaSet:
+    """An Engine over replicas by name. `run` until cancelled."""
+
+    def __init__(
+        self, engines: Mapping[str, Engine], probe_seconds: float, metrics: ServerMetrics
+    ) -> None:
+        self.replicas = [Replica(name, engine) for name, engine in engines.items()]
+        self._probe_seconds, self._metrics = probe_seconds, metrics
+        self.on_return: Callable[[], None] = lambda: None
+        """Called when a replica may have lost its adapters."""
+
+    @property
+    def up(self) -> bool:
+        """Whether any replica generates."""
+        return any(replica.up for replica in self.replicas)
+
+    async def run(self) -> None:
+        """Probe every replica for ever."""
+        await asyncio.gather(*(self._watch(replica) for replica in self.replicas))
+
+    def draw(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Draw]]]:
+        weight = int(options.get("n", 1))
+        return self._open(model, prompt, weight, lambda e: e.draw(model, prompt, options))
+
+    def stream(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
+        return self._open(body["model"], prompt, 1, lambda e: e.stream(prompt, body, seconds))
+
+    async def complete(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        @asynccontextmanager
+        async def completed(engine: Engine) -> AsyncGenerator[dict[str, Any], None]:
+            yield await engine.complete(prompt, body, seconds)
+
+        async with self._open(body["model"], prompt, 1, completed) as completion:
+            return completion
+
+    async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
+        """Asked of every replica: raises EngineReplyInvalid if they run different weights."""
+        rows = await self._everywhere(lambda engine: engine.score(model, tokens))
+        for row in rows[1:]:
+            apart = sum(abs(a - b) for a, b in zip(rows[0], row, strict=True)) / max(1, len(row))
+            if not apart <= _DISAGREEMENT:
+                raise EngineReplyInvalid(f"replicas differ by {apart:.2g} nats per token")
+        return rows[0]
+
+    async def models(self) -> list[str]:
+        """What every replica holds."""
+        listed = await self._everywhere(lambda engine: engine.models())
+        return [name for name in listed[0] if all(name in names for names in listed)]
+
+    async def load(self, name: str, path: str) -> None:
+        """On every replica that is up: fails where one of them cannot."""
+        present = self._present()
+        await asyncio.gather(*(replica.engine.load(name, path) for replica in present))
+        for replica in present:
+            replica.holds.add(name)
+
+    async def unload(self, name: str) -> None:
+        for replica in self.replicas:
+            replica.holds.discard(name)
+        await self._everywhere(lambda engine: engine.unload(name))
+
+    async def probe(self) -> None:
+        await self._everywhere(lambda engine: engine.probe())
+
+    async def close(self) -> None:
+        for replica in self.replicas:
+            await replica.engine.close()
+
+    async def _watch(self, replica: Replica) -> None:
+        while True:
+            replica.doubted.clear()
+            try:
+                await replica.engine.probe()
+                if not replica.up:
+                    replica.holds = set(await replica.engine.models())
+                    self.on_return()
+            except EngineError as error:
+                if replica.up:
+                    log.warning("engine %s lost: %s", replica.name, error)
+                replica.up = False
+            else:
+                replica.up = True
+            self._metrics.engine_up.labels(replica.name).set(replica.up)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._probe_seconds):
+                    await replica.doubted.wait()
+                    await asyncio.sleep(min(0.1, self._probe_seconds))
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        model: str,
+        prompt: Prompt,
+        weight: int,
+        call: Callable[[Engine], AbstractAsyncContextManager[T]],
+    ) -> AsyncGenerator[T, None]:
+        """`call` on one replica, or on the next while nothing has come back."""
+        left = list(self.replicas)
+        while True:
+            replica = self._pick(model, prompt, left)
+            left.remove(replica)
+            replica.in_flight += weight
+            try:
+                async with AsyncExitStack() as stack:
+                    try:
+                        opened = await stack.enter_async_context(call(replica.engine))
+                    except EngineUnavailable:
+                        replica.doubt()
+                        if not left:
+                            raise
+                        continue
+                    except EngineRefused as error:
+                        if error.status != 404:
+                            raise
+                        # We know the model, so the engine has restarted and lost its adapters.
+                        replica.holds.discard(model)
+                        self.on_return()
+                        if not left:
+                            raise EngineUnavailable("the engine has lost an adapter") from None
+                        continue
+                    try:
+                        yield opened
+                    except EngineUnavailable:
+                        replica.doubt()
+                        raise
+                    return
+            finally:
+                replica.in_flight -= weight
+
+    def _pick(self, model: str, prompt: Prompt, left: Sequence[Replica]) -> Replica:
+        """The best of those left: up and holding the model, if any is."""
+        up = [replica for replica in left if replica.up]
+        usable = [replica for replica in up if model in replica.holds] or up or list(left)
+        if len(usable) == 1:
+            return usable[0]
+        idlest = min(usable, key=lambda replica: replica.in_flight)
+        text = prompt if isinstance(prompt, str) else orjson.dumps(prompt).decode()
+        start = text[:_PREFIX_CHARS].encode()
+        # Rendezvous hashing: the others keep their prompts when one replica leaves.
+        preferred = max(usable, key=lambda replica: _weight(start, replica.name))
+        return preferred if preferred.in_flight <= idlest.in_flight + _SLACK else idlest
+
+    def _present(self) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.up] or self.replicas
+
+    async def _everywhere(self, call: Callable[[Engine], Any]) -> list[Any]:
+        """The same of every replica that is up (or of all, to learn why none is)."""
+        return await asyncio.gather(*(call(replica.engine) for replica in self._present()))
+
+
+def _weight(start: bytes, name: str) -> bytes:
+    return hashlib.blake2b(start, digest_size=8, key=name.encode()[:64]).digest()

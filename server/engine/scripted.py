@@ -1,0 +1,192 @@
+"""An engine that answers by script: for tests, and for measuring the server alone."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+
+from rewards.rollouts import Rollout
+from server.engine.base import (
+    Draw,
+    EngineError,
+    EngineRefused,
+    EngineTimeout,
+    EngineUnavailable,
+    Prompt,
+)
+
+Script = Callable[[str, Any, int], Sequence[str]]
+"""(engine name, prompt, n) -> the n texts to answer with."""
+
+
+class ScriptedEngine:
+    """Each character is a token with log-probability -0.1, and `?` the runner-up with -3.
+
+    Set `fault` to make every call raise, `breaks` to have that many draws break off where they wait
+    for a rollout that is held back. A rollout whose index is in `held_back` is given out only
+    once that event is set; of a stream, everything after the first chunk.
+    """
+
+    def __init__(self, script: Script, base_model: str = "base") -> None:
+        self._script = script
+        self.adapters: dict[str, str] = {}
+        self.base_model = base_model
+        self.fault: EngineError | None = None
+        self.scores: Callable[[str, Sequence[int]], list[float]] = lambda _, t: (
+            [-1.0] * (len(t) - 1)
+        )
+        self.requests: list[Mapping[str, Any]] = []
+        self.held_back: dict[int, asyncio.Event] = {}
+        self.under_way = 0
+        self.breaks = 0
+
+    @asynccontextmanager
+    async def draw(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
+        self._check(model)
+        self.requests.append({"model": model, **_named(prompt), **options})
+        texts = self._script(model, prompt, int(options.get("n", 1)))
+        tops = int(options.get("top_logprobs", 0))
+        draws = [_draw(index, prompt, text, tops) for index, text in enumerate(texts)]
+        self.under_way += 1
+        try:
+            yield self._batches(draws)
+        finally:
+            self.under_way -= 1
+
+    async def complete(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        self._check(body["model"])
+        self.requests.append({**_named(prompt), **body})
+        texts = self._script(body["model"], prompt, int(body.get("n", 1)))
+        generated = sum(map(len, texts))
+        chat = not isinstance(prompt, str)
+        return {
+            "id": "scripted",
+            "object": "chat.completion" if chat else "text_completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [_choice(index, prompt, text) for index, text in enumerate(texts)],
+            "usage": {
+                "prompt_tokens": 1,
+                "completion_tokens": generated,
+                "total_tokens": 1 + generated,
+            },
+        }
+
+    @asynccontextmanager
+    async def stream(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
+        self._check(body["model"])
+        self.requests.append({**_named(prompt), **body})
+        self.under_way += 1
+        try:
+            yield self._chunks(prompt, self._script(body["model"], prompt, 1)[0], seconds)
+        finally:
+            self.under_way -= 1
+
+    async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
+        self._check(model)
+        return self.scores(model, tokens)
+
+    async def models(self) -> list[str]:
+        self._check(self.base_model)
+        return [self.base_model, *self.adapters]
+
+    async def load(self, name: str, path: str) -> None:
+        self._check(self.base_model)
+        self.adapters[name] = path
+
+    async def unload(self, name: str) -> None:
+        self._check(self.base_model)
+        self.adapters.pop(name, None)
+
+    async def probe(self) -> None:
+        self._check(self.base_model)
+
+    async def close(self) -> None:
+        self.adapters.clear()
+
+    def _check(self, model: str) -> None:
+        if self.fault is not None:
+            raise self.fault
+        if model != self.base_model and model not in self.adapters:
+            raise EngineRefused(404, f"The model {model} does not exist.", "model")
+
+    async def _batches(self, draws: Sequence[Draw]) -> AsyncIterator[Sequence[Draw]]:
+        free = [draw for draw in draws if draw.index not in self.held_back]
+        if free:
+            yield free
+        for draw in draws:
+            if draw.index in self.held_back:
+                await self.held_back[draw.index].wait()
+                if self.fault is not None:
+                    raise self.fault
+                if self.breaks:
+                    self.breaks -= 1
+                    raise EngineUnavailable("broken off")
+                yield [draw]
+
+    async def _chunks(
+        self, prompt: Prompt, text: str, seconds: float
+    ) -> AsyncIterator[Sequence[bytes]]:
+        head: dict[str, Any] = {"id": "scripted", "object": "chunk", "created": 0, "model": "any"}
+        chat = not isinstance(prompt, str)
+        pieces: list[dict[str, Any]] = [
+            {"delta": {"content": c}, "logprobs": {"content": [_token(c)]}} if chat
+            else {"text": c, "logprobs": {"token_logprobs": [-0.1]}}
+            for c in text
+        ]  # fmt: skip
+        for piece, token in zip(pieces, text, strict=True):
+            piece["token_ids"] = list(token.encode())
+        role = {"role": "assistant", "content": ""}
+        first: dict[str, Any] = {"delta": role} if chat else {"text": ""}
+        empty: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        last = {**empty, "finish_reason": "stop"}
+        yield [orjson.dumps({**head, "prompt_token_ids": [1], "choices": [_streamed(first)]})]
+        for piece in [*pieces, last]:
+            if 0 in self.held_back:
+                try:
+                    await asyncio.wait_for(self.held_back[0].wait(), seconds)
+                except TimeoutError:
+                    raise EngineTimeout("held back") from None
+            if self.fault is not None:
+                raise self.fault
+            yield [orjson.dumps({**head, "choices": [_streamed(piece)]})]
+
+
+def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
+    return {"index": 0, "finish_reason": None, **piece}
+
+
+def _named(prompt: Prompt) -> dict[str, Any]:
+    return {"prompt" if isinstance(prompt, str) else "messages": prompt}
+
+
+def _draw(index: int, prompt: Prompt, text: str, tops: int) -> Draw:
+    tokens = list(text.encode())
+    rollout = Rollout(text, tokens, [-0.1] * len(tokens), "stop")
+    return Draw(index, [1], _choice(index, prompt, text, tops), rollout)
+
+
+def _choice(index: int, prompt: Prompt, text: str, tops: int = 0) -> dict[str, Any]:
+    written: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+    logprobs: dict[str, Any] = {"content": [_token(c, tops) for c in text]}
+    if isinstance(prompt, str):
+        written = {"text": text}
+        logprobs = {
+            "tokens": list(text),
+            "token_logprobs": [-0.1] * len(text),
+            "top_logprobs": [{c: -0.1, "?": -3.0} for c in text],
+        }
+    return {"index": index, **written, "logprobs": logprobs, "finish_reason": "stop"}
+
+
+def _token(token: str, tops: int = 0) -> dict[str, Any]:
+    likeliest = [{"token": token, "logprob": -0.1}, {"token": "?", "logprob": -3.0}][:tops]
+    return {"token": token, "logprob": -0.1, "top_logprobs": likeliest}

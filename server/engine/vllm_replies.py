@@ -1,0 +1,166 @@
+"""What vLLM's replies say (vLLM 0.32): rollouts out of streamed chunks, errors out of refusals."""
+
+import math
+import re
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from rewards.rollouts import Rollout
+from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable
+
+# In a chat chunk of vLLM's, the logprobs stand between the written text and the finish reason.
+_LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
+_LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
+
+
+class RolloutAssembly:
+    """Puts the chunks of one streamed request for `expected` rollouts together, which have
+    log-probabilities if they are `scored`."""
+
+    def __init__(self, expected: int, *, scored: bool = True) -> None:
+        self._expected, self._finished, self._scored = expected, 0, scored
+        self._prompt_ids: Sequence[int] = ()
+        self._parts: dict[int, list[Mapping[str, Any]]] = {}
+
+    def add(self, chunks: Iterable[Mapping[str, Any]]) -> list[Draw]:
+        """The rollouts that these chunks finish.
+
+        Raises EngineReplyInvalid where lengths differ or numbers are not finite, EngineUnavailable
+        if the engine gave up.
+        """
+        finished: list[Draw] = []
+        try:
+            for chunk in chunks:
+                if ids := chunk.get("prompt_token_ids"):
+                    self._prompt_ids = ids
+                for choice in chunk["choices"]:
+                    index: int = choice["index"]
+                    self._parts.setdefault(index, []).append(choice)
+                    if choice.get("finish_reason") is not None:
+                        finished.append(self._finish(index))
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise EngineReplyInvalid(f"malformed reply: {type(error).__name__}") from None
+        return sorted(finished, key=lambda draw: draw.index)
+
+    def check_whole(self) -> None:
+        """Raise EngineReplyInvalid if rollouts are missing."""
+        if self._finished != self._expected:
+            raise EngineReplyInvalid(f"{self._finished} rollouts of {self._expected}")
+
+    def _finish(self, index: int) -> Draw:
+        parts = self._parts.pop(index)
+        chat = "delta" in parts[0]
+        prompt_ids = self._prompt_ids or parts[0].get("prompt_token_ids") or ()
+        if not prompt_ids or not 0 <= index < self._expected:
+            raise ValueError("no prompt, or a rollout too many")
+        # Arrays, as on the wire: rollouts may wait in memory, and lists take eight times as much.
+        token_ids = array("i")
+        for part in parts:
+            token_ids.extend(part.get("token_ids") or ())
+        logprobs: Sequence[float] = ()
+        if self._scored:
+            logprobs = chat_logprobs(parts) if chat else text_logprobs(parts)
+        if len(logprobs) != (len(token_ids) if self._scored else 0) or not all(
+            map(math.isfinite, logprobs)
+        ):
+            raise ValueError("token ids and log-probabilities do not match")
+        written: dict[str, Any] = _message(parts) if chat else _text(parts)
+        text: str = written.get("text") or written.get("message", {}).get("content") or ""
+        self._finished += 1
+        reason = str(parts[-1]["finish_reason"])
+        choice = {
+            "index": index,
+            **written,
+            "logprobs": _joined(parts),
+            "finish_reason": reason,
+            "stop_reason": parts[-1].get("stop_reason"),
+        }
+        return Draw(index, prompt_ids, choice, Rollout(text, token_ids, logprobs, reason))
+
+
+def read_lean(event: bytes) -> dict[str, Any]:
+    """One chunk of a single choice, and of its logprobs only the numbers, in `logprob_values`.
+
+    They are nine tenths of a long rollout's text, and a few objects for every token. In JSON no
+    written text can hold an unescaped quote, so what is looked for is found only where it stands.
+    """
+    start, end = event.find(_LOGPROBS), event.rfind(_AFTER)
+    if not 0 <= start < end:
+        return read_event(event)
+    chunk = read_event(event[:start] + b'"logprobs":null' + event[end + 2 :])
+    numbers = _LOGPROB.findall(event, start, end)
+    chunk["choices"][0]["logprob_values"] = array("f", orjson.loads(b"[%s]" % b",".join(numbers)))
+    return chunk
+
+
+def read_event(event: bytes) -> dict[str, Any]:
+    """One chunk. Raises EngineUnavailable if it tells of a failure, EngineReplyInvalid."""
+    try:
+        chunk = orjson.loads(event)
+    except orjson.JSONDecodeError:
+        raise EngineReplyInvalid("not JSON") from None
+    if not isinstance(chunk, dict):
+        raise EngineReplyInvalid("not a JSON object")
+    if "error" in chunk:
+        error: Any = chunk["error"]  # pyright: ignore[reportUnknownVariableType]
+        code = error.get("code") if isinstance(error, dict) else None  # pyright: ignore
+        if isinstance(code, int) and 400 <= code < 500:
+            raise refusal(code, event)
+        raise EngineUnavailable("the engine broke off")
+    return chunk  # pyright: ignore[reportUnknownVariableType]
+
+
+def chat_logprobs(parts: Sequence[Mapping[str, Any]]) -> Sequence[float]:
+    """The log-probabilities of a chat choice's tokens, whatever chunks they came in."""
+    values = array("f")
+    for part in parts:
+        if "logprob_values" in part:
+            values += part["logprob_values"]
+        elif part.get("logprobs"):
+            values.extend(token["logprob"] for token in part["logprobs"]["content"])
+    return values
+
+
+def text_logprobs(parts: Sequence[Mapping[str, Any]]) -> Sequence[float]:
+    """The same of a text completion's choice."""
+    rows = [part["logprobs"]["token_logprobs"] for part in parts if part.get("logprobs")]
+    return array("f", [logprob for row in rows for logprob in row])
+
+
+def _text(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"text": "".join(part["text"] for part in parts)}
+
+
+def _message(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The deltas of a chat choice as one message: text is joined, under whatever name."""
+    message: dict[str, Any] = {"role": "assistant", "content": None}
+    for part in parts:
+        for field, value in part["delta"].items():
+            if field != "role" and isinstance(value, str):
+                message[field] = (message.get(field) or "") + value
+    return {"message": message}
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The `logprobs` objects of a choice's chunks as one: every field of theirs is a list."""
+    joined: dict[str, Any] = {}
+    for part in parts:
+        found: Mapping[str, Any] = part.get("logprobs") or {}
+        for field, values in found.items():
+            joined[field] = joined[field] + values if field in joined else values
+    return joined
+
+
+def refusal(status: int, body: bytes) -> EngineRefused:
+    """The engine's client error as ours."""
+    try:
+        error = orjson.loads(body)["error"]
+        message, param, code = error["message"], error.get("param"), error.get("code")
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        message, param, code = f"the engine refused the request with status {status}", None, None
+    if status == 400 and "context length" in message:
+        param, code = "messages", "context_length_exceeded"
+    return EngineRefused(status, message, param, None if code is None else str(code))

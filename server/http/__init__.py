@@ -1,0 +1,1 @@
+"""ASGI: routes, middleware, event streams, the live page, the admin port, listeners."""

@@ -1,0 +1,87 @@
+"""Listens for clients, and for the operator, until told to stop: then drains.
+
+On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then nothing new is taken,
+what is under way is finished and stored, and the process ends with status 0.
+"""
+
+import asyncio
+import logging
+import resource
+import signal
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+
+from server.http.admin import create_admin
+from server.http.app import create_app
+from server.http.middleware import App
+from server.parts import Parts
+from server.settings import ServerSettings
+
+log = logging.getLogger("ratchet.server")
+
+_GRACE_SECONDS = 30
+
+
+class Listener(uvicorn.Server):
+    """Leaves signals to us, since there may be two of it."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve(settings: ServerSettings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status. Raises LabelledQueriesInvalid and
+    KeysInvalid."""
+    _allow_connections()
+    parts = Parts(settings)
+    listeners = [_listener(create_app(parts), settings.host, settings.port)]
+    if settings.admin_port and settings.admin_key is not None:
+        admin = create_admin(parts.releases, settings.admin_key.get_secret_value())
+        listeners.append(_listener(admin, settings.host, settings.admin_port, lifespan="off"))
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    draining = asyncio.create_task(_drain(parts, stopping, listeners))
+    try:
+        await asyncio.gather(*(listener.serve() for listener in listeners))
+    finally:
+        draining.cancel()
+    return int(parts.failed.is_set())
+
+
+def _allow_connections() -> None:
+    """As many open files as the system lets us have: a thousand idle clients must not be enough to
+    keep others out."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[Listener]) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in (stopping, parts.failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    parts.draining = True
+    log.info("draining")
+    if stopping.is_set():
+        await asyncio.sleep(parts.settings.drain_seconds)
+    for listener in listeners:
+        listener.should_exit = True
+
+
+def _listener(app: App, host: str, port: int, lifespan: str = "on") -> Listener:
+    return Listener(
+        uvicorn.Config(
+            app,  # pyright: ignore[reportArgumentType]
+            host=host,
+            port=port,
+            lifespan=lifespan,  # pyright: ignore[reportArgumentType]
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )

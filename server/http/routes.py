@@ -1,0 +1,162 @@
+"""What each public route does with a request."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from adapter.store.buffer import BufferUnavailable
+from server.api.errors import ApiError, from_validation
+from server.api.requests import FeedbackRequest, SamplingRequest
+from server.api.tenants import Tenant
+from server.http.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
+from server.parts import Parts
+from server.recording.feedback import UnknownCompletion
+from server.vote.completions import Stopwatch
+from server.vote.session import Caller
+
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", bound=SamplingRequest)
+
+
+class PlainRoute(APIRoute):
+    """A route whose handler takes the request as it is: nothing is to be injected into it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
+class Routes:
+    """The handlers of one server process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def completions(self, kind: type[R]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler for requests of one kind."""
+
+        async def completions(http: Request) -> Response:
+            """An answer; see docs/api.md for the `ratchet` extension."""
+            watch = Stopwatch()
+            tenant: Tenant = http.scope["tenant"]
+            if wait := tenant.wait():
+                self._parts.metrics.quota_refusals.inc()
+                raise ApiError(429, "over the quota of this key", retry_after=wait)
+            request = _parse(kind, await http.body())
+            service = self._parts.completions
+            service.check(request)
+            tenant.asked()
+            caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
+
+            def used(tokens: int) -> None:
+                tenant.used(tokens)
+                self._parts.metrics.tokens.inc(tokens)
+
+            if request.stream:
+                events = service.events(request, caller, used)
+                return EventResponse(events, lambda: self._overhead(watch))
+            try:
+                async with while_connected(http.receive):
+                    completion = await service.reply(request, caller, watch)
+            except ClientGone:
+                return Response(status_code=CLIENT_GONE)
+            used(completion["usage"]["total_tokens"])
+            return _json(completion, 200, self._overhead(watch))
+
+        return completions
+
+    async def feedback(self, http: Request) -> Response:
+        """A label for an answer, or whether it was right: for metrics only."""
+        request = _parse(FeedbackRequest, await http.body())
+        try:
+            judged = await self._parts.feedback.give(
+                request.completion_id, request.label, request.correct
+            )
+        except UnknownCompletion:
+            raise ApiError(
+                404, "no voted answer is remembered under this id", param="completion_id"
+            ) from None
+        except BufferUnavailable:
+            raise ApiError(503, "feedback cannot be taken now; try again") from None
+        return _json({"object": "ratchet.feedback", "completion_id": request.completion_id,
+                      "correct": judged.correct, "counted": judged.counted})  # fmt: skip
+
+    async def models(self, _: Request) -> Response:
+        """Names a request may ask for; `root` is the base model, `parent` what a name stands on."""
+        return _json({"object": "list", "data": self._cards()})
+
+    async def model(self, http: Request) -> Response:
+        """One of them."""
+        name = http.path_params["name"]
+        for card in self._cards():
+            if card["id"] == name:
+                return _json(card)
+        raise ApiError(404, "no such model; see /v1/models", param="model", code="model_not_found")
+
+    async def livez(self, _: Request) -> Response:
+        """The process runs. Touches nothing else."""
+        return Response("ok", media_type="text/plain")
+
+    async def readyz(self, _: Request) -> Response:
+        """200 once an engine generates. Redis being away is degraded, not unready."""
+        parts = self._parts
+        ready = parts.engine.up and not parts.draining
+        state = {
+            "engine": parts.engine.up,
+            "engines": {replica.name: replica.up for replica in parts.engine.replicas},
+            "buffer": parts.recorder.reachable,
+            "draining": parts.draining,
+            "version": parts.policy.live,
+        }
+        return _json(state, 200 if ready else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """Prometheus exposition."""
+        return Response(self._parts.metrics.expose(), media_type="text/plain; version=0.0.4")
+
+    def _cards(self) -> list[dict[str, Any]]:
+        policy = self._parts.policy
+        names = [
+            (policy.name, policy.name_of(policy.live)),
+            *((policy.name_of(v), policy.name_of(0) if v else None) for v in policy.loaded),
+        ]
+        return [
+            {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": "ratchet",
+                "root": policy.name_of(0),
+                "parent": parent,
+            }
+            for name, parent in names
+        ]
+
+    def _overhead(self, watch: Stopwatch) -> dict[str, str]:
+        """Count our share of a reply's time, and the header that tells it."""
+        self._parts.metrics.overhead_seconds.observe(watch.overhead)
+        return {"x-ratchet-overhead-ms": f"{watch.overhead * 1000:.2f}"}
+
+
+def _may_train(http: Request) -> bool:
+    values = http.headers.getlist("x-ratchet-train")
+    return all(value.strip().lower() == "true" for value in values)
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def _parse(kind: type[M], body: bytes) -> M:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise from_validation(error) from None

@@ -1,0 +1,1 @@
+"""Which version answers: the live pointer, leases, and what is known of each version's answers."""

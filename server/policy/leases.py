@@ -1,0 +1,123 @@
+"""Which policy version answers: the live pointer, the versions at hand, and who still uses them."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from adapter.store.releases import BASE
+
+
+class UnknownModel(LookupError):
+    """The requested model name is not being served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One request's hold on a version. `pinned` if the client named the version itself."""
+
+    version: int
+    engine_name: str
+    pinned: bool
+
+
+class Policy:
+    """The server's view of the lineage. Flips are atomic: a lease never sees half of one."""
+
+    def __init__(self, name: str, base_engine_name: str) -> None:
+        self.name = name
+        self._names = {BASE: base_engine_name}
+        self._live = BASE
+        self._canary: int | None = None
+        self._canary_share = 0.0
+        self._held: Counter[int] = Counter()
+        self._awaited: dict[int, asyncio.Event] = {}
+
+    @property
+    def live(self) -> int:
+        """Version that answers under the plain model name."""
+        return self._live
+
+    @property
+    def canary(self) -> int | None:
+        """Version that answers a share of the requests for the plain model name, if any does."""
+        return self._canary
+
+    @property
+    def loaded(self) -> list[int]:
+        """Versions the engine holds, base first."""
+        return sorted(self._names)
+
+    @property
+    def held(self) -> int:
+        """Leases out."""
+        return self._held.total()
+
+    def engine_name(self, version: int) -> str:
+        """The engine's name of a loaded version."""
+        return self._names[version]
+
+    def name_of(self, version: int) -> str:
+        """The client-facing name that pins a version."""
+        return f"{self.name}@base" if version == BASE else f"{self.name}@v{version}"
+
+    def add(self, version: int, engine_name: str) -> None:
+        """The engine has loaded a version."""
+        self._names[version] = engine_name
+
+    def remove(self, version: int) -> str:
+        """Stop offering a version, though leases may be out; returns its engine name."""
+        if version == self._canary:
+            self.end_canary()
+        return self._names.pop(version)
+
+    def switch(self, version: int) -> None:
+        """New requests go to `version`."""
+        if version not in self._names:
+            raise UnknownModel(f"version {version} is not loaded")
+        self._live = version
+
+    def begin_canary(self, version: int, share: float) -> None:
+        """Let `version`, which is loaded, answer this share of the plain name's requests."""
+        self._canary, self._canary_share = version, share
+
+    def end_canary(self) -> None:
+        """All requests go to the live version again."""
+        self._canary = None
+
+    @contextmanager
+    def lease(self, model: str) -> Generator[Lease, None, None]:
+        """Hold the version that `model` names while the block runs. Raises UnknownModel."""
+        version = self._resolve(model)
+        with self.hold(version):
+            yield Lease(version, self._names[version], model != self.name)
+
+    @contextmanager
+    def hold(self, version: int) -> Generator[None, None, None]:
+        """Keep a version loaded while the block runs."""
+        self._held[version] += 1
+        try:
+            yield
+        finally:
+            self._held[version] -= 1
+            if not self._held[version]:
+                del self._held[version]
+                if version in self._awaited:
+                    self._awaited.pop(version).set()
+
+    async def drained(self, version: int) -> None:
+        """Wait until nobody holds `version`."""
+        if self._held[version]:
+            await self._awaited.setdefault(version, asyncio.Event()).wait()
+
+    def _resolve(self, model: str) -> int:
+        if model == self.name:
+            if self._canary is None or random.random() >= self._canary_share:
+                return self._live
+            return self._canary
+        for version in self._names:
+            if model == self.name_of(version):
+                return version
+        raise UnknownModel(f"model {model[:64]!r} does not exist or is no longer loaded")

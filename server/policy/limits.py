@@ -1,0 +1,58 @@
+"""The gate's rules: which numbers turn a candidate away, and which live signals call for a look.
+
+Guards against how label-free RL goes wrong: a base that knows too little to teach itself, answers
+collapsing onto one, agreement or answers vanishing, lengths running off, drifting far from base.
+"""
+
+import math
+from dataclasses import dataclass
+
+from server.policy.stats import PolicyStats
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """The bounds; see ServerSettings for their meaning."""
+
+    max_kl: float
+    min_margin: float
+    min_diversity: float
+    max_drop: float
+    max_stretch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Passed or not, why, and the numbers it was decided on. `proven`: not merely undecided."""
+
+    passed: bool
+    reason: str
+    numbers: dict[str, float]
+    proven: bool = True
+
+
+def unfit(base: PolicyStats, kl: float, limits: GateLimits) -> str | None:
+    """Why nothing should be learnt here at all, in words, or None."""
+    if not kl <= limits.max_kl:  # NaN breaks it too
+        return f"KL to base {kl:.3g} above {limits.max_kl:g}"
+    if not base.margin >= limits.min_margin:
+        return f"base knows too little to vote: margin {base.margin:.2f}"
+    return None
+
+
+def changed(
+    now: PolicyStats, before: PolicyStats, limits: GateLimits, anchor: PolicyStats | None = None
+) -> str | None:
+    """How answers have got worse, in words, or None. `anchor` (else `before`) is what diversity and
+    length are compared with."""
+    anchor = anchor or before
+    stretch = now.length / anchor.length if anchor.length else math.inf
+    if not now.diversity >= limits.min_diversity * anchor.diversity:
+        return f"answers collapse: diversity {now.diversity:.2f}, was {anchor.diversity:.2f}"
+    if not now.agreement >= before.agreement - limits.max_drop:
+        return f"agreement fell from {before.agreement:.2f} to {now.agreement:.2f}"
+    if not now.valid >= before.valid - limits.max_drop:
+        return f"answered share fell from {before.valid:.2f} to {now.valid:.2f}"
+    if not 1 / limits.max_stretch <= stretch <= limits.max_stretch:
+        return f"mean length is {stretch:.2f} times what it was"
+    return None

@@ -1,0 +1,118 @@
+"""The queries on which policies are compared, and what each policy answered to them.
+
+Each probe has a seed of its own, the same for every policy: the engine then draws with the same
+noise, so that two policies differ only where they are different (common random numbers).
+"""
+
+import asyncio
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rewards.answers.tally import answers_of
+from server.engine.base import Engine, draw_all
+from server.recording.reservoir import Query, Reservoir
+
+_LATER_THAN_CLIENTS = 1
+"""vLLM's `priority`: greater is later. Learning never outranks serving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A query of the gate and the seed of its rollouts."""
+
+    query: Query
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a policy's rollouts answered, and their tokens together."""
+
+    answers: Sequence[str | None]
+    tokens: int
+
+
+class ProbeSet:
+    """Labelled queries, if the operator gave any, and recent ones from the reservoir.
+
+    One drawing serves `refresh` trials, so that base and live are sampled once for each; then
+    another is made, so that no lineage can settle in on it. A query may come up more than once in a
+    drawing, with another seed each time.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        reservoir: Reservoir,
+        labelled: Sequence[Query],
+        minimum: int,
+        rollouts: int,
+        refresh: int,
+        temperature: float,
+    ) -> None:
+        self._engine, self._reservoir, self._labelled = engine, reservoir, labelled
+        self._minimum, self._rollouts, self._refresh = minimum, rollouts, refresh
+        self._temperature = temperature
+        self._recent: list[Query] = []
+        self._drawn: dict[bool, list[Probe]] = {True: [], False: []}
+        self._replies: dict[tuple[str, int], Reply] = {}
+        self._trials = 0
+        self._forgotten = 0
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labelled queries."""
+        return bool(self._labelled)
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough distinct queries have been seen to decide anything."""
+        kept = bool(self._recent) and self._forgotten == self._reservoir.forgotten
+        return kept or len(self._reservoir) >= self._minimum
+
+    def begin(self, policies: Collection[str]) -> None:
+        """A new trial, of these engine names, is to be held. Needs `ready`."""
+        grown = len(self._reservoir) >= 2 * len(self._recent)
+        outdated = self._trials >= self._refresh or self._forgotten != self._reservoir.forgotten
+        if not self._recent or grown or outdated:
+            self.refresh()
+        self._trials += 1
+        self._replies = {k: reply for k, reply in self._replies.items() if k[0] in policies}
+
+    def refresh(self) -> None:
+        """Draw anew: every query in the reservoir, in random order."""
+        self._recent = self._reservoir.draw(len(self._reservoir))
+        self._drawn = {True: [], False: []}
+        self._replies, self._trials = {}, 0
+        self._forgotten = self._reservoir.forgotten
+
+    def probes(self, start: int, stop: int, *, labelled: bool = False) -> list[Probe]:
+        """The probes [start, stop) of the drawing."""
+        drawn, queries = self._drawn[labelled], self._labelled if labelled else self._recent
+        while len(drawn) < stop:
+            query = queries[len(drawn) % len(queries)]
+            drawn.append(Probe(query, random.getrandbits(31)))
+        return drawn[start:stop]
+
+    async def replies(self, engine_name: str, probes: Sequence[Probe]) -> list[Reply]:
+        """What the policy of that engine name answers. Raises EngineError."""
+        return await asyncio.gather(*(self._reply(engine_name, probe) for probe in probes))
+
+    async def _reply(self, engine_name: str, probe: Probe) -> Reply:
+        key = engine_name, probe.seed
+        if key not in self._replies:
+            options = {
+                **probe.query.options,
+                "n": self._rollouts,
+                "temperature": self._temperature,
+                "seed": probe.seed,
+                "priority": _LATER_THAN_CLIENTS,
+                "logprobs": False,
+            }
+            draws = await draw_all(self._engine, engine_name, probe.query.prompt, options)
+            rollouts = [draw.rollout for draw in draws]
+            answers = await asyncio.to_thread(answers_of, rollouts)
+            tokens = sum(len(rollout.token_ids) for rollout in rollouts)
+            self._replies[key] = Reply(answers, tokens)
+        return self._replies[key]

@@ -1,0 +1,1 @@
+"""What is kept of an answer: for the learner, for the gate, for feedback."""

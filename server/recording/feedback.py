@@ -1,0 +1,140 @@
+"""Labels that arrive late, by completion id: for metrics, and nothing else (invariant I10).
+
+What an answer was voted from is remembered for a while, without prompt or client, apart from the
+rollout buffer and under keys that no learner reads.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import orjson
+
+from adapter.store.buffer import BufferUnavailable
+from rewards.answers.equality import Equality
+from rewards.metrics import avg_at_n, correctness, maj_at_n, reward_accuracy
+from server.metrics import ServerMetrics
+
+log = logging.getLogger("ratchet.feedback")
+
+_BATCH = 64
+_QUEUE = 4_096
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answers [M] that one reply was voted from, None where a rollout had none, and which of
+    them was `given` as the reply's."""
+
+    answers: Sequence[str | None]
+    given: str | None
+
+    def to_json(self) -> bytes:
+        """As stored."""
+        return orjson.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(data: bytes) -> "Answered":
+        """As read back."""
+        return Answered(**orjson.loads(data))
+
+
+class FeedbackStore(Protocol):
+    """Remembers answers by completion id for a limited time. May raise BufferUnavailable."""
+
+    async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
+        """Keep these."""
+        ...
+
+    async def recall(self, completion_id: str) -> Answered | None:
+        """What was kept, unless it is too old."""
+        ...
+
+    async def first(self, completion_id: str) -> bool:
+        """Whether this is the first feedback on that completion; from now on it is not."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one piece of feedback showed; None where it does not tell."""
+
+    correct: bool | None
+    counted: bool
+
+
+class UnknownCompletion(LookupError):
+    """No voted answer is remembered under that id."""
+
+
+class Feedback:
+    """One per server process. `run` until cancelled."""
+
+    def __init__(self, store: FeedbackStore, equality: Equality, metrics: ServerMetrics) -> None:
+        self._store, self._equality, self._metrics = store, equality, metrics
+        self._queue: asyncio.Queue[tuple[str, Answered]] = asyncio.Queue(_QUEUE)
+        self._unstored: dict[str, Answered] = {}
+
+    def remember(self, completion_id: str, answered: Answered) -> None:
+        """Keep what a reply was voted from, some time soon: in nobody's way."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._queue.put_nowait((completion_id, answered))
+            self._unstored[completion_id] = answered  # feedback may come sooner than it is stored
+
+    async def run(self) -> None:
+        """Store what there is to remember, many at a time."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            try:
+                await self._store.remember(batch)
+            except BufferUnavailable as error:
+                log.warning("feedback on %d answers will not be understood: %s", len(batch), error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            finally:
+                for completion_id, _ in batch:
+                    del self._unstored[completion_id]
+
+    async def give(self, completion_id: str, label: str | None, correct: bool | None) -> Judged:
+        """Count a label, or a verdict on the answer given. Raises UnknownCompletion and
+        BufferUnavailable."""
+        answered = self._unstored.get(completion_id) or await self._store.recall(completion_id)
+        if answered is None:
+            raise UnknownCompletion(completion_id)
+        if not await self._store.first(completion_id):
+            return Judged(None, counted=False)
+        if label is None and correct:
+            label = answered.given
+        if label is None:
+            self._note(label=0.0, maj=0.0)
+            return Judged(False, counted=True)
+        truth = label
+        right = await asyncio.to_thread(self._weigh, answered, truth)
+        return Judged(right, counted=True)
+
+    def _weigh(self, answered: Answered, truth: str) -> bool:
+        ballot = self._equality.ballot(answered.answers)
+        correct = correctness(self._equality, ballot, truth)
+        given = answered.given
+        right = given is not None and self._equality.same(given, truth)
+        self._note(
+            label=float(right),
+            maj=maj_at_n(ballot, correct),
+            avg=avg_at_n(correct),
+            reward=reward_accuracy(self._equality, ballot, given, correct),
+        )
+        return right
+
+    def _note(self, **figures: float) -> None:
+        for name, value in figures.items():
+            self._metrics.accuracy[name].add(value)
+        self._metrics.feedback.inc()

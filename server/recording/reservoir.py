@@ -1,0 +1,52 @@
+"""Recent distinct queries, kept in memory as material for the gate."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.engine.base import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A voted query as it went to the engine: `options` without n, seed and model; `client` is the
+    pseudonym of who asked. Only the operator's own queries have a `label`."""
+
+    prompt: Prompt
+    options: Mapping[str, Any]
+    label: str | None = None
+    client: str = ""
+
+
+class Reservoir:
+    """The last `limit` distinct queries that had a checkable answer."""
+
+    def __init__(self, limit: int = 512) -> None:
+        self._limit = limit
+        self._queries: OrderedDict[str, Query] = OrderedDict()
+        self.forgotten = 0
+        """Queries removed since the start because their clients opted out."""
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def add(self, key: str, query: Query) -> None:
+        """Remember a query; `key` tells equal ones apart."""
+        self._queries[key] = query
+        self._queries.move_to_end(key)
+        while len(self._queries) > self._limit:
+            self._queries.popitem(last=False)
+
+    def forget(self, clients: Collection[str]) -> None:
+        """Remove the queries of these clients."""
+        gone = [key for key, query in self._queries.items() if query.client in clients]
+        for key in gone:
+            del self._queries[key]
+        self.forgotten += len(gone)
+
+    def draw(self, count: int) -> list[Query]:
+        """`count` of them at random, or fewer if there are not as many."""
+        everything = list(self._queries.values())
+        return random.sample(everything, min(count, len(everything)))

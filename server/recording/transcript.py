@@ -1,0 +1,64 @@
+"""Token entropies of rollouts, estimated from the engine's top log-probabilities.
+
+They let the learner reward by uncertainty (DARE with `entropy=topk`) without a forward pass.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from rewards.rollouts import Rollout
+from rewards.token_signals import entropy_estimate, mean_over_tokens
+from server.engine.base import Draw, EngineReplyInvalid
+
+QWEN_VOCABULARY = 151_936
+_INLINE_TOKENS = 512
+"""More tokens than this are worked on in a thread: some milliseconds' worth."""
+
+
+class Transcript:
+    """Makes rollouts for the learner out of draws; with entropies if `top_logprobs` were asked for.
+
+    `vocab_size` is the number of tokens the model knows.
+    """
+
+    def __init__(self, top_logprobs: int, vocab_size: int) -> None:
+        self._top_logprobs, self._vocab_size = top_logprobs, vocab_size
+
+    async def rollouts(self, draws: Sequence[Draw]) -> list[Rollout]:
+        """The rollouts, with mean token entropies in nats. Raises EngineReplyInvalid."""
+        if not self._top_logprobs:
+            return [draw.rollout for draw in draws]
+        if sum(len(draw.rollout.token_ids) for draw in draws) > _INLINE_TOKENS:
+            return await asyncio.to_thread(_with_entropies, draws, self._vocab_size)
+        return _with_entropies(draws, self._vocab_size)
+
+
+def vocabulary_of(model: str) -> int:
+    """Tokens of the model in that folder; as many as Qwen2.5's if nothing says so there."""
+    config = Path(model) / "config.json"
+    known: dict[str, Any] = orjson.loads(config.read_bytes()) if config.is_file() else {}
+    return int(known.get("vocab_size", QWEN_VOCABULARY))
+
+
+def _with_entropies(draws: Sequence[Draw], vocab_size: int) -> list[Rollout]:
+    try:
+        return [replace(draw.rollout, entropy=_entropy(draw.choice, vocab_size)) for draw in draws]
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineReplyInvalid(f"no usable top_logprobs: {error}") from None
+
+
+def _entropy(choice: Mapping[str, Any], vocab_size: int) -> float:
+    logprobs = choice["logprobs"]
+    if "content" in logprobs:
+        tops = [
+            [float(top["logprob"]) for top in token["top_logprobs"]]
+            for token in logprobs["content"]
+        ]
+    else:  # a text completion
+        tops = [sorted(map(float, top.values()), reverse=True) for top in logprobs["top_logprobs"]]
+    return mean_over_tokens(lambda values: entropy_estimate(values, vocab_size), tops)

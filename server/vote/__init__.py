@@ -1,0 +1,1 @@
+"""One question answered by several rollouts and a vote, or passed through."""

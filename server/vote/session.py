@@ -1,0 +1,66 @@
+"""A question that is being answered by a vote."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.api.replies import Outcome
+from server.api.requests import SamplingRequest
+from server.engine.base import Draw, Prompt
+from server.policy.leases import Lease
+from server.vote.admission import Ticket
+from server.vote.tally import Poll
+
+log = logging.getLogger("ratchet.voted")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: `client` for influence limits, `train` False to stay out of the buffer."""
+
+    client: str = "anonymous"
+    train: bool = True
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """One question under way.
+
+    `outcome` is known once the vote is over. `first` is the rollout that is streamed, where one is.
+    `reason` says why nothing will be learnt from it.
+    """
+
+    reply_id: str
+    request: SamplingRequest
+    caller: Caller
+    lease: Lease
+    ticket: Ticket
+    poll: Poll
+    prompt: Prompt
+    options: dict[str, Any]
+    reason: str | None
+    outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
+    first: asyncio.Future[Draw] | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever rollouts have come in."""
+    task: asyncio.Task[None] | None = None
+    drawn: int = 0
+    """Rollouts that have come in, but for the one that is streamed."""
+    partial: bool = False
+    """Some rollouts were lost, or not in by the deadline."""
+    waited: float = 0.0
+    """Seconds in which there was nothing to do but wait for the engine."""
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Whatever it died of, who waits for the outcome is told."""
+        error = None if task.cancelled() else task.exception()
+        if not self.outcome.done():
+            self.outcome.cancel() if error is None else self.outcome.set_exception(error)
+        elif error is not None:
+            log.error("an answered question was not finished", exc_info=error)
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.task is not None and not self.outcome.done():
+            self.task.cancel()

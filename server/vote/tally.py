@@ -1,0 +1,73 @@
+"""The vote on one query while its rollouts come in, without holding up the event loop."""
+
+import asyncio
+from collections.abc import Sequence
+
+from rewards.answers.equality import Equality
+from rewards.answers.tally import Ballot, answers_of
+from rewards.early_decision import is_decided
+from rewards.votes import Vote, take_vote
+from server.engine.base import Draw
+
+_INLINE_CHARS = 20_000
+"""More text than this is read in a thread: about a millisecond's worth."""
+
+
+class Poll:
+    """Rollouts in the order they finished; `size` of them are asked for.
+
+    The answer with `confidence` below 1 may be given before it is certain (`is_decided`).
+    """
+
+    def __init__(self, equality: Equality, size: int, confidence: float = 1.0) -> None:
+        self._equality, self.size, self._confidence = equality, size, confidence
+        self.draws: list[Draw] = []
+        self._answers: list[str | None] = []
+        self._ballot: Ballot | None = None
+
+    @property
+    def outstanding(self) -> int:
+        """Rollouts still to come."""
+        return self.size - len(self.draws)
+
+    @property
+    def generated(self) -> int:
+        """Tokens of all rollouts so far."""
+        return sum(len(draw.rollout.token_ids) for draw in self.draws)
+
+    async def add(self, batch: Sequence[Draw]) -> None:
+        """Some more have finished."""
+        rollouts = [draw.rollout for draw in batch]
+        if sum(len(rollout.text) for rollout in rollouts) > _INLINE_CHARS:
+            answers = await asyncio.to_thread(answers_of, rollouts)
+        else:
+            answers = answers_of(rollouts)
+        self.draws += batch
+        self._answers += answers
+        self._ballot = None
+
+    async def decided(self) -> bool:
+        """Whether the vote is over: all are in, or enough of them."""
+        if self.outstanding <= 0:
+            return True
+        if self._confidence == 1.0 and len(self.draws) <= self.size // 2:
+            return False
+        members = (await self.ballot()).members
+        return is_decided([len(rows) for rows in members], self.outstanding, self._confidence)
+
+    async def ballot(self) -> Ballot:
+        """What the rollouts so far answer; mathematics is done in a thread."""
+        if self._ballot is None:
+            answers = list(self._answers)
+            if self._equality.instant(answers):
+                self._ballot = self._equality.ballot(answers)
+            else:
+                ballot = await asyncio.to_thread(self._equality.ballot, answers)
+                if len(answers) < len(self._answers):  # more came in meanwhile
+                    return await self.ballot()
+                self._ballot = ballot
+        return self._ballot
+
+    async def vote(self) -> Vote:
+        """The vote over the rollouts so far."""
+        return take_vote(await self.ballot())

@@ -1,0 +1,125 @@
+"""API keys and quotas."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from server.api import tenants
+from server.api.tenants import Bucket, KeysInvalid, Tenants, add_key, read_keys
+from tests.serving import serving
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    return tmp_path / "keys.jsonl"
+
+
+def test_only_the_hash_is_kept_and_only_the_owner_may_read(keys: Path) -> None:
+    key = add_key(keys, "ada")
+    assert key not in keys.read_text()
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert [line.name for line in read_keys(keys)] == ["ada"]
+
+
+def test_a_key_is_known_by_its_bearer(keys: Path) -> None:
+    ada, bob = add_key(keys, "ada"), add_key(keys, "bob")
+    known = Tenants(keys)
+    for key, name in ((ada, "ada"), (bob, "bob")):
+        tenant = known.admit(b"Bearer " + key.encode())
+        assert tenant is not None
+        assert tenant.name == name
+    for wrong in (None, b"", b"Bearer", b"Bearer wrong", b"Basic " + ada.encode(), ada.encode()):
+        assert known.admit(wrong) is None
+
+
+def test_the_file_is_read_again_when_it_changes(keys: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tenants, "_LOOK_SECONDS", 0.0)
+    ada = add_key(keys, "ada")
+    known = Tenants(keys)
+    tenant = known.admit(b"Bearer " + ada.encode())
+    bob = add_key(keys, "bob")
+    assert known.admit(b"Bearer " + bob.encode()) is not None
+    assert known.admit(b"Bearer " + ada.encode()) is tenant  # with what is left of its quota
+    keys.write_text("{}\n")
+    assert known.admit(b"Bearer " + bob.encode()) is not None  # better the old keys than none
+    keys.write_text("")
+    os.utime(keys, ns=(1, 1))
+    assert known.admit(b"Bearer " + ada.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", '{"name": "x"}', '{"name": "x", "sha256": "zz"}', '{"name": "x", "key": "secret"}',
+     '{"name": "", "sha256": "' + "0" * 64 + '"}'],
+)  # fmt: skip
+def test_a_bad_line_is_named_and_not_repeated(keys: Path, line: str) -> None:
+    keys.write_text("\n" + line)
+    with pytest.raises(KeysInvalid, match=r"keys\.jsonl:2") as invalid:
+        Tenants(keys)
+    assert "secret" not in str(invalid.value)
+
+
+def test_a_quota_fills_up_again(monkeypatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(tenants.time, "monotonic", lambda: now)
+    bucket = Bucket(per_minute=60)
+    bucket.take(59)
+    assert bucket.wait() == 0
+    bucket.take(1)
+    assert bucket.wait() == pytest.approx(1)
+    bucket.take(30)
+    assert bucket.wait() == pytest.approx(31)
+    now += 31
+    assert bucket.wait() == 0
+
+
+async def test_every_route_but_health_and_metrics_wants_a_key(keys: Path) -> None:
+    key = add_key(keys, "ada")
+    async with serving(keys_file=keys) as api:
+        for path in ("/v1/models", "/v1/chat/completions", "/v1/feedback", "/openapi.json",
+                     "/page", "/page/none.js", "/live/", "/nowhere", "//v1/models",
+                     "/livez/../v1/models",
+                     "/v1%2fmodels", "/metrics/", "/livez;/v1/models"):  # fmt: skip
+            for verb in ("GET", "POST", "PUT", "OPTIONS"):
+                reply = await api.client.request(verb, path)
+                assert reply.status_code == 401, (verb, path)
+                assert reply.json()["error"]["code"] == "invalid_api_key"
+        for path in ("/livez", "/metrics"):
+            assert (await api.client.get(path)).status_code == 200
+        api.client.headers["authorization"] = f"Bearer {key}"
+        assert (await api.client.get("/v1/models")).status_code == 200
+        assert (await api.chat()).status_code == 200
+
+
+async def test_over_the_quota_is_a_429_with_the_time_to_wait(keys: Path) -> None:
+    key = add_key(keys, "ada", requests_per_minute=2, tokens_per_minute=1e9)
+    async with serving(keys_file=keys) as api:
+        api.client.headers["authorization"] = f"Bearer {key}"
+        statuses = [(await api.chat()).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        reply = await api.chat()
+        assert reply.json()["error"]["type"] == "rate_limit_error"
+        assert 1 <= int(reply.headers["retry-after"]) <= 31
+
+
+async def test_tokens_of_all_rollouts_count(keys: Path) -> None:
+    key = add_key(keys, "ada", tokens_per_minute=30)
+    async with serving(keys_file=keys) as api:
+        api.client.headers["authorization"] = f"Bearer {key}"
+        assert (await api.chat()).status_code == 200  # more than thirty of them
+        assert (await api.chat()).status_code == 429
+
+
+async def test_groups_carry_the_tenant_and_its_user(keys: Path) -> None:
+    key, quiet = add_key(keys, "ada"), add_key(keys, "bob", train=False)
+    async with serving(keys_file=keys) as api:
+        api.client.headers["authorization"] = f"Bearer {key}"
+        await api.chat(user="u7")
+        await api.chat()
+        await api.parts.flush(2.0)
+        clients = [d.group.client for d in await api.parts.buffer.read(2, 0.0) if d.group]
+        assert clients == ["ada/u7", "ada"]
+        api.client.headers["authorization"] = f"Bearer {quiet}"
+        assert (await api.chat()).json()["ratchet"]["reason"] == "opted_out"

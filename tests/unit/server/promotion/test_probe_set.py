@@ -1,0 +1,87 @@
+"""The gate's queries: drawn once for several trials, with the same noise for every policy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from server.engine.scripted import ScriptedEngine
+from server.promotion.probe_set import ProbeSet
+from server.recording.reservoir import Query, Reservoir
+
+
+def script(_model: str, messages: Sequence[Any], n: int) -> list[str]:
+    return [rf"\boxed{{{messages[0]['content']}}}"] * n
+
+
+class Bench:
+    def __init__(self, queries: int = 4, refresh: int = 3) -> None:
+        self.engine = ScriptedEngine(script)
+        self.engine.adapters["v1"] = "folder"
+        self.reservoir = Reservoir()
+        self.see(queries)
+        self.probes = ProbeSet(self.engine, self.reservoir, [], 4, 2, refresh, 0.7)
+
+    def see(self, queries: int) -> None:
+        for number in range(queries):
+            query = Query([{"role": "user", "content": str(number)}], {"max_tokens": 9})
+            self.reservoir.add(str(number), query)
+
+
+async def test_every_policy_draws_with_the_same_noise() -> None:
+    bench = Bench()
+    bench.probes.begin({"base", "v1"})
+    probes = bench.probes.probes(0, 4)
+    assert len({probe.seed for probe in probes}) == 4
+    for name in ("base", "v1"):
+        replies = await bench.probes.replies(name, probes)
+        assert [r.answers for r in replies] == [[p.query.prompt[0]["content"]] * 2 for p in probes]
+    seeds = [(r["model"], r["messages"][0]["content"], r["seed"]) for r in bench.engine.requests]
+    by_model = {m: sorted(s[1:] for s in seeds if s[0] == m) for m in ("base", "v1")}
+    assert by_model["base"] == by_model["v1"]
+    first = bench.engine.requests[0]
+    assert (first["n"], first["temperature"], first["max_tokens"]) == (2, 0.7, 9)
+    assert first["priority"] > 0  # after whatever clients ask
+
+
+async def test_a_drawing_outlives_a_trial_and_what_was_sampled_is_kept() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.probes.begin({"base", "v1"})
+        await bench.probes.replies("base", bench.probes.probes(0, 4))
+    assert len(bench.engine.requests) == 4
+    bench.probes.begin({"base", "v1"})  # the fourth trial draws anew
+    await bench.probes.replies("base", bench.probes.probes(0, 4))
+    assert len(bench.engine.requests) == 8
+
+
+async def test_replies_of_policies_out_of_use_are_forgotten() -> None:
+    bench = Bench()
+    bench.probes.begin({"base", "v1"})
+    await bench.probes.replies("v1", bench.probes.probes(0, 4))
+    bench.probes.begin({"base"})
+    bench.probes.begin({"base", "v1"})
+    await bench.probes.replies("v1", bench.probes.probes(0, 4))
+    assert len(bench.engine.requests) == 8
+
+
+def test_queries_come_round_again_with_another_seed() -> None:
+    bench = Bench()
+    bench.probes.begin(set())
+    probes = bench.probes.probes(0, 8)
+    contents = [probe.query.prompt[0]["content"] for probe in probes]
+    assert contents[:4] == contents[4:]
+    assert len({probe.seed for probe in probes}) == 8
+
+
+def test_far_more_queries_are_a_reason_to_draw_anew() -> None:
+    bench = Bench()
+    bench.probes.begin(set())
+    before = bench.probes.probes(0, 4)
+    bench.see(8)
+    bench.probes.begin(set())
+    assert bench.probes.probes(0, 4) != before
+    assert len({p.query.prompt[0]["content"] for p in bench.probes.probes(0, 8)}) == 8
+
+
+def test_too_few_queries_decide_nothing() -> None:
+    assert not Bench(queries=3).probes.ready
+    assert Bench(queries=4).probes.ready

@@ -1,0 +1,368 @@
+"""Candidates come to life or are turned away, over a scripted engine and in-memory releases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.memory_releases import MemoryReleases
+from adapter.store.probe_sheet import ProbeSheet
+from adapter.store.releases import AdapterRelease, ReleaseState, rollback
+from server.api.requests import ChatRequest
+from server.engine.base import EngineUnavailable
+from server.engine.scripted import ScriptedEngine
+from server.parts import Parts
+from server.recording.reservoir import Query
+from server.settings import ServerSettings
+from server.vote.completions import Stopwatch
+from server.vote.session import Caller
+
+BASE_SCORES, ADAPTER_SCORES = [-1.5, -2.5], [-1.0, -2.0]
+
+
+class Bench:
+    """A server without HTTP. `style` tells how each adapter answers."""
+
+    def __init__(self, tmp_path: Path, **settings: Any) -> None:
+        self.style: dict[str, str] = {}
+        self.engine = ScriptedEngine(self.script)
+        self.engine.scores = self.scores
+        self.releases = MemoryReleases()
+        self.folders = AdapterFolders(tmp_path)
+        given = {"gate_prompts": 8, "gate_rollouts": 8, "watch_queries": 8, **settings}
+        self.parts = Parts(
+            ServerSettings(redis_url="memory://", adapters_dir=tmp_path, **given),
+            engine=self.engine,
+            releases=self.releases,
+        )
+        self.see_queries(8)
+
+    def see_queries(self, count: int) -> None:
+        for number in range(count):
+            query = Query([{"role": "user", "content": f"{number}"}], {})
+            self.parts.reservoir.add(str(number), query)
+
+    def script(self, model: str, messages: Sequence[Any], n: int) -> list[str]:
+        question = int(messages[0]["content"])
+        style = self.style.get(model, "honest")
+        if style == "ignorant":
+            return [rf"\boxed{{{question * 1000 + i}}}" for i in range(n)]
+        if style == "constant":
+            return [r"\boxed{1}"] * n
+        if style == "mute":
+            return ["?"] * n
+        if style == "careless" and question % 3 == 0:
+            return [rf"\boxed{{{question + 50}}}"] * n
+        if style == "fickle":
+            return [rf"\boxed{{{99 if i % 2 else question}}}" for i in range(n)]
+        if style == "verbose":
+            return ["so " * 40 + rf"\boxed{{{question}}}"] * n
+        return [rf"\boxed{{{question if i % 4 else 99}}}" for i in range(n)]
+
+    def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
+        return BASE_SCORES if self.style.get(model) == "ignored" else ADAPTER_SCORES
+
+    async def publish(self, style: str = "honest") -> int:
+        version = await self.releases.reserve()
+
+        def write(folder: Path) -> None:
+            (folder / WEIGHTS).write_text(f"{version}")
+            ProbeSheet([[1, 2, 3]], [ADAPTER_SCORES], [BASE_SCORES]).write(folder)
+
+        name, digest = self.folders.commit(version, write)
+        self.style[name] = style
+        token = await self.releases.acquire(5.0)
+        assert token is not None
+        parent = await self.releases.live()
+        await self.releases.publish(
+            AdapterRelease(version, parent, name, digest, [f"g{version}"], {"kl": 0.1}, 0.0), token
+        )
+        await self.releases.resign(token)
+        return version
+
+    async def ask(self, count: int) -> list[int]:
+        """Voted queries over the live name; returns the versions that answered."""
+        versions: list[int] = []
+        for number in range(count):
+            body = {"model": "ratchet", "messages": [{"role": "user", "content": str(number % 8)}]}
+            request = ChatRequest.model_validate(body)
+            reply = await self.parts.completions.reply(request, Caller(), Stopwatch())
+            versions.append(reply["ratchet"]["policy_version"])
+        return versions
+
+    async def judged(self, version: int) -> AdapterRelease:
+        await self.parts.promoter.sync()
+        return await self.releases.get(version)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
+    release = await bench.judged(await bench.publish())
+    assert release.state is ReleaseState.LIVE
+    assert release.reason == "not worse than its parent: +0.000 over 80 queries"
+    assert bench.parts.policy.live == 1
+    assert release.verdict["parity/to_trainer"] == 0.0
+    assert {"seconds/load", "seconds/parity", "seconds/gate", "seconds/total"} <= set(
+        release.verdict
+    )
+
+
+@pytest.mark.parametrize(
+    ("style", "reason"),
+    [
+        ("constant", "collapse"),
+        ("careless", "worse than its parent"),
+        ("mute", "collapse"),
+        ("verbose", "length"),
+        ("ignored", "differ"),
+    ],
+)
+async def test_bad_candidates_are_turned_away_and_unloaded(
+    bench: Bench, style: str, reason: str
+) -> None:
+    release = await bench.judged(await bench.publish(style))
+    assert release.state is ReleaseState.REJECTED
+    assert reason in release.reason
+    assert bench.parts.policy.live == 0
+    assert bench.engine.adapters == {}
+
+
+async def test_an_ignorant_base_promotes_nothing(bench: Bench) -> None:
+    bench.style["base"] = "ignorant"
+    release = await bench.judged(await bench.publish())
+    assert release.state is ReleaseState.REJECTED
+    assert "too little" in release.reason
+
+
+async def test_a_damaged_folder_is_never_loaded(bench: Bench, tmp_path: Path) -> None:
+    version = await bench.publish()
+    name = (await bench.releases.get(version)).folder
+    (tmp_path / name / WEIGHTS).write_text("something else")
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.REJECTED
+    assert "not as published" in release.reason
+
+
+async def test_running_out_of_queries_is_undecided_and_not_a_pass(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, gate_queries=32)
+    release = await bench.judged(await bench.publish())
+    assert release.state is ReleaseState.REJECTED
+    assert release.reason == "undecided against its parent: +0.000 over 32 queries"
+    asked = [request for request in bench.engine.requests if request["model"] == "base"]
+    await bench.judged(await bench.publish())
+    again = [request for request in bench.engine.requests if request["model"] == "base"]
+    assert len(again) == 2 * len(asked)  # on a fresh drawing, so base is sampled anew
+
+
+async def test_labels_count_beside_the_consensus(tmp_path: Path) -> None:
+    """A candidate may repeat the majority and still be wrong by the operator's own questions."""
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(8)))
+    bench = Bench(tmp_path / "adapters", gate_file=file)
+    assert (await bench.judged(await bench.publish())).state is ReleaseState.LIVE
+    release = await bench.judged(await bench.publish())
+    assert release.verdict["gate/against_labels/mean"] == 0.0
+    worse = await bench.judged(await bench.publish("careless"))
+    assert worse.state is ReleaseState.REJECTED
+    assert worse.verdict["gate/against_labels/mean"] < -0.2
+
+
+async def test_too_few_queries_to_begin_with_leave_the_candidate_waiting(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.parts.reservoir._queries.clear()
+    version = await bench.publish()
+    assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
+    bench.see_queries(8)
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_an_absent_engine_leaves_the_candidate_waiting(bench: Bench) -> None:
+    version = await bench.publish()
+    bench.engine.fault = EngineUnavailable("away")
+    with pytest.raises(EngineUnavailable):
+        await bench.parts.promoter.sync()
+    bench.engine.fault = None
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_a_rollback_takes_descendants_of_the_version_along(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    await bench.judged(await bench.publish())
+    child = await bench.publish()
+    await rollback(bench.releases)
+    release = await bench.judged(child)
+    assert release.state is ReleaseState.REJECTED
+    assert "no longer live" in release.reason
+    assert bench.parts.policy.live == 1
+
+
+async def test_old_versions_are_unloaded_once_nobody_uses_them(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    with bench.parts.policy.lease("ratchet"):
+        for _ in range(3):
+            await bench.judged(await bench.publish())
+        held = (await bench.releases.get(1)).folder
+        assert held in bench.engine.adapters
+        assert bench.parts.policy.loaded == [0, 3, 4]
+    draining = list(bench.parts.promoter._draining)
+    for task in draining:
+        await task
+    assert held not in bench.engine.adapters
+    assert len(bench.engine.adapters) == 2
+
+
+async def test_a_restarted_engine_is_given_its_adapters_again(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    loaded = dict(bench.engine.adapters)
+    bench.engine.adapters.clear()
+    bench.parts.promoter.engine_restarted()
+    await bench.parts.promoter.sync()
+    assert bench.engine.adapters == loaded
+
+
+async def test_two_servers_follow_one_pointer(bench: Bench) -> None:
+    other = Parts(bench.parts.settings, engine=bench.engine, releases=bench.releases)
+    await bench.judged(await bench.publish())
+    await other.promoter.sync()
+    assert other.policy.live == bench.parts.policy.live == 1
+
+
+async def test_a_withdrawn_version_is_offered_no_more(bench: Bench) -> None:
+    versions = [await bench.publish()]
+    await bench.judged(versions[0])
+    versions.append(await bench.publish())
+    await bench.judged(versions[1])
+    assert bench.parts.policy.loaded == [0, 1, 2]
+    await rollback(bench.releases)
+    withdrawn = (await bench.releases.get(2)).folder
+    await bench.releases.withdraw(2, "a client was forgotten")
+    bench.folders.remove([withdrawn])
+    bench.engine.adapters.clear()  # and the engine has lost everything
+    bench.parts.promoter.engine_restarted()
+    await bench.parts.promoter.sync()
+    assert (bench.parts.policy.live, bench.parts.policy.loaded) == (1, [0, 1])
+    assert list(bench.engine.adapters) == [(await bench.releases.get(1)).folder]
+
+
+async def test_a_flushed_redis_leaves_base_to_serve(bench: Bench) -> None:
+    await bench.judged(await bench.publish())
+    bench.releases._releases.clear()
+    bench.releases._live = 0
+    await bench.parts.promoter.sync()
+    assert bench.parts.policy.live == 0
+
+
+async def test_a_candidate_withdrawn_while_it_is_judged_is_not_served(bench: Bench) -> None:
+    version = await bench.publish()
+    name = (await bench.releases.get(version)).folder
+    script = bench.engine._script
+
+    def withdrawing(model: str, messages: Sequence[Any], n: int) -> list[str]:
+        if model == name:
+            bench.releases._releases[version] = release.withdrawn("a client was forgotten")
+        return script(model, messages, n)
+
+    release = await bench.releases.get(version)
+    bench.engine._script = withdrawing
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == bench.parts.policy.live == 0
+    assert bench.parts.policy.loaded == [0]
+    assert name not in bench.engine.adapters
+
+
+async def test_while_paused_candidates_wait_but_a_rollback_is_followed(bench: Bench) -> None:
+    first = await bench.publish()
+    await bench.parts.promoter.sync()
+    await bench.releases.pause("a look")
+    second = await bench.publish()
+    await bench.parts.promoter.sync()
+    assert (await bench.releases.get(second)).state is ReleaseState.CANDIDATE
+    await rollback(bench.releases)
+    await bench.parts.promoter.sync()
+    assert bench.parts.policy.live == 0
+    await bench.releases.pause(None)
+    await bench.parts.promoter.sync()
+    assert (await bench.releases.get(second)).reason == f"its parent v{first} is no longer live"
+
+
+async def test_a_canary_answers_its_share_and_is_promoted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    version = await bench.publish()
+    assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
+    assert set(await bench.ask(64)) == {0, 1}
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.LIVE
+    assert "seconds/canary" in release.verdict
+    assert set(await bench.ask(8)) == {1}
+
+
+async def test_a_canary_that_real_traffic_turns_against_is_withdrawn(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    version = await bench.publish()
+    folder = (await bench.judged(version)).folder
+    bench.style[folder] = "mute"
+    await bench.ask(64)
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.REJECTED
+    assert release.reason.startswith("canary: answers collapse")
+    assert set(await bench.ask(8)) == {0}
+    assert bench.engine.adapters == {}
+
+
+async def test_a_canary_without_traffic_is_undecided(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5, canary_seconds=1e-9)
+    version = await bench.publish()
+    await bench.judged(version)
+    release = await bench.judged(version)
+    assert release.state is ReleaseState.REJECTED
+    assert release.reason == "canary: undecided, too few queries in time"
+
+
+async def test_a_rollback_ends_a_canary(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    first = await bench.publish()
+    await bench.judged(first)
+    await bench.ask(64)
+    await bench.judged(first)
+    second = await bench.publish()
+    await bench.judged(second)
+    await rollback(bench.releases)
+    release = await bench.judged(second)
+    assert release.reason == f"its parent v{first} is no longer live"
+    assert set(await bench.ask(32)) == {0}
+
+
+async def test_a_version_that_turns_out_worse_is_rolled_back(bench: Bench) -> None:
+    await bench.ask(8)
+    version = await bench.publish()
+    await bench.judged(version)
+    bench.style[(await bench.releases.get(version)).folder] = "fickle"
+    assert set(await bench.ask(8)) == {version}
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == bench.parts.policy.live == 0
+    entry = (await bench.releases.ledger())[-1]
+    assert entry.note.startswith("automatic rollback from v1: agreement fell from 0.75 to 0.50")
+    assert "side by side: agreement fell" in entry.note
+    assert bench.parts.metrics.rollbacks._value.get() == 1
+
+
+async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
+    """Signals turn because queries got harder for every version: the comparison shows it."""
+    await bench.ask(8)
+    version = await bench.publish()
+    await bench.judged(version)
+    for name in ("base", (await bench.releases.get(version)).folder):
+        bench.style[name] = "fickle"
+    await bench.ask(8)
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == version
+    asked = len(bench.engine.requests)
+    await bench.ask(8)
+    await bench.parts.promoter.sync()
+    assert len(bench.engine.requests) == asked + 8  # what was looked into is not looked into again
