@@ -9,7 +9,7 @@ from typing import Any
 from openai import APIError, AsyncOpenAI
 
 from evals.items import Item
-from rewards.answers.equality import Equality
+from rewards.answers.kind import AnswerKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Asker:
 
     client: AsyncOpenAI
     model: str
-    equality: Equality
+    kind: AnswerKind
     max_tokens: int = 64
 
     async def stream(
@@ -94,13 +94,11 @@ class Asker:
 
     def _judged(self, item: Item, extension: Mapping[str, Any], now: float) -> Reply:
         distribution: Mapping[str, float] = extension["distribution"]
-        correct = self.equality.same(extension["answer"], item.answer)
+        correct = self.kind.same(extension["answer"], item.answer)
         wrong = 0.0
         if not correct:  # wrong rewards: those for the label, and none for the truth
             wrong = float(extension["agreement"]) + sum(
-                share
-                for text, share in distribution.items()
-                if self.equality.same(text, item.answer)
+                share for text, share in distribution.items() if self.kind.same(text, item.answer)
             )
         version = int(extension["policy_version"])
         return Reply(now, version, float(extension["agreement"]), correct, 1.0 - wrong)

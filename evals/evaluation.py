@@ -14,10 +14,9 @@ from typing import Any
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 
 from evals.items import Item
-from rewards.answers.equality import Equality
-from rewards.answers.extraction import extract_answer, loops
-from rewards.answers.tally import FINISHED
+from rewards.answers.kind import AnswerKind
 from rewards.metrics import avg_at_n, correctness, maj_at_n, pass_at_k
+from rewards.rollouts import Rollout
 
 OWNER = "ratchet"
 _SINGLE: Mapping[str, Any] = {"ratchet": {"strategy": "single", "train": False}}
@@ -72,10 +71,10 @@ class Evaluator:
     """Samples and grades with one client. Grading may take a while, so it has a thread."""
 
     def __init__(
-        self, client: AsyncOpenAI, model: str, protocol: Protocol, equality: Equality
+        self, client: AsyncOpenAI, model: str, protocol: Protocol, kind: AnswerKind
     ) -> None:
         self._client = client.with_options(timeout=protocol.seconds)
-        self._model, self._protocol, self._equality = model, protocol, equality
+        self._model, self._protocol, self._kind = model, protocol, kind
         self._extra: Mapping[str, Any] = {}
 
     async def run(
@@ -110,9 +109,9 @@ class Evaluator:
         return await asyncio.to_thread(self._graded, item, answers, tokens)
 
     def _graded(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
-        ballot = self._equality.ballot(answers)
-        correct = correctness(self._equality, ballot, item.answer)
-        return Graded(item.id, item.level, answers, correct, maj_at_n(ballot, correct), tokens)
+        tally = self._kind.tally(answers)
+        correct = correctness(self._kind, tally, item.answer)
+        return Graded(item.id, item.level, answers, correct, maj_at_n(tally, correct), tokens)
 
     async def _recognise(self) -> None:
         """Ask a Ratchet server for plain rollouts: no vote, nothing recorded."""
@@ -140,18 +139,15 @@ class Evaluator:
         usage = completion.usage
         return (
             [
-                _answer(choice.message.content, choice.finish_reason)
+                self._kind.read(_rollout(choice.message.content, choice.finish_reason))
                 for choice in completion.choices
             ],
             float(usage.completion_tokens) if usage else float("nan"),
         )
 
 
-def _answer(text: str | None, finish_reason: str) -> str | None:
-    """None for what was cut short, goes in circles or states nothing."""
-    if not text or finish_reason != FINISHED or loops(text):
-        return None
-    return extract_answer(text)
+def _rollout(text: str | None, finish_reason: str) -> Rollout:
+    return Rollout(text or "", (), (), finish_reason)
 
 
 @asynccontextmanager

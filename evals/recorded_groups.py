@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import orjson
 
-from rewards.answers.equality import Equality
-from rewards.answers.extraction import extract_answer, loops, usable
-from rewards.answers.tally import FINISHED, Ballot
+from rewards.answers.extraction import usable
+from rewards.answers.kind import AnswerKind, cluster_of
+from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Evidence, Label, Need, Signal
+from rewards.rollouts import FINISHED, Rollout
 from rewards.token_signals import confidence, entropy_estimate, mean_over_tokens, self_certainty
 from rewards.votes import take_vote
 
@@ -41,7 +42,7 @@ class RecordedGroup:
 class Reader:
     """Reads lines, taking from them the signals in `needs`."""
 
-    equality: Equality
+    kind: AnswerKind
     needs: frozenset[Need]
     vocab_size: int = 151_936
 
@@ -51,16 +52,16 @@ class Reader:
         if "id" not in group:
             raise BadInput("id: is missing")
         rollouts = _rollouts(group, "rollouts")
-        answers = [_answer(rollout, f"rollouts[{i}]") for i, rollout in enumerate(rollouts)]
-        ballot = self.equality.ballot(answers)
+        answers = self._answers(rollouts, "rollouts")
+        tally = self.kind.tally(answers)
         signals: dict[Signal, Sequence[float]] = {
-            name: self._signal(name, rollouts, ballot) for name in _NUMBERS & self.needs
+            name: self._signal(name, rollouts, tally) for name in _NUMBERS & self.needs
         }
         evidence = Evidence(
-            ballot,
+            tally,
             signals,
-            paraphrase=self._paraphrase(group, ballot),
-            truth=self._truth(group, ballot),
+            paraphrase=self._paraphrase(group, tally),
+            truth=self._truth(group, tally),
         )
         ids = [_token_ids(rollout, f"rollouts[{i}]") for i, rollout in enumerate(rollouts)]
         known = [each for each in ids if each is not None]
@@ -71,11 +72,11 @@ class Reader:
             known if len(known) == len(ids) else None,
         )
 
-    def _signal(self, name: Signal, rollouts: Sequence[Json], ballot: Ballot) -> list[float]:
+    def _signal(self, name: Signal, rollouts: Sequence[Json], tally: Tally) -> list[float]:
         """A number for each rollout with a vote; the others' are not looked at."""
         return [
             0.0 if cluster is None else self._measure(name, rollout, f"rollouts[{index}]")
-            for index, (rollout, cluster) in enumerate(zip(rollouts, ballot.clusters, strict=True))
+            for index, (rollout, cluster) in enumerate(zip(rollouts, tally.clusters, strict=True))
         ]
 
     def _measure(self, name: Signal, rollout: Json, where: str) -> float:
@@ -94,19 +95,22 @@ class Reader:
         except ValueError as error:
             raise BadInput(f"{field}: {error}") from None
 
-    def _truth(self, group: Json, ballot: Ballot) -> Label | None:
+    def _truth(self, group: Json, tally: Tally) -> Label | None:
         label = _text(group.get("label"), "label")
         if label is None:
             return None
-        return Label(label, self.equality.matches(ballot, label))
+        return Label(label, cluster_of(self.kind, tally, label))
 
-    def _paraphrase(self, group: Json, ballot: Ballot) -> Label | None:
+    def _answers(self, rollouts: Sequence[Json], field: str) -> list[str | None]:
+        return [_answer(self.kind, each, f"{field}[{i}]") for i, each in enumerate(rollouts)]
+
+    def _paraphrase(self, group: Json, tally: Tally) -> Label | None:
         if "paraphrase" not in group:
             return None
         rollouts = _rollouts(group, "paraphrase")
-        answers = [_answer(rollout, f"paraphrase[{i}]") for i, rollout in enumerate(rollouts)]
-        answer = take_vote(self.equality.ballot(answers)).answer
-        return None if answer is None else Label(answer, self.equality.matches(ballot, answer))
+        answers = self._answers(rollouts, "paraphrase")
+        answer = take_vote(self.kind.tally(answers)).answer
+        return None if answer is None else Label(answer, cluster_of(self.kind, tally, answer))
 
 
 def _parsed(line: bytes) -> Json:
@@ -133,7 +137,7 @@ def _rollouts(group: Json, field: str) -> list[Json]:
     return cast("list[Json]", rollouts)
 
 
-def _answer(rollout: Json, where: str) -> str | None:
+def _answer(kind: AnswerKind, rollout: Json, where: str) -> str | None:
     """The answer as given, or as it stands in the text; none if cut short or going in circles."""
     if rollout.get("finish_reason", FINISHED) != FINISHED:
         return None
@@ -142,7 +146,7 @@ def _answer(rollout: Json, where: str) -> str | None:
     text = rollout.get("text")
     if not isinstance(text, str):
         raise BadInput(f'{where}: needs "text" or "answer"')
-    return None if loops(text) else extract_answer(text)
+    return kind.read(Rollout(text, (), (), FINISHED))
 
 
 def _text(value: Any, where: str) -> str | None:

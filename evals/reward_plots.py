@@ -16,7 +16,8 @@ import matplotlib.pyplot as plt
 
 from evals.recorded_groups import Reader, RecordedGroup
 from rewards.advantages import ADVANTAGES, advantages_of
-from rewards.answers.equality import Equality
+from rewards.answers.kind import AnswerKind
+from rewards.answers.math_answers import MathAnswers
 from rewards.estimators.evidence import Need
 from rewards.estimators.registry import ESTIMATORS, build
 from rewards.metrics import correctness, maj_at_n, point_biserial, reward_accuracy
@@ -42,7 +43,7 @@ class Effect:
         return sum(self.correct) / len(self.correct)
 
 
-def effects(name: str, groups: Sequence[RecordedGroup], equality: Equality) -> list[Effect]:
+def effects(name: str, groups: Sequence[RecordedGroup], kind: AnswerKind) -> list[Effect]:
     """The effect of the estimator `name`, with default options and GRPO advantages."""
     estimator = build(name)
     estimates = [estimator.estimate(group.evidence) for group in groups]
@@ -51,8 +52,8 @@ def effects(name: str, groups: Sequence[RecordedGroup], equality: Equality) -> l
     )
     found: list[Effect] = []
     for group, estimate, values in zip(groups, estimates, advantages, strict=True):
-        ballot, truth = group.evidence.ballot, group.evidence.label("truth").answer
-        correct = correctness(equality, ballot, truth)
+        tally, truth = group.evidence.tally, group.evidence.label("truth").answer
+        correct = correctness(kind, tally, truth)
         means = [
             _mean([v or 0.0 for v, c in zip(values, correct, strict=True) if c is side])
             for side in (True, False)
@@ -62,9 +63,9 @@ def effects(name: str, groups: Sequence[RecordedGroup], equality: Equality) -> l
             Effect(
                 estimate.rewards,
                 correct,
-                maj_at_n(ballot, correct) == 1.0,
+                maj_at_n(tally, correct) == 1.0,
                 None if right is None or wrong is None else right - wrong,
-                reward_accuracy(equality, ballot, estimate.label, correct),
+                reward_accuracy(kind, tally, estimate.label, correct),
                 point_biserial(estimate.rewards, correct),
             )
         )
@@ -136,12 +137,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--vocab-size", type=int, default=278, help="of the model recorded")
     chosen = parser.parse_args()
-    equality = Equality()
+    kind = MathAnswers()
     needs: frozenset[Need] = frozenset(need for name in ESTIMATORS for need in build(name).needs)
-    reader = Reader(equality, needs, chosen.vocab_size)
+    reader = Reader(kind, needs, chosen.vocab_size)
     groups = [reader.read(line) for line in chosen.groups.read_bytes().splitlines()]
     chosen.out.mkdir(parents=True, exist_ok=True)
-    rows = [(name, effects(name, groups, equality)) for name in ESTIMATORS]
+    rows = [(name, effects(name, groups, kind)) for name in ESTIMATORS]
     for name, found in rows:
         plot(chosen.out / f"{name}.png", name, found)
     print(table(rows))

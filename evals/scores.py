@@ -8,7 +8,7 @@ import orjson
 
 from evals.recorded_groups import BadInput, Reader, RecordedGroup
 from rewards.advantages import ADVANTAGES, advantages_of
-from rewards.answers.equality import Equality
+from rewards.answers.kind import AnswerKind
 from rewards.estimators.estimate import Estimate, RewardEstimator
 from rewards.estimators.evidence import MissingEvidence
 from rewards.metrics import (
@@ -27,7 +27,7 @@ class Scorer:
     """How to score. `batch` groups make one batch for the advantages that whiten over it."""
 
     estimator: RewardEstimator
-    equality: Equality
+    kind: AnswerKind
     advantage: str = "grpo"
     std_floor: float = 0.0
     clip: float | None = None
@@ -36,7 +36,7 @@ class Scorer:
 
     def score(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """One JSON line for each JSON line, in order. Raises BadInput naming line and field."""
-        reader = Reader(self.equality, self.estimator.needs, self.vocab_size)
+        reader = Reader(self.kind, self.estimator.needs, self.vocab_size)
         waiting: list[tuple[RecordedGroup, Estimate]] = []
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -62,7 +62,7 @@ class Scorer:
         for (group, estimate), values in zip(batch, advantages, strict=True):
             line: dict[str, Any] = {
                 "id": group.id,
-                "answers": group.evidence.ballot.answers,
+                "answers": group.evidence.tally.answers,
                 "label": estimate.label,
                 "rewards": estimate.rewards,
                 "advantages": values,
@@ -76,13 +76,13 @@ class Scorer:
         if group.token_ids is not None:
             quality["rollout_correlation"] = rollout_correlation(group.token_ids)
         if group.evidence.truth is not None:
-            ballot, truth = group.evidence.ballot, group.evidence.truth.answer
-            correct = correctness(self.equality, ballot, truth)
+            tally, truth = group.evidence.tally, group.evidence.truth.answer
+            correct = correctness(self.kind, tally, truth)
             quality |= {
                 "avg": avg_at_n(correct),
-                "maj": maj_at_n(ballot, correct),
-                "label_accuracy": label_accuracy(self.equality, estimate.label, truth),
-                "reward_accuracy": reward_accuracy(self.equality, ballot, estimate.label, correct),
+                "maj": maj_at_n(tally, correct),
+                "label_accuracy": label_accuracy(self.kind, estimate.label, truth),
+                "reward_accuracy": reward_accuracy(self.kind, tally, estimate.label, correct),
                 "reward_correlation": point_biserial(estimate.rewards, correct),
             }
         return quality

@@ -54,12 +54,12 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
     from adapter.store.redis.releases import RedisReleases
     from adapter.training.scripted_trainer import ScriptedTrainer
     from rewards.advantages import grpo
-    from rewards.answers.equality import Equality
+    from rewards.answers.kinds import answer_kinds
     from rewards.estimators.majority import Majority
 
     History(folder, "learner").write("start", pid=os.getpid())
     recipe = Recipe(
-        Scoring(Majority(), grpo, Equality()), _PER_UPDATE, max_lag=10**6, keep_versions=3
+        Scoring(Majority(), grpo, answer_kinds()), _PER_UPDATE, max_lag=10**6, keep_versions=3
     )
     worker = Worker(
         RedisBuffer(url), RedisReleases(url), ScriptedTrainer(),

@@ -31,8 +31,9 @@ from evals.arithmetic.measurement import MAX_NEW_TOKENS, measure, sample
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question, stream_and_held_out
 from evals.arithmetic.sampler import Decoding
-from rewards.answers.equality import Equality
 from rewards.answers.extraction import extract_answer
+from rewards.answers.kinds import answer_kinds
+from rewards.answers.math_answers import MathAnswers
 from rewards.rollouts import Rollout
 from rewards.votes import take_vote
 from server.engine.base import Draw, Prompt
@@ -141,8 +142,8 @@ class _Gate:
         self._reservoir = Reservoir()
         self._live, self._judged = "base", 0
         limits = GateLimits(1.0, 0.12, 0.7, 0.1, 2.0)  # the server's defaults
-        probes = ProbeSet(self._engine, self._reservoir, [], 16, 8, 16, 1.0)
-        self._trial = Trial(probes, Equality(), "base", TrialRules(0.05, 160, limits))
+        probes = ProbeSet(self._engine, self._reservoir, [], answer_kinds(), 16, 8, 16, 1.0)
+        self._trial = Trial(probes, answer_kinds(), "base", TrialRules(0.05, 160, limits))
 
     def passes(self, asked: Sequence[Question], kl: float) -> bool:
         """Judge the trainer's weights."""
@@ -205,15 +206,15 @@ def _trl(course: Course) -> dict[str, Any]:
     words = AutoTokenizer.from_pretrained(MODEL)
     stream, held_out = course.questions()
     prompts = [tokenizer.prompt_text(question.text) for question in stream]
-    equality = Equality()
+    kind = MathAnswers()
 
     def majority(completions: list[str], **_: Any) -> list[float]:
         rewards: list[float] = []
         for start in range(0, len(completions), _ROLLOUTS):
             answers = [extract_answer(text) for text in completions[start : start + _ROLLOUTS]]
-            ballot = equality.ballot(answers)
-            winner = take_vote(ballot).cluster
-            rewards += [float(winner is not None and c == winner) for c in ballot.clusters]
+            tally = kind.tally(answers)
+            winner = take_vote(tally).cluster
+            rewards += [float(winner is not None and c == winner) for c in tally.clusters]
         return rewards
 
     curve: list[float] = []

@@ -19,7 +19,8 @@ from evals.evaluation import Evaluator, Graded, Protocol
 from evals.items import Item
 from evals.presets import ARITHMETIC, load
 from loadtests.gate_bench import engine
-from rewards.answers.equality import Equality
+from rewards.answers.kind import AnswerKind
+from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
 
 _PROTOCOL = Protocol(max_tokens=64)
@@ -47,12 +48,12 @@ async def bare(url: str, model: str, items: Sequence[Item]) -> float:
     return time.perf_counter() - started
 
 
-async def evaluation(url: str, model: str, items: Sequence[Item], equality: Equality) -> float:
+async def evaluation(url: str, model: str, items: Sequence[Item], kind: AnswerKind) -> float:
     """Seconds for all questions by the evaluator, grading and all."""
     graded: list[Graded] = []
     started = time.perf_counter()
     async with AsyncOpenAI(base_url=url, api_key="none") as client:
-        await Evaluator(client, model, _PROTOCOL, equality).run(items, graded.append)
+        await Evaluator(client, model, _PROTOCOL, kind).run(items, graded.append)
     assert len(graded) == len(items)
     return time.perf_counter() - started
 
@@ -78,7 +79,7 @@ async def _rounds(url: str, rounds: int) -> list[float]:
         await bare(url, model, items[:40])  # warm
         for number in range(rounds):
             first = await bare(url, model, items)
-            second = await evaluation(url, model, items, Equality(judge))
+            second = await evaluation(url, model, items, MathAnswers(judge))
             third = await bare(url, model, items)
             rate = len(items) * _PROTOCOL.n
             ratios.append((first + third) / 2 / second)

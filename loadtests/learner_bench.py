@@ -30,7 +30,7 @@ from adapter.settings import AdapterSettings
 from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
 from rewards.advantages import grpo
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import answer_kinds
 from rewards.estimators.registry import build
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
@@ -217,7 +217,7 @@ def _scored(
     """Rewards, advantages and the update, as the learner goes about them."""
     trainer = _trainer(model, workload)
     estimator = build(reward.split()[0], _REWARDS[reward])
-    scoring = Scoring(estimator, grpo, Equality(), 0.05)
+    scoring = Scoring(estimator, grpo, answer_kinds(), 0.05)
 
     def step() -> None:
         scored = [scoring.score(tg.group, trainer) for tg in batch]

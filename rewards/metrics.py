@@ -4,15 +4,15 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
-from rewards.answers.equality import Equality
-from rewards.answers.tally import Ballot
+from rewards.answers.kind import AnswerKind, cluster_of
+from rewards.answers.tally import Tally
 from rewards.votes import take_vote
 
 
-def correctness(equality: Equality, ballot: Ballot, truth: str) -> list[bool]:
+def correctness(kind: AnswerKind, tally: Tally, truth: str) -> list[bool]:
     """Per rollout: does its answer equal the truth? A missing answer does not."""
-    right = equality.matches(ballot, truth)
-    return [cluster is not None and cluster == right for cluster in ballot.clusters]
+    right = cluster_of(kind, tally, truth)
+    return [cluster is not None and cluster == right for cluster in tally.clusters]
 
 
 def avg_at_n(correct: Sequence[bool]) -> float:
@@ -20,9 +20,9 @@ def avg_at_n(correct: Sequence[bool]) -> float:
     return sum(correct) / len(correct) if correct else 0.0
 
 
-def maj_at_n(ballot: Ballot, correct: Sequence[bool]) -> float:
+def maj_at_n(tally: Tally, correct: Sequence[bool]) -> float:
     """maj@n: whether the majority answer is correct."""
-    winner = take_vote(ballot).winner
+    winner = take_vote(tally).winner
     return float(winner is not None and correct[winner])
 
 
@@ -38,23 +38,23 @@ def pass_at_k(correct: Sequence[bool], k: int) -> float:
     return 1 - math.comb(n - right, k) / math.comb(n, k)
 
 
-def label_accuracy(equality: Equality, label: str | None, truth: str) -> float:
+def label_accuracy(kind: AnswerKind, label: str | None, truth: str) -> float:
     """Whether the estimated label is the truth."""
-    return float(label is not None and equality.same(label, truth))
+    return float(label is not None and kind.same(label, truth))
 
 
 def reward_accuracy(
-    equality: Equality, ballot: Ballot, label: str | None, correct: Sequence[bool]
+    kind: AnswerKind, tally: Tally, label: str | None, correct: Sequence[bool]
 ) -> float:
     """Share of rollouts whose 0/1 reward under the estimated label equals that under the truth.
 
     TTRL, arXiv 2504.16084, section 4.2: above label accuracy, because a wrong label still gives 0
     to all other wrong answers. For soft rewards, `label` is where the reward is largest.
     """
-    mine = None if label is None else equality.matches(ballot, label)
+    mine = None if label is None else cluster_of(kind, tally, label)
     agreeing = sum(
         (cluster is not None and cluster == mine) == right
-        for cluster, right in zip(ballot.clusters, correct, strict=True)
+        for cluster, right in zip(tally.clusters, correct, strict=True)
     )
     return agreeing / len(correct) if correct else 0.0
 

@@ -3,6 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FINISHED = "stop"
+"""Finish reason of a rollout that ended by itself; a truncated one never reached its answer."""
+
+DEFAULT_KIND = "math"
+"""Name of the answer kind that a group has if none was chosen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -37,7 +43,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
-    """All rollouts of one query under one policy version. Carries no label, by design."""
+    """All rollouts of one query under one policy version. Carries no label, by design.
+
+    `answer_kind` names how answers are read and compared (`rewards.answers`).
+    """
 
     id: str
     prompt: str
@@ -47,3 +56,4 @@ class RolloutGroup:
     sampling: Sampling
     client: str
     created_at: float
+    answer_kind: str = DEFAULT_KIND

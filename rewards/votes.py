@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rewards.answers.canonical import canonical
-from rewards.answers.tally import Ballot
+from rewards.answers.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +11,7 @@ class Vote:
     """The outcome over `total` rollouts, of which `valid` had an answer.
 
     `answer` is the winner as its first rollout wrote it, `winner` that rollout's index, `cluster`
-    its cluster on the ballot; all None when nobody answered. `counts` maps each cluster's first
+    its cluster on the tally; all None when nobody answered. `counts` maps each cluster's first
     answer, in canonical form, to its votes, in order of appearance.
     """
 
@@ -37,17 +36,17 @@ class Vote:
         return (first - second) / self.total
 
 
-def take_vote(ballot: Ballot) -> Vote:
+def take_vote(tally: Tally) -> Vote:
     """Majority vote. A tie goes to the answer seen first; a missing answer never votes.
 
     TTRL, arXiv 2504.16084, section 2.2; unlike its published code, equal forms share one vote and
     an empty majority cannot win.
     """
-    members = ballot.members
+    members = tally.members
     if not members:
-        return Vote(None, None, None, 0, len(ballot), {})
+        return Vote(None, None, None, 0, len(tally), {})
     sizes = [len(rows) for rows in members]
     cluster = sizes.index(max(sizes))
     winner = members[cluster][0]
-    counts = {canonical(ballot.answers[rows[0]] or ""): len(rows) for rows in members}
-    return Vote(ballot.answers[winner], winner, cluster, sum(sizes), len(ballot), counts)
+    counts = dict(zip(tally.forms, sizes, strict=True))
+    return Vote(tally.answers[winner], winner, cluster, sum(sizes), len(tally), counts)

@@ -9,7 +9,7 @@ from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.buffer import RolloutBuffer
 from adapter.store.channels import open_buffer, open_releases
 from adapter.store.releases import ReleaseStore
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import AnswerKinds, answer_kinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.engine.base import Engine
@@ -70,7 +70,7 @@ class Parts:
         )
         self.tenants = Tenants(settings.keys_file)
         self.judge = MathJudge(settings.equality_deadline)
-        equality = Equality(self.judge)
+        kinds = answer_kinds(self.judge)
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.reservoir = Reservoir()
         self.signals = LiveSignals(settings.watch_queries)
@@ -98,8 +98,8 @@ class Parts:
             settings.train_rollouts,
             self.metrics,
         )
-        self.feedback = Feedback(self.feedback_store, equality, self.metrics)
-        self.promoter = self._promoter(equality)
+        self.feedback = Feedback(self.feedback_store, kinds, self.metrics)
+        self.promoter = self._promoter(kinds)
         self.engine.on_return = self.promoter.engine_restarted
         rules = VoteRules(
             settings.rollouts,
@@ -121,13 +121,13 @@ class Parts:
             self.reservoir,
             self.signals,
             self.recent,
-            equality,
+            kinds,
             rules,
             self.metrics,
         )
         self.completions = Completions(self.engine, self.policy, self.admission, self.voted, rules)
 
-    def _promoter(self, equality: Equality) -> Promoter:
+    def _promoter(self, kinds: AnswerKinds) -> Promoter:
         settings = self.settings
         limits = GateLimits(
             settings.gate_max_kl,
@@ -140,6 +140,7 @@ class Parts:
             self.engine,
             self.reservoir,
             read_labelled_queries(settings.gate_file) if settings.gate_file else [],
+            kinds,
             settings.gate_prompts,
             settings.gate_rollouts,
             settings.gate_refresh,
@@ -151,7 +152,7 @@ class Parts:
             self.releases,
             AdapterFolders(settings.adapters_dir),
             self.policy,
-            Trial(probes, equality, settings.engine_model, rules),
+            Trial(probes, kinds, settings.engine_model, rules),
             self.signals,
             limits,
             CanaryRules(settings.canary_share, settings.canary_seconds),

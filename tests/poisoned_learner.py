@@ -18,7 +18,7 @@ from adapter.store.redis.releases import RedisReleases
 from adapter.trainer import TrainingGroup
 from adapter.training.scripted_trainer import ScriptedTrainer
 from rewards.advantages import grpo
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import answer_kinds
 from rewards.estimators.majority import Majority
 
 
@@ -39,7 +39,7 @@ class Mortal(ScriptedTrainer):
 
 def main() -> None:
     url, folder = sys.argv[1], Path(sys.argv[2])
-    recipe = Recipe(Scoring(Majority(), grpo, Equality()), 4, max_lag=100, keep_versions=3)
+    recipe = Recipe(Scoring(Majority(), grpo, answer_kinds()), 4, max_lag=100, keep_versions=3)
     worker = Worker(
         RedisBuffer(url), RedisReleases(url), Mortal(), AdapterFolders(folder), recipe,
         lease_seconds=0.5,

@@ -100,11 +100,11 @@ class Intake:
     async def _take(self, delivery: Delivery, known: set[str]) -> None:
         group = delivery.group
         if group is None:
-            await self._bury(delivery, "unreadable")
+            await self._dead_letter(delivery, "unreadable")
         elif group.id in known:
             await self._settle([delivery], TRAINED)
         elif not _sound(group):
-            await self._bury(delivery, "malformed")
+            await self._dead_letter(delivery, "malformed")
         elif not group.sampling.trainable:
             await self._settle([delivery], "dropped:truncated_sampling")
         elif self._stale(delivery, group):
@@ -126,7 +126,7 @@ class Intake:
             return
         died = 1 + await self._buffer.hold(delivery)  # the first time it had not been noted
         if died >= MAX_ATTEMPTS:
-            await self._bury(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
+            await self._dead_letter(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
         else:
             await self._score(delivery, group, prompt, rehearse=True)
         await self._buffer.let_go(delivery)
@@ -145,7 +145,7 @@ class Intake:
             raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
-            await self._bury(delivery, repr(error))
+            await self._dead_letter(delivery, repr(error))
             return
         if scored.estimate.informative:
             tokens = sum(len(group.rollouts[row].token_ids) for row in scored.estimate.kept)
@@ -184,8 +184,8 @@ class Intake:
         await self._buffer.settle(deliveries, outcome)
         self._metrics.groups.labels(outcome).inc(len(deliveries))
 
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
-        await self._buffer.bury(delivery, reason)
+    async def _dead_letter(self, delivery: Delivery, reason: str) -> None:
+        await self._buffer.dead_letter(delivery, reason)
         self._metrics.groups.labels("dead").inc()
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
-from rewards.answers.equality import Equality
-from rewards.answers.tally import answers_of
+from rewards.answers.kind import answers_of
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
 from rewards.estimators.evidence import Evidence, MissingEvidence
 from rewards.rollouts import RolloutGroup
@@ -18,7 +18,7 @@ class Scoring:
 
     estimator: RewardEstimator
     advantage: Advantage
-    equality: Equality
+    kinds: AnswerKinds
     std_floor: float = 0.0
     clip: float | None = None
     name: str = "estimate"
@@ -28,11 +28,12 @@ class Scoring:
         recorded. Raises MissingEvidence, and ValueError for what the trainer cannot learn from."""
         trainer.check(group)
         names = TRAINER_SIGNALS & self.estimator.needs
-        ballot = self.equality.ballot(answers_of(group.rollouts))
+        kind = self.kinds[group.answer_kind]
+        tally = kind.tally(answers_of(kind, group.rollouts))
         signals = dict(trainer.signals(group, names)) if names else {}
         if self.estimator.needs & RECORDED_SIGNALS:
             signals["topk_entropies"] = _recorded(group)
-        evidence = Evidence(ballot, signals)
+        evidence = Evidence(tally, signals)
         return ScoredGroup(group, self.estimator.estimate(evidence))
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:

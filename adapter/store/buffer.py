@@ -100,7 +100,7 @@ class RolloutBuffer(Protocol):
         trained for a while if it is to. Repeating is harmless."""
         ...
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Put a group that cannot be processed aside, with the reason, and settle it as dead."""
         ...
 

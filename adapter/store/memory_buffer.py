@@ -103,7 +103,7 @@ class MemoryBuffer:
         while sum(len(entry.data) for entry in self._kept) > self._max_bytes:
             self._kept.popleft()
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         entry = self._remove(delivery.entry, DEAD)
         if entry is not None:
             self._dead.append(replace(entry, since=time.monotonic(), reason=reason))

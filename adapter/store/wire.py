@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.rollouts import DEFAULT_KIND, Rollout, RolloutGroup, Sampling
 
 MAGIC = b"RG1"
 _MAX_UNPACKED = 256 << 20
@@ -46,6 +46,7 @@ def pack(group: RolloutGroup) -> bytes:
             "sampling": [s.temperature, s.top_p, s.top_k, s.max_tokens],
             "client": group.client,
             "created_at": group.created_at,
+            "answer_kind": group.answer_kind,
         }
     )
     body = struct.pack("<I", len(header)) + header + ids.tobytes() + logprobs.tobytes()
@@ -77,7 +78,7 @@ def unpack(data: bytes) -> RolloutGroup:
             logprobs.byteswap()
         at = header["prompt_tokens"]
         rollouts: list[Rollout] = []
-        # Groups of before entropies were recorded have none.
+        # Groups of before entropies or answer kinds were recorded have none.
         entropies: list[float | None] = header.get("entropies", [None] * len(lengths))
         for text, finish, entropy, length in zip(
             header["texts"], header["finish"], entropies, lengths, strict=True
@@ -102,6 +103,7 @@ def unpack(data: bytes) -> RolloutGroup:
             sampling=Sampling(temperature, top_p, top_k, max_tokens),
             client=header["client"],
             created_at=header["created_at"],
+            answer_kind=header.get("answer_kind", DEFAULT_KIND),
         )
     except (zlib.error, struct.error, orjson.JSONDecodeError) as error:
         raise WireError(f"damaged group: {error}") from None

@@ -16,12 +16,15 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
 from evals.arithmetic import tokenizer
 from evals.arithmetic.questions import Question
-from rewards.answers.equality import Equality
-from rewards.answers.extraction import extract_answer
+from rewards.answers.math_answers import MathAnswers
 from rewards.metrics import avg_at_n, correctness, maj_at_n
+from rewards.rollouts import FINISHED, Rollout
 
 # The longest reply takes 22 tokens; a model that rambles is cut off here.
 MAX_NEW_TOKENS = 40
+
+
+_KIND = MathAnswers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Reply:
     @property
     def answer(self) -> str | None:
         """What it answers, by the rules that votes and grades go by."""
-        return extract_answer(self.text) if self.ended else None
+        finish_reason = FINISHED if self.ended else "length"
+        return _KIND.read(Rollout(self.text, self.token_ids, self.logprobs, finish_reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +150,18 @@ def _mean(values: Sequence[float]) -> float:
 
 def score(asked: Sequence[Question], replies: Sequence[Sequence[Reply]]) -> Score:
     """Grades replies against the questions' answers. The two sequences go together."""
-    equality = Equality()
     right: list[float] = []
     wrong: list[float] = []
     avg: list[float] = []
     maj: list[float] = []
     passed: list[float] = []
     for item, group in zip(asked, replies, strict=True):
-        ballot = equality.ballot([reply.answer for reply in group])
-        hits = correctness(equality, ballot, item.answer)
+        tally = _KIND.tally([reply.answer for reply in group])
+        hits = correctness(_KIND, tally, item.answer)
         for reply, hit in zip(group, hits, strict=True):
             (right if hit else wrong).append(reply.entropy)
         avg.append(avg_at_n(hits))
-        maj.append(maj_at_n(ballot, hits))
+        maj.append(maj_at_n(tally, hits))
         passed.append(float(any(hits)))
     return Score(
         questions=len(asked),

@@ -20,9 +20,10 @@ from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding, Sampler
 from evals.arithmetic.witness import Witness
 from rewards.advantages import ADVANTAGES
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import answer_kinds
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
 from rewards.estimators.majority import Majority
+from rewards.rollouts import DEFAULT_KIND
 
 MAJORITY = Majority()
 LEARNING_RATE = 5e-4
@@ -61,18 +62,18 @@ class Practice:
         )  # fmt: skip
         self._trainer = LoraTrainer(chosen)
         self._words = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
-        self._equality = Equality()  # integers: plain equality is all there is to decide
+        kinds = answer_kinds()  # integers: plain equality is all there is to decide
         self._scoring = Scoring(
             estimator,
             ADVANTAGES[chosen.advantage],
-            self._equality,
+            kinds,
             chosen.advantage_std_floor,
             chosen.advantage_clip,
         )
         self._decoding = decoding or Decoding()
         self._sampler = Sampler(self._trainer.model, self._words, seed)
         self._witness = Witness(
-            self._trainer, self._words, self._sampler, self._equality, self._decoding
+            self._trainer, self._words, self._sampler, kinds[DEFAULT_KIND], self._decoding
         )
 
     @property

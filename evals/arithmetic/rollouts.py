@@ -18,7 +18,7 @@ from evals.arithmetic import tokenizer
 from evals.arithmetic.measurement import Reply, sample
 from evals.arithmetic.questions import Question, paraphrase, questions
 from evals.arithmetic.references import reference_logprobs
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.votes import take_vote
 
 MODEL = Path(__file__).parent / "model"
@@ -68,7 +68,7 @@ class Recorder:
         logs = torch.log_softmax(hidden @ head.T, dim=-1)
         chosen = _split(logs.gather(-1, batch.targets[:, None]).squeeze(-1), lengths)
         best = _split(logs.topk(TOP_LOGPROBS, dim=-1).values, lengths)
-        reference = take_vote(Equality().ballot([reply.answer for reply in replies])).answer
+        reference = take_vote(MathAnswers().tally([reply.answer for reply in replies])).answer
         ids = [reply.token_ids for reply in replies]
         references = reference_logprobs(self._model, self._words, prompt, ids, reference or "")
         return [

@@ -15,8 +15,8 @@ from adapter.training.token_scores import PromptBatch, TokenSequence, predicting
 from evals.arithmetic.questions import Question, paraphrase
 from evals.arithmetic.references import reference_logprobs
 from evals.arithmetic.sampler import Decoding, Sampler
-from rewards.answers.equality import Equality
-from rewards.answers.tally import Ballot, answers_of
+from rewards.answers.kind import AnswerKind, answers_of, cluster_of
+from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Evidence, Label, Need, Signal
 from rewards.rollouts import RolloutGroup
 from rewards.token_signals import entropy_estimate
@@ -33,32 +33,32 @@ class Witness:
     trainer: LoraTrainer
     words: Any
     sampler: Sampler
-    equality: Equality
+    kind: AnswerKind
     decoding: Decoding
 
     def evidence(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
         """What `needs` names, and always the truth."""
-        ballot = self.equality.ballot(answers_of(group.rollouts))
+        tally = self.kind.tally(answers_of(self.kind, group.rollouts))
         signals: dict[Signal, Sequence[float]] = {}
         if "topk_entropies" in needs:
             signals["topk_entropies"] = self._topk_entropies(group)
         if "reference_probabilities" in needs:
-            signals["reference_probabilities"] = self._references(group, ballot)
+            signals["reference_probabilities"] = self._references(group, tally)
         if measured := TRAINER_SIGNALS & needs:
             signals |= self.trainer.signals(group, measured)
-        truth = Label(question.answer, self.equality.matches(ballot, question.answer))
-        other = self._paraphrase(question, ballot) if "paraphrase" in needs else None
-        return Evidence(ballot, signals, other, truth)
+        truth = Label(question.answer, cluster_of(self.kind, tally, question.answer))
+        other = self._paraphrase(question, tally) if "paraphrase" in needs else None
+        return Evidence(tally, signals, other, truth)
 
-    def _paraphrase(self, question: Question, ballot: Ballot) -> Label | None:
+    def _paraphrase(self, question: Question, tally: Tally) -> Label | None:
         group = self.sampler.groups([paraphrase(question)], self.decoding)[0]
-        answer = take_vote(self.equality.ballot(answers_of(group.rollouts))).answer
-        return None if answer is None else Label(answer, self.equality.matches(ballot, answer))
+        answer = take_vote(self.kind.tally(answers_of(self.kind, group.rollouts))).answer
+        return None if answer is None else Label(answer, cluster_of(self.kind, tally, answer))
 
-    def _references(self, group: RolloutGroup, ballot: Ballot) -> list[float]:
+    def _references(self, group: RolloutGroup, tally: Tally) -> list[float]:
         """Mean probability of the majority answer's tokens."""
         ids = [rollout.token_ids for rollout in group.rollouts]
-        answer = take_vote(ballot).answer or ""
+        answer = take_vote(tally).answer or ""
         rows = reference_logprobs(self.trainer.model, self.words, group.prompt_ids, ids, answer)
         return [float(row.exp().mean()) for row in rows]
 

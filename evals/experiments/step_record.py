@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from evals.arithmetic.practice import Step
 from evals.arithmetic.questions import Question
-from rewards.answers.equality import Equality
-from rewards.answers.tally import Ballot, answers_of
+from rewards.answers.kind import answers_of
+from rewards.answers.math_answers import MathAnswers
+from rewards.answers.tally import Tally
 from rewards.estimators.dare import Dare
 from rewards.estimators.estimate import ScoredGroup
 from rewards.estimators.evidence import Evidence, mean
@@ -20,7 +21,7 @@ from rewards.metrics import (
     rollout_correlation,
 )
 
-_EQUALITY = Equality()
+_KIND = MathAnswers()
 _DARE = Dare()
 
 
@@ -43,41 +44,41 @@ def record_of(step: Step, asked: Sequence[Question]) -> Mapping[str, float]:
 
 def _of_group(scored: ScoredGroup, question: Question) -> dict[str, float]:
     rollouts, estimate = scored.group.rollouts, scored.estimate
-    ballot = _EQUALITY.ballot(answers_of(rollouts))
-    correct = correctness(_EQUALITY, ballot, question.answer)
+    tally = _KIND.tally(answers_of(_KIND, rollouts))
+    correct = correctness(_KIND, tally, question.answer)
     entropies = [rollout.entropy or 0.0 for rollout in rollouts]
     return {
         "avg": avg_at_n(correct),
-        "maj": maj_at_n(ballot, correct),
-        "label_accuracy": label_accuracy(_EQUALITY, estimate.label, question.answer),
-        "reward_accuracy": reward_accuracy(_EQUALITY, ballot, estimate.label, correct),
-        "agreement": max(map(len, ballot.members), default=0) / len(rollouts),
+        "maj": maj_at_n(tally, correct),
+        "label_accuracy": label_accuracy(_KIND, estimate.label, question.answer),
+        "reward_accuracy": reward_accuracy(_KIND, tally, estimate.label, correct),
+        "agreement": max(map(len, tally.members), default=0) / len(rollouts),
         "entropy": sum(entropies) / len(entropies),
         "tokens": sum(len(rollout.token_ids) for rollout in rollouts) / len(rollouts),
         "correlation": rollout_correlation([rollout.token_ids for rollout in rollouts]),
         "informative": float(estimate.informative),
-        **_doubts(ballot, entropies, correct, question),
+        **_doubts(tally, entropies, correct, question),
     }
 
 
 def _doubts(
-    ballot: Ballot, entropies: Sequence[float], correct: Sequence[bool], question: Question
+    tally: Tally, entropies: Sequence[float], correct: Sequence[bool], question: Question
 ) -> dict[str, float]:
     """Where token entropy misleads, among answers that at least two rollouts give.
 
     Confidently wrong: the answer with the least mean entropy is wrong, though the right one is
     there. Uncertainly right: the right answer has more entropy than the group's mean.
     """
-    shared = [rows for rows in ballot.members if len(rows) > 1]
+    shared = [rows for rows in tally.members if len(rows) > 1]
     right = next((rows for rows in shared if correct[rows[0]]), None)
     confident = uncertain = False
     if right is not None:
         surest = min(shared, key=lambda rows: mean(entropies, rows))
         confident = surest is not right
         uncertain = mean(entropies, right) > mean(entropies, range(len(entropies)))
-    vote = maj_at_n(ballot, correct)
-    estimate = _DARE.estimate(Evidence(ballot, {"entropies": entropies}))
-    dare = label_accuracy(_EQUALITY, estimate.label, question.answer)
+    vote = maj_at_n(tally, correct)
+    estimate = _DARE.estimate(Evidence(tally, {"entropies": entropies}))
+    dare = label_accuracy(_KIND, estimate.label, question.answer)
     return {
         "dare_label_accuracy": dare,
         "confidently_wrong": float(confident),

@@ -18,7 +18,7 @@ from ratchet.errors import ConfigurationError
 from ratchet.local.stack import Stack
 from ratchet.recipe import fitted
 from ratchet.settings import StackSettings, flags_of, read
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
 
 _GLANCE = 4
@@ -71,7 +71,7 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
     )
     with MathJudge(settings.equality_deadline) as judge:
         try:
-            result = await Adaptation(Stack(settings), plan, Equality(judge), out).run()
+            result = await Adaptation(Stack(settings), plan, MathAnswers(judge), out).run()
         except* EvaluationStopped as stopped:
             raise ConfigurationError(str(stopped.exceptions[0])) from None
     result |= {"dataset": arguments.dataset, "epochs": epochs}

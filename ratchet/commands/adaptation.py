@@ -25,7 +25,7 @@ from ratchet.errors import ConfigurationError
 from ratchet.local.stack import Stack
 from ratchet.local.watcher import Watcher
 from ratchet.settings import StackSettings
-from rewards.answers.equality import Equality
+from rewards.answers.kind import AnswerKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class Plan:
 class Adaptation:
     """One run of a plan on a stack of its own; pictures go to `out`."""
 
-    def __init__(self, stack: Stack, plan: Plan, equality: Equality, out: Path) -> None:
-        self._stack, self._plan, self._equality, self._out = stack, plan, equality, out
+    def __init__(self, stack: Stack, plan: Plan, kind: AnswerKind, out: Path) -> None:
+        self._stack, self._plan, self._kind, self._out = stack, plan, kind, out
         self._stream = Stream()
         self._points: list[tuple[int, float]] = []
         self._watcher = Watcher(stack, stack.settings.groups_per_update * 2)
@@ -67,7 +67,7 @@ class Adaptation:
             say(f"live page: http://{settings.host}:{settings.port}/")
             say(f"measuring the frozen base on {len(plan.test)} questions")
             base = f"{settings.model_name}@base"
-            before = await measured(client, base, plan.test, plan.protocol, self._equality)
+            before = await measured(client, base, plan.test, plan.protocol, self._kind)
             say(percent(before))
             say(f"asking {len(plan.asked)} questions without labels, or fewer")
             self._started = time.monotonic()
@@ -77,7 +77,7 @@ class Adaptation:
             say("measuring again")
             after_version = self._stream.version
             name = settings.model_name
-            after = await measured(client, name, plan.test, plan.protocol, self._equality)
+            after = await measured(client, name, plan.test, plan.protocol, self._kind)
             say(percent(after))
             store = open_releases(settings)
             releases, live = await store.all(), await store.live()
@@ -102,7 +102,7 @@ class Adaptation:
 
     async def _adapt(self, client: AsyncOpenAI) -> None:
         asker = Asker(
-            client, self._stack.settings.model_name, self._equality, self._plan.protocol.max_tokens
+            client, self._stack.settings.model_name, self._kind, self._plan.protocol.max_tokens
         )
         bar = tqdm(total=self._plan.updates, unit="version", disable=not sys.stderr.isatty())
         over = asyncio.Event()
@@ -139,7 +139,7 @@ class Adaptation:
             if self._watcher.promoted >= self._plan.every * (len(self._points) + 1):
                 version = self._watcher.live
                 graded = await measured(
-                    client, name, items, self._plan.glance, self._equality, quiet=True
+                    client, name, items, self._plan.glance, self._kind, quiet=True
                 )
                 self._points.append((version, plain_summary(graded)["avg"]))
                 if not sys.stderr.isatty():
@@ -193,7 +193,7 @@ async def measured(
     model: str,
     items: Sequence[Item],
     protocol: Protocol,
-    equality: Equality,
+    kind: AnswerKind,
     quiet: bool = False,
 ) -> list[Graded]:
     """The items graded, in their order, with a progress bar where somebody looks."""
@@ -205,7 +205,7 @@ async def measured(
             graded[one.id] = one
             bar.update(1)
 
-        await Evaluator(client, model, protocol, equality).run(items, keep)
+        await Evaluator(client, model, protocol, kind).run(items, keep)
     return [graded[item.id] for item in items]
 
 

@@ -15,7 +15,7 @@ from ratchet.commands.adaptation import Adaptation, Plan, fresh_state, say
 from ratchet.local.stack import Stack
 from ratchet.recipe import TINY_RECIPE
 from ratchet.settings import StackSettings, flags_of, read
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 
 HELD_OUT = 200
 _MID_HELD_OUT = 60
@@ -46,7 +46,7 @@ async def demonstrate(arguments: argparse.Namespace) -> int:
         minutes=arguments.minutes,
     )
     # Integers: plain equality is all there is to decide.
-    result = await Adaptation(stack, plan, Equality(), out).run()
+    result = await Adaptation(stack, plan, MathAnswers(), out).run()
     result["seconds"] = round(time.monotonic() - started, 1)
     (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     page = report(f"Ratchet demo: reward `{result['reward']}`, seed {result['seed']}", result)

@@ -157,7 +157,7 @@ def score(arguments: argparse.Namespace) -> int:
     """Score recorded groups from a file or standard input."""
     from evals.recorded_groups import BadInput
     from evals.scores import Scorer
-    from rewards.answers.equality import Equality
+    from rewards.answers.math_answers import MathAnswers
     from rewards.answers.math_judge import MathJudge
     from rewards.estimators.registry import build, options_of
 
@@ -168,7 +168,7 @@ def score(arguments: argparse.Namespace) -> int:
     with MathJudge(arguments.deadline) as judge, _opened(arguments.file) as lines:
         scorer = Scorer(
             estimator,
-            Equality(judge),
+            MathAnswers(judge),
             arguments.advantage,
             arguments.std_floor,
             arguments.clip,

@@ -18,7 +18,7 @@ from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
 from evals.presets import ARITHMETIC, load
 from ratchet.errors import ConfigurationError
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
 
 _COLUMNS = ("id", "prompt", "answer", "level")
@@ -114,7 +114,7 @@ async def _graded(
                 minutes = (time.monotonic() - started) / 60
                 print(f"{len(right)} of {len(items)} questions, {minutes:.1f} min", flush=True)
 
-        evaluator = Evaluator(client, arguments.model, protocol, Equality(judge))
+        evaluator = Evaluator(client, arguments.model, protocol, MathAnswers(judge))
         try:
             await evaluator.run(items, keep, already)
         except EvaluationStopped as stopped:

@@ -20,7 +20,7 @@ from ratchet.local.child import GAVE_UP
 from ratchet.settings import require_writable
 from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_judge import MathJudge
 
 
@@ -83,7 +83,7 @@ def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
         Scoring(
             settings.estimator(),
             ADVANTAGES[settings.advantage],
-            Equality(judge),
+            answer_kinds(judge),
             settings.advantage_std_floor,
             settings.advantage_clip,
             settings.reward,

@@ -1,7 +1,7 @@
 """The cheap half of equality: one form for answers that are plainly the same.
 
 Numbers compare by exact value, so `1/2`, `0.5` and `\\frac{1}{2}` have one form; option letters by
-letter; everything else by tidied text. `rewards.answers.equality` has judged what is left open.
+letter; everything else by tidied text. `rewards.answers.math_answers` has judged what is left open.
 """
 
 import re

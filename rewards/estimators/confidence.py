@@ -25,18 +25,18 @@ class ConfidenceMajority:
     needs = needing("confidences")
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        ballot = evidence.ballot
+        tally = evidence.tally
         confidences = evidence.numbers("confidences")
-        rows = [row for row, cluster in enumerate(ballot.clusters) if cluster is not None]
+        rows = [row for row, cluster in enumerate(tally.clusters) if cluster is not None]
         rows.sort(key=lambda row: -confidences[row])
         voters = rows[: math.ceil(self.keep * len(rows))]
-        weights = [0.0] * len(ballot.members)
+        weights = [0.0] * len(tally.members)
         for row in voters:
-            weights[ballot.clusters[row] or 0] += confidences[row]
+            weights[tally.clusters[row] or 0] += confidences[row]
         if not voters:
-            return of_label(ballot, None, None)
+            return of_label(tally, None, None)
         winner = weights.index(max(weights))
-        return of_label(ballot, ballot.answers[ballot.members[winner][0]], winner)
+        return of_label(tally, tally.answers[tally.members[winner][0]], winner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class SelfCertainty:
     def estimate(self, evidence: Evidence) -> Estimate:
         certainties = evidence.numbers("self_certainties")
         shift = math.log(self.vocab_size) if self.form == "affine" else 0.0
-        return of_rewards(evidence.ballot, [value + shift for value in certainties])
+        return of_rewards(evidence.tally, [value + shift for value in certainties])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Rlpr:
     needs = needing("reference_probabilities")
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        ballot = evidence.ballot
-        estimate = of_rewards(ballot, evidence.numbers("reference_probabilities"))
-        label = take_vote(ballot).answer
+        tally = evidence.tally
+        estimate = of_rewards(tally, evidence.numbers("reference_probabilities"))
+        label = take_vote(tally).answer
         return Estimate(estimate.rewards, label, estimate.kept, estimate.stats)

@@ -58,9 +58,9 @@ class Dare:
         return "entropies" if self.entropy == "exact" else "topk_entropies"
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        ballot = evidence.ballot
+        tally = evidence.tally
         entropies = evidence.numbers(self._signal)
-        total, members = len(ballot), ballot.members
+        total, members = len(tally), tally.members
         tau = 1.5 / max(1, total) if self.tau is None else self.tau
         first = self._distribution(members, entropies)
         survivors = [rows for rows, p in zip(members, first, strict=True) if p >= tau]
@@ -74,9 +74,9 @@ class Dare:
         kept = sorted(row for rows in survivors for row in rows)
         return Estimate(
             rewards,
-            ballot.answers[survivors[final.index(max(final))][0]] if survivors else None,
+            tally.answers[survivors[final.index(max(final))][0]] if survivors else None,
             kept if self.pruned == "drop" else range(total),
-            vote_stats(ballot) | {"pruned": (sum(map(len, members)) - alive) / max(1, total)},
+            vote_stats(tally) | {"pruned": (sum(map(len, members)) - alive) / max(1, total)},
         )
 
     def _distribution(

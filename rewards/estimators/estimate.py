@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rewards.answers.tally import Ballot
+from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Evidence, Need
 from rewards.rollouts import RolloutGroup
 
@@ -44,7 +44,7 @@ class RewardEstimator(Protocol):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The signals beside the ballot that must be given."""
+        """The signals beside the tally that must be given."""
         ...
 
     def estimate(self, evidence: Evidence) -> Estimate:
@@ -52,30 +52,30 @@ class RewardEstimator(Protocol):
         ...
 
 
-def of_label(ballot: Ballot, answer: str | None, cluster: int | None) -> Estimate:
+def of_label(tally: Tally, answer: str | None, cluster: int | None) -> Estimate:
     """Reward 1 for the rollouts of `cluster`, 0 for all others."""
-    rewards = [float(mine is not None and mine == cluster) for mine in ballot.clusters]
-    return Estimate(rewards, answer, range(len(ballot)), vote_stats(ballot))
+    rewards = [float(mine is not None and mine == cluster) for mine in tally.clusters]
+    return Estimate(rewards, answer, range(len(tally)), vote_stats(tally))
 
 
-def of_rewards(ballot: Ballot, rewards: Sequence[float]) -> Estimate:
+def of_rewards(tally: Tally, rewards: Sequence[float]) -> Estimate:
     """Given rewards, but 0 for a missing answer. The label is the answer with the highest mean
     reward, the one seen first if several have it."""
     rewards = [
         0.0 if cluster is None else reward
-        for reward, cluster in zip(rewards, ballot.clusters, strict=True)
+        for reward, cluster in zip(rewards, tally.clusters, strict=True)
     ]
-    means = [sum(rewards[row] for row in rows) / len(rows) for rows in ballot.members]
+    means = [sum(rewards[row] for row in rows) / len(rows) for rows in tally.members]
     label = None
     if means:
-        label = ballot.answers[ballot.members[means.index(max(means))][0]]
-    return Estimate(rewards, label, range(len(ballot)), vote_stats(ballot))
+        label = tally.answers[tally.members[means.index(max(means))][0]]
+    return Estimate(rewards, label, range(len(tally)), vote_stats(tally))
 
 
-def vote_stats(ballot: Ballot) -> dict[str, float]:
+def vote_stats(tally: Tally) -> dict[str, float]:
     """majority_ratio n(top)/M, the share of rollouts that answer, and how many answers differ."""
-    sizes = [len(rows) for rows in ballot.members]
-    total = max(1, len(ballot))
+    sizes = [len(rows) for rows in tally.members]
+    total = max(1, len(tally))
     return {
         "majority_ratio": max(sizes, default=0) / total,
         "answered": sum(sizes) / total,

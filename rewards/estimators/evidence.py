@@ -1,11 +1,11 @@
-"""What an estimator may look at: one group's ballot, and signals measured beside it."""
+"""What an estimator may look at: one group's tally, and signals measured beside it."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rewards.answers.tally import Ballot
+from rewards.answers.tally import Tally
 
 Signal = Literal[
     "entropies", "topk_entropies", "confidences", "self_certainties", "reference_probabilities"
@@ -19,7 +19,7 @@ reference answer's tokens after this rollout's reasoning (RLPR).
 """
 
 Need = Signal | Literal["paraphrase", "truth"]
-"""What an estimator may ask for beside the ballot."""
+"""What an estimator may ask for beside the tally."""
 
 
 def needing(*names: Need) -> frozenset[Need]:
@@ -46,7 +46,7 @@ class Evidence:
     `paraphrase` is the majority answer to a paraphrase of the question, `truth` the true answer.
     """
 
-    ballot: Ballot
+    tally: Tally
     signals: Mapping[Signal, Sequence[float]] = field(default_factory=dict[Signal, Sequence[float]])
     paraphrase: Label | None = None
     truth: Label | None = None
@@ -56,9 +56,9 @@ class Evidence:
         if name not in self.signals:
             raise MissingEvidence(f"{name} are needed and were not given")
         values = self.signals[name]
-        if len(values) != len(self.ballot):
-            raise MissingEvidence(f"{name}: {len(values)} for {len(self.ballot)} rollouts")
-        for row, cluster in enumerate(self.ballot.clusters):
+        if len(values) != len(self.tally):
+            raise MissingEvidence(f"{name}: {len(values)} for {len(self.tally)} rollouts")
+        for row, cluster in enumerate(self.tally.clusters):
             if cluster is not None and not math.isfinite(values[row]):
                 raise MissingEvidence(f"{name}[{row}] is {values[row]}, which is not finite")
         return values

@@ -17,8 +17,8 @@ class Majority:
     needs = needing()
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        vote = take_vote(evidence.ballot)
-        return of_label(evidence.ballot, vote.answer, vote.cluster)
+        vote = take_vote(evidence.tally)
+        return of_label(evidence.tally, vote.answer, vote.cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class SoftMajority:
     needs = needing()
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        ballot = evidence.ballot
-        rewards = [0.0] * len(ballot)
-        for rows in ballot.members:
+        tally = evidence.tally
+        rewards = [0.0] * len(tally)
+        for rows in tally.members:
             for row in rows:
-                rewards[row] = len(rows) / len(ballot)
-        return of_rewards(ballot, rewards)
+                rewards[row] = len(rows) / len(tally)
+        return of_rewards(tally, rewards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class CoReward:
 
     def estimate(self, evidence: Evidence) -> Estimate:
         label = evidence.label("paraphrase")
-        return of_label(evidence.ballot, label.answer, label.cluster)
+        return of_label(evidence.tally, label.answer, label.cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,4 @@ class GroundTruth:
 
     def estimate(self, evidence: Evidence) -> Estimate:
         label = evidence.label("truth")
-        return of_label(evidence.ballot, label.answer, label.cluster)
+        return of_label(evidence.tally, label.answer, label.cluster)

@@ -31,15 +31,15 @@ class Restrain:
     needs = needing()
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        ballot = evidence.ballot
-        total, members = len(ballot), ballot.members
+        tally = evidence.tally
+        total, members = len(tally), tally.members
         rewards = [0.0] * total
         if not members or max(map(len, members)) < self.min_share * total:
-            nothing = replace(of_rewards(ballot, rewards), label=None)
+            nothing = replace(of_rewards(tally, rewards), label=None)
             return replace(nothing, offset=-self.penalty) if members else nothing
         exponents = [-((1 - len(m) / total) ** 2) / (2 * self.sigma**2) for m in members]
         bell = [math.exp(exponent - max(exponents)) for exponent in exponents]
         for rows, height in zip(members, bell, strict=True):
             for row in rows:
                 rewards[row] = height / math.fsum(bell)
-        return of_rewards(ballot, rewards)
+        return of_rewards(tally, rewards)

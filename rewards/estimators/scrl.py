@@ -37,15 +37,15 @@ class Scrl:
     needs = needing("entropies")
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        ballot = evidence.ballot
+        tally = evidence.tally
         entropies = evidence.numbers("entropies")
-        vote = take_vote(ballot)
-        rewards = [_NO_ANSWER] * len(ballot)
+        vote = take_vote(tally)
+        rewards = [_NO_ANSWER] * len(tally)
         label: str | None = None
         negatives = 0
-        overall = mean(entropies, [r for rows in ballot.members for r in rows]) if vote.valid else 0
-        for cluster, rows in enumerate(ballot.members):
-            share, entropy = len(rows) / len(ballot), mean(entropies, rows)
+        overall = mean(entropies, [r for rows in tally.members for r in rows]) if vote.valid else 0
+        for cluster, rows in enumerate(tally.members):
+            share, entropy = len(rows) / len(tally), mean(entropies, rows)
             reward = -self.entropy_weight * (entropy - overall)
             if cluster == vote.cluster and share >= self.consensus and vote.margin > self.margin:
                 label = vote.answer
@@ -55,5 +55,5 @@ class Scrl:
                 reward += share - self.rare
             for row in rows:
                 rewards[row] = reward
-        stats = vote_stats(ballot) | {"negatives": float(negatives)}
-        return Estimate(rewards, label, range(len(ballot)), stats)
+        stats = vote_stats(tally) | {"negatives": float(negatives)}
+        return Estimate(rewards, label, range(len(tally)), stats)

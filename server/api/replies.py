@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from rewards.answers.tally import Ballot
+from rewards.answers.tally import Tally
 from rewards.votes import Vote
 from server.api.formats import format_of
 from server.api.requests import SamplingRequest
@@ -26,7 +26,7 @@ class Outcome:
     """
 
     draws: Sequence[Draw]
-    ballot: Ballot
+    tally: Tally
     vote: Vote
     lease: Lease
     reason: str | None
@@ -39,10 +39,10 @@ class Outcome:
     @property
     def ranked(self) -> list[Draw]:
         """Best-voted answer first, the vote's own winner at the head."""
-        ballot, vote = self.ballot, self.vote
-        sizes = [len(rows) for rows in ballot.members]
-        votes = [0 if cluster is None else sizes[cluster] for cluster in ballot.clusters]
-        rows = sorted(range(len(ballot)), key=lambda i: (i != vote.winner, -votes[i], i))
+        tally, vote = self.tally, self.vote
+        sizes = [len(rows) for rows in tally.members]
+        votes = [0 if cluster is None else sizes[cluster] for cluster in tally.clusters]
+        rows = sorted(range(len(tally)), key=lambda i: (i != vote.winner, -votes[i], i))
         return [self.draws[row] for row in rows]
 
     def extension(self) -> dict[str, Any]:

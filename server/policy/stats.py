@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.answers.canonical import canonical
 from rewards.votes import Vote
 
 
@@ -26,7 +25,7 @@ class VoteRecord:
             vote.agreement,
             vote.margin,
             vote.valid / vote.total,
-            "" if vote.answer is None else canonical(vote.answer),
+            "" if vote.cluster is None else list(vote.counts)[vote.cluster],
             tokens / vote.total,
         )
 

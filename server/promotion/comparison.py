@@ -7,14 +7,14 @@ have equal expectations, so that a difference is one of the policies.
 
 from collections.abc import Sequence
 
-from rewards.answers.equality import Equality
-from rewards.answers.tally import Ballot
+from rewards.answers.kind import AnswerKind, cluster_of
+from rewards.answers.tally import Tally
 
 Answers = Sequence[str | None]
 
 
 def difference(
-    equality: Equality, candidate: Answers, reference: Answers, label: str | None = None
+    kind: AnswerKind, candidate: Answers, reference: Answers, label: str | None = None
 ) -> float:
     """Mean score of the candidate's M rollouts minus that of the reference's M, in [-1, 1].
 
@@ -23,13 +23,13 @@ def difference(
     count = len(reference)
     if len(candidate) != count:
         raise ValueError(f"{len(candidate)} rollouts against {count}")
-    ballot = equality.ballot([*reference, *candidate])
-    theirs, ours = ballot.clusters[:count], ballot.clusters[count:]
+    tally = kind.tally([*reference, *candidate])
+    theirs, ours = tally.clusters[:count], tally.clusters[count:]
     if label is not None:
-        right = equality.matches(ballot, label)
+        right = cluster_of(kind, tally, label)
         wanted = [right] * count
     else:
-        wanted = _consensus_of_others(ballot, count)
+        wanted = _consensus_of_others(tally, count)
     scores = [
         (own == want) - (other == want)
         for own, other, want in zip(ours, theirs, wanted, strict=True)
@@ -38,10 +38,10 @@ def difference(
     return sum(scores) / count
 
 
-def _consensus_of_others(ballot: Ballot, count: int) -> list[int | None]:
+def _consensus_of_others(tally: Tally, count: int) -> list[int | None]:
     """For each of the first `count` rollouts the majority of the other ones' answers; a tie goes to
     the one seen first, and None means that nobody else answered."""
-    votes = ballot.clusters[:count]
+    votes = tally.clusters[:count]
     found: list[int | None] = []
     for left_out in range(count):
         sizes: dict[int, int] = {}

@@ -17,7 +17,7 @@ from server.promotion.trial import Trial
 log = logging.getLogger("ratchet.promotion")
 
 
-class Vigil:
+class Monitor:
     """Asked by the promoter now and then."""
 
     def __init__(

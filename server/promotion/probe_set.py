@@ -9,7 +9,8 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from rewards.answers.tally import answers_of
+from rewards.answers.kind import answers_of
+from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Engine, draw_all
 from server.recording.reservoir import Query, Reservoir
 
@@ -46,12 +47,14 @@ class ProbeSet:
         engine: Engine,
         reservoir: Reservoir,
         labelled: Sequence[Query],
+        kinds: AnswerKinds,
         minimum: int,
         rollouts: int,
         refresh: int,
         temperature: float,
     ) -> None:
         self._engine, self._reservoir, self._labelled = engine, reservoir, labelled
+        self._kinds = kinds
         self._minimum, self._rollouts, self._refresh = minimum, rollouts, refresh
         self._temperature = temperature
         self._recent: list[Query] = []
@@ -112,7 +115,8 @@ class ProbeSet:
             }
             draws = await draw_all(self._engine, engine_name, probe.query.prompt, options)
             rollouts = [draw.rollout for draw in draws]
-            answers = await asyncio.to_thread(answers_of, rollouts)
+            kind = self._kinds[probe.query.answer_kind]
+            answers = await asyncio.to_thread(answers_of, kind, rollouts)
             tokens = sum(len(rollout.token_ids) for rollout in rollouts)
             self._replies[key] = Reply(answers, tokens)
         return self._replies[key]

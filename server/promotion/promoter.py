@@ -18,7 +18,7 @@ from server.policy.leases import Policy
 from server.policy.limits import GateLimits, Verdict
 from server.policy.live_signals import LiveSignals
 from server.promotion.canary import Canary, CanaryRules
-from server.promotion.monitor import Vigil
+from server.promotion.monitor import Monitor
 from server.promotion.parity import probe_parity
 from server.promotion.trial import Trial
 
@@ -48,7 +48,7 @@ class Promoter:
         self._engine, self._releases, self._folders = engine, releases, folders
         self._policy, self._trial, self._signals = policy, trial, signals
         self._limits, self._canary_rules, self._metrics = limits, canary, metrics
-        self._vigil = Vigil(signals, trial, releases, policy, limits)
+        self._vigil = Monitor(signals, trial, releases, policy, limits)
         self._canary: Canary | None = None
         self._parity_tolerance, self._keep_loaded = parity_tolerance, keep_loaded
         self._draining: set[asyncio.Task[None]] = set()

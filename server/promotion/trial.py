@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import AnswerKinds
 from rewards.votes import take_vote
 from server.policy.limits import GateLimits, Verdict, changed, unfit
 from server.policy.stats import PolicyStats, VoteRecord
@@ -34,8 +34,8 @@ class TrialRules:
 class Trial:
     """Judges policies by their engine names."""
 
-    def __init__(self, probes: ProbeSet, equality: Equality, base: str, rules: TrialRules) -> None:
-        self._probes, self._equality, self._base, self._rules = probes, equality, base, rules
+    def __init__(self, probes: ProbeSet, kinds: AnswerKinds, base: str, rules: TrialRules) -> None:
+        self._probes, self._kinds, self._base, self._rules = probes, kinds, base, rules
 
     @property
     def ready(self) -> bool:
@@ -76,32 +76,32 @@ class Trial:
         self,
         candidate: str,
         parent: str,
-        rows: range,
+        window: range,
         tests: Mapping[str, SequentialTest],
         records: Mapping[str, list[VoteRecord]],
     ) -> None:
         """Sample the next queries and add what they show."""
         who = {"candidate": candidate, "parent": parent, "base": self._base}
-        probes = self._probes.probes(rows.start, rows.stop)
+        probes = self._probes.probes(window.start, window.stop)
         replies = await self._sample(probes, set(who.values()))
         labelled, known = list[Probe](), dict[str, list[Reply]]()
         if "labels" in tests:
-            labelled = self._probes.probes(rows.start, rows.stop, labelled=True)
+            labelled = self._probes.probes(window.start, window.stop, labelled=True)
             known = await self._sample(labelled, {candidate, parent})
 
         def weigh() -> None:
             for name, kept in records.items():
-                kept.extend(self._record(reply) for reply in replies[who[name]])
+                kept.extend(map(self._record, probes, replies[who[name]]))
             for name in tests.keys() & who.keys():
-                pairs = zip(replies[candidate], replies[who[name]], strict=True)
-                for ours, theirs in pairs:
-                    tests[name].add(difference(self._equality, ours.answers, theirs.answers))
+                rows = zip(probes, replies[candidate], replies[who[name]], strict=True)
+                for probe, ours, theirs in rows:
+                    kind = self._kinds[probe.query.answer_kind]
+                    tests[name].add(difference(kind, ours.answers, theirs.answers))
             for probe, ours, theirs in zip(
                 labelled, known.get(candidate, []), known.get(parent, []), strict=True
             ):
-                tests["labels"].add(
-                    difference(self._equality, ours.answers, theirs.answers, probe.query.label)
-                )
+                kind, label = self._kinds[probe.query.answer_kind], probe.query.label
+                tests["labels"].add(difference(kind, ours.answers, theirs.answers, label))
 
         await asyncio.to_thread(weigh)  # mathematics may take a while
 
@@ -117,8 +117,9 @@ class Trial:
             return reason
         return changed(stats["candidate"], stats["parent"], limits, base)
 
-    def _record(self, reply: Reply) -> VoteRecord:
-        return VoteRecord.of(take_vote(self._equality.ballot(reply.answers)), reply.tokens)
+    def _record(self, probe: Probe, reply: Reply) -> VoteRecord:
+        kind = self._kinds[probe.query.answer_kind]
+        return VoteRecord.of(take_vote(kind.tally(reply.answers)), reply.tokens)
 
 
 def _first(tests: Mapping[str, SequentialTest], decision: Decision) -> str:

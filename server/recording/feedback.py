@@ -14,8 +14,9 @@ from typing import Protocol
 import orjson
 
 from adapter.store.buffer import BufferUnavailable
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import AnswerKinds
 from rewards.metrics import avg_at_n, correctness, maj_at_n, reward_accuracy
+from rewards.rollouts import DEFAULT_KIND
 from server.metrics import ServerMetrics
 
 log = logging.getLogger("ratchet.feedback")
@@ -27,11 +28,12 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers [M] that one reply was voted from, None where a rollout had none, and which of
-    them was `given` as the reply's."""
+    """The answers [M] that one reply was voted from, None where a rollout had none, which of them
+    was `given` as the reply's, and the name of their kind."""
 
     answers: Sequence[str | None]
     given: str | None
+    answer_kind: str = DEFAULT_KIND
 
     def to_json(self) -> bytes:
         """As stored."""
@@ -78,8 +80,8 @@ class UnknownCompletion(LookupError):
 class Feedback:
     """One per server process. `run` until cancelled."""
 
-    def __init__(self, store: FeedbackStore, equality: Equality, metrics: ServerMetrics) -> None:
-        self._store, self._equality, self._metrics = store, equality, metrics
+    def __init__(self, store: FeedbackStore, kinds: AnswerKinds, metrics: ServerMetrics) -> None:
+        self._store, self._kinds, self._metrics = store, kinds, metrics
         self._queue: asyncio.Queue[tuple[str, Answered]] = asyncio.Queue(_QUEUE)
         self._unstored: dict[str, Answered] = {}
 
@@ -122,15 +124,16 @@ class Feedback:
         return Judged(right, counted=True)
 
     def _weigh(self, answered: Answered, truth: str) -> bool:
-        ballot = self._equality.ballot(answered.answers)
-        correct = correctness(self._equality, ballot, truth)
+        kind = self._kinds[answered.answer_kind]
+        tally = kind.tally(answered.answers)
+        correct = correctness(kind, tally, truth)
         given = answered.given
-        right = given is not None and self._equality.same(given, truth)
+        right = given is not None and kind.same(given, truth)
         self._note(
             label=float(right),
-            maj=maj_at_n(ballot, correct),
+            maj=maj_at_n(tally, correct),
             avg=avg_at_n(correct),
-            reward=reward_accuracy(self._equality, ballot, given, correct),
+            reward=reward_accuracy(kind, tally, given, correct),
         )
         return right
 

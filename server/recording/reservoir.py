@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.rollouts import DEFAULT_KIND
 from server.engine.base import Prompt
 
 
@@ -18,6 +19,7 @@ class Query:
     options: Mapping[str, Any]
     label: str | None = None
     client: str = ""
+    answer_kind: str = DEFAULT_KIND
 
 
 class Reservoir:

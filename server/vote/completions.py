@@ -17,7 +17,7 @@ from server.vote.admission import Admission, Ticket
 from server.vote.first_rollout import FirstRollout
 from server.vote.passthrough import Passthrough
 from server.vote.rules import VoteRules
-from server.vote.session import Caller, Inquiry
+from server.vote.session import Caller, VoteSession
 from server.vote.voted import VotedAnswers
 
 KEEP_ALIVE_SECONDS = 1.0
@@ -81,14 +81,14 @@ class Completions:
                 completion = await self._passthrough.reply(request, lease, seconds)
                 watch.engine += time.perf_counter() - started
                 return completion
-        inquiry = self._ask(request, caller)
+        session = self._ask(request, caller)
         try:
-            await asyncio.wait([inquiry.outcome])
+            await asyncio.wait([session.outcome])
         finally:
-            inquiry.abandon()
-        outcome = inquiry.outcome.result()
-        watch.engine += inquiry.waited
-        return completion_of(inquiry.reply_id, request, outcome)
+            session.abandon()
+        outcome = session.outcome.result()
+        watch.engine += session.waited
+        return completion_of(session.reply_id, request, outcome)
 
     async def events(
         self, request: SamplingRequest, caller: Caller, used: Callable[[int], None]
@@ -107,23 +107,23 @@ class Completions:
             async for events in self._first_events(request, caller, used):
                 yield events
             return
-        inquiry = self._ask(request, caller)
+        session = self._ask(request, caller)
         try:
             if request.ratchet.stream == "progress":
-                async for event in self._progress(inquiry):
+                async for event in self._progress(session):
                     yield event
-            while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
+            while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
                 yield _KEEP_ALIVE
         finally:
-            inquiry.abandon()
-        completion = completion_of(inquiry.reply_id, request, inquiry.outcome.result())
+            session.abandon()
+        completion = completion_of(session.reply_id, request, session.outcome.result())
         used(completion["usage"]["total_tokens"])
         for event in events_of(completion, request):
             yield event
 
-    async def _progress(self, inquiry: Inquiry) -> AsyncIterator[bytes]:
+    async def _progress(self, session: VoteSession) -> AsyncIterator[bytes]:
         """How the vote stands, each time that more rollouts are in, until it is over."""
-        outcome, news, poll = inquiry.outcome, inquiry.news, inquiry.poll
+        outcome, news, tally = session.outcome, session.news, session.tally
         outcome.add_done_callback(lambda _: news.set())
         while not outcome.done():
             news.clear()
@@ -133,31 +133,31 @@ class Completions:
             except TimeoutError:
                 yield _KEEP_ALIVE
                 continue
-            if poll.draws and not outcome.done():
-                vote = await poll.vote()
-                yield sse(progress_of(inquiry.reply_id, inquiry.request, vote, poll.size))
+            if tally.draws and not outcome.done():
+                vote = await tally.vote()
+                yield sse(progress_of(session.reply_id, session.request, vote, tally.size))
 
     async def _first_events(
         self, request: SamplingRequest, caller: Caller, used: Callable[[int], None]
     ) -> AsyncIterator[bytes]:
         """The first rollout as it is written, and the vote on its last chunk."""
-        inquiry = self._ask(request, caller, streams_first=True)
-        first = FirstRollout(inquiry)
+        session = self._ask(request, caller, streams_first=True)
+        first = FirstRollout(session)
         try:
             seconds = self._seconds(request)
-            async with self._engine.stream(inquiry.prompt, first.body, seconds) as batches:
+            async with self._engine.stream(session.prompt, first.body, seconds) as batches:
                 async for events in batches:
                     if chunks := first.chunks(events):
                         yield chunks
-            while not (await asyncio.wait([inquiry.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
+            while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
                 yield _KEEP_ALIVE
-            outcome = inquiry.outcome.result()
+            outcome = session.outcome.result()
             used(outcome.usage()["total_tokens"])
             for event in first.ending(outcome):
                 yield event
         finally:
             first.give_up()
-            inquiry.abandon()
+            session.abandon()
 
     def _seconds(self, request: SamplingRequest) -> float:
         """How long the answer is of use."""
@@ -165,7 +165,7 @@ class Completions:
 
     def _ask(
         self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False
-    ) -> Inquiry:
+    ) -> VoteSession:
         with ExitStack() as entering:
             lease, ticket, prompt = self._enter(request, entering)
             held = entering.pop_all()

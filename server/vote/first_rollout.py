@@ -6,30 +6,30 @@ from typing import Any
 from server.api.replies import DONE, Outcome, sse
 from server.engine.base import EngineUnavailable
 from server.engine.vllm_replies import RolloutAssembly, read_event
-from server.vote.session import Inquiry
+from server.vote.session import VoteSession
 
 _FOR_US = ("prompt_token_ids", "token_ids")
 
 
 class FirstRollout:
-    """One rollout of an inquiry: to the client as it comes, and to the vote when it is whole."""
+    """One rollout of a vote: to the client as it comes, and to the tally when it is whole."""
 
-    def __init__(self, inquiry: Inquiry) -> None:
-        assert inquiry.first is not None
-        self._first, self._request = inquiry.first, inquiry.request
+    def __init__(self, session: VoteSession) -> None:
+        assert session.first is not None
+        self._first, self._request = session.first, session.request
         self.body: dict[str, Any] = {
             "top_logprobs": 0,
-            **inquiry.options,
-            "model": inquiry.lease.engine_name,
+            **session.options,
+            "model": session.lease.engine_name,
             "stream": True,
             "logprobs": True,
             "return_token_ids": True,
         }
         """What to ask the engine for."""
-        if isinstance(inquiry.prompt, str):
+        if isinstance(session.prompt, str):
             self.body["logprobs"] = self.body.pop("top_logprobs")
         self._assembly = RolloutAssembly(1)
-        self._names = {"id": inquiry.reply_id, "model": inquiry.request.model}
+        self._names = {"id": session.reply_id, "model": session.request.model}
         self._last: dict[str, Any] = {}
 
     def chunks(self, events: Sequence[bytes]) -> bytes:

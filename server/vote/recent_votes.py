@@ -12,7 +12,7 @@ from typing import Any
 from adapter.store.clients import pseudonym
 from rewards.votes import Vote
 from server.engine.base import Prompt
-from server.vote.session import Inquiry
+from server.vote.session import VoteSession
 
 _KEPT = 24
 _BARS = 5
@@ -54,22 +54,22 @@ class RecentVotes:
         self._votes: deque[Shown] = deque(maxlen=_KEPT)
         self._count = 0
 
-    def add(self, inquiry: Inquiry, vote: Vote) -> None:
+    def add(self, session: VoteSession, vote: Vote) -> None:
         """A query has been voted on, and all that was to be drawn is in."""
         self._count += 1
         texts, client = dict[str, Any](), ""
-        if self._texts and inquiry.reason != "opted_out":
+        if self._texts and session.reason != "opted_out":
             ranked = sorted(vote.counts, key=vote.counts.__getitem__, reverse=True)[:_BARS]
-            client = pseudonym(inquiry.caller.client)
+            client = pseudonym(session.caller.client)
             texts = {
-                "question": _last_words(inquiry.prompt)[:_QUESTION_CHARS],
+                "question": _last_words(session.prompt)[:_QUESTION_CHARS],
                 "answers": [answer[:_ANSWER_CHARS] for answer in ranked],
             }
         counts = tuple(vote.counts.values())
         self._votes.append(
             Shown(
-                self._count, time.time(), inquiry.lease.version, counts, vote.total, vote.valid,
-                inquiry.reason, texts, client,
+                self._count, time.time(), session.lease.version, counts, vote.total, vote.valid,
+                session.reason, texts, client,
             )
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Prompt
 from server.policy.leases import Lease
 from server.vote.admission import Ticket
-from server.vote.tally import Poll
+from server.vote.tally import RunningTally
 
 log = logging.getLogger("ratchet.voted")
 
@@ -24,7 +24,7 @@ class Caller:
 
 
 @dataclass(slots=True)
-class Inquiry:
+class VoteSession:
     """One question under way.
 
     `outcome` is known once the vote is over. `first` is the rollout that is streamed, where one is.
@@ -36,7 +36,7 @@ class Inquiry:
     caller: Caller
     lease: Lease
     ticket: Ticket
-    poll: Poll
+    tally: RunningTally
     prompt: Prompt
     options: dict[str, Any]
     reason: str | None

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from rewards.answers.equality import Equality
-from rewards.answers.tally import Ballot, answers_of
+from rewards.answers.kind import AnswerKind, answers_of
+from rewards.answers.tally import Tally
 from rewards.early_decision import is_decided
 from rewards.votes import Vote, take_vote
 from server.engine.base import Draw
@@ -13,17 +13,17 @@ _INLINE_CHARS = 20_000
 """More text than this is read in a thread: about a millisecond's worth."""
 
 
-class Poll:
+class RunningTally:
     """Rollouts in the order they finished; `size` of them are asked for.
 
     The answer with `confidence` below 1 may be given before it is certain (`is_decided`).
     """
 
-    def __init__(self, equality: Equality, size: int, confidence: float = 1.0) -> None:
-        self._equality, self.size, self._confidence = equality, size, confidence
+    def __init__(self, kind: AnswerKind, size: int, confidence: float = 1.0) -> None:
+        self.kind, self.size, self._confidence = kind, size, confidence
         self.draws: list[Draw] = []
         self._answers: list[str | None] = []
-        self._ballot: Ballot | None = None
+        self._tally: Tally | None = None
 
     @property
     def outstanding(self) -> int:
@@ -39,12 +39,12 @@ class Poll:
         """Some more have finished."""
         rollouts = [draw.rollout for draw in batch]
         if sum(len(rollout.text) for rollout in rollouts) > _INLINE_CHARS:
-            answers = await asyncio.to_thread(answers_of, rollouts)
+            answers = await asyncio.to_thread(answers_of, self.kind, rollouts)
         else:
-            answers = answers_of(rollouts)
+            answers = answers_of(self.kind, rollouts)
         self.draws += batch
         self._answers += answers
-        self._ballot = None
+        self._tally = None
 
     async def decided(self) -> bool:
         """Whether the vote is over: all are in, or enough of them."""
@@ -52,22 +52,22 @@ class Poll:
             return True
         if self._confidence == 1.0 and len(self.draws) <= self.size // 2:
             return False
-        members = (await self.ballot()).members
+        members = (await self.current()).members
         return is_decided([len(rows) for rows in members], self.outstanding, self._confidence)
 
-    async def ballot(self) -> Ballot:
+    async def current(self) -> Tally:
         """What the rollouts so far answer; mathematics is done in a thread."""
-        if self._ballot is None:
+        if self._tally is None:
             answers = list(self._answers)
-            if self._equality.instant(answers):
-                self._ballot = self._equality.ballot(answers)
+            if self.kind.instant(answers):
+                self._tally = self.kind.tally(answers)
             else:
-                ballot = await asyncio.to_thread(self._equality.ballot, answers)
+                tally = await asyncio.to_thread(self.kind.tally, answers)
                 if len(answers) < len(self._answers):  # more came in meanwhile
-                    return await self.ballot()
-                self._ballot = ballot
-        return self._ballot
+                    return await self.current()
+                self._tally = tally
+        return self._tally
 
     async def vote(self) -> Vote:
         """The vote over the rollouts so far."""
-        return take_vote(await self.ballot())
+        return take_vote(await self.current())

@@ -129,7 +129,7 @@ async def history(world: World) -> None:
     await world.publish("b6", "c1")
     await world.ask("a2", "b7", "a3")
     [_, _, poison] = await world.buffer.read(100, 0.1)
-    await world.buffer.bury(poison, "poison")
+    await world.buffer.dead_letter(poison, "poison")
 
 
 @pytest.fixture(params=["memory", *sorted(programs())])

@@ -103,7 +103,7 @@ async def test_accounting_adds_up(make) -> None:
     await buffer.settle(taken[:2], "trained")
     await buffer.settle(taken[:2], "trained")
     await buffer.settle(taken[2:3], "dropped:stale")
-    await buffer.bury(taken[3], "poison")
+    await buffer.dead_letter(taken[3], "poison")
     state = await buffer.state()
     assert state.totals == {"accepted": 6, "trained": 2, "dropped:stale": 1, "dead": 1}
     assert state.waiting == 2
@@ -130,7 +130,7 @@ async def test_what_waits_too_long_expires_whether_it_was_read_or_not(make) -> N
         await buffer.append(group(number))
     assert await buffer.expire() == 0
     [taken, other] = await buffer.read(2, 0.1)
-    await buffer.bury(other, "poison")
+    await buffer.dead_letter(other, "poison")
     await asyncio.sleep(0.6)  # the time that is to pass
     assert await buffer.expire() == 2
     await buffer.settle([taken], TRAINED)  # too late: it is counted once
@@ -168,7 +168,7 @@ async def test_everything_of_a_client_is_forgotten(make) -> None:
         await buffer.append(group(number, "alice" if number % 2 else "bob"))
     taken = await buffer.read(4, 0.1)
     await buffer.settle(taken[:2], TRAINED)
-    await buffer.bury(taken[3], "poison")
+    await buffer.dead_letter(taken[3], "poison")
     alice = pseudonym("alice")
     assert await buffer.forget(alice) == Forgotten(waiting=2, dead=1, kept=1)
     assert await buffer.forget(alice) == Forgotten(0, 0, 0)
@@ -285,7 +285,7 @@ async def test_unreadable_bytes_are_delivered_as_such(each_server) -> None:
     buffer = RedisBuffer(each_server.url)
     [delivery] = await buffer.read(1, 0.1)
     assert delivery.group is None
-    await buffer.bury(delivery, "unreadable")
+    await buffer.dead_letter(delivery, "unreadable")
     assert (await buffer.state()).waiting == 0
     await buffer.close()
 

@@ -12,7 +12,7 @@ from adapter.store.wire import unpack
 from evals.adaptation import Asker, Stream
 from evals.evaluation import Evaluator, Graded, Protocol
 from evals.items import Item
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from server.engine.scripted import ScriptedEngine
 from server.http.app import create_app
 from server.parts import Parts
@@ -70,9 +70,9 @@ async def test_no_label_leaves_the_client(wired, each_server) -> None:
     client, recording, parts = wired
     item = Item("q1", "What is 2+2?", LABEL)
     stream, graded = Stream(), list[Graded]()
-    await Asker(client, "ratchet", Equality()).ask(item, stream)
+    await Asker(client, "ratchet", MathAnswers()).ask(item, stream)
     protocol = Protocol(n=2, max_tokens=64)
-    await Evaluator(client, "ratchet@base", protocol, Equality()).run([item], graded.append)
+    await Evaluator(client, "ratchet@base", protocol, MathAnswers()).run([item], graded.append)
     await parts.flush(5)
     assert [list(one.answers) for one in graded] == [["0", "1"]]
     assert (len(stream.replies), stream.failed) == (1, 0)

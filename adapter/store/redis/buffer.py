@@ -91,7 +91,7 @@ class RedisBuffer:
             names = [*_WAITING, *_KEPT]
             await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, keep, *rows)
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         copied = await reach(self._redis.xrange(keys.GROUPS, delivery.entry, delivery.entry))
         for _, fields in copied:
             dead = {**fields, b"reason": reason.encode()}

@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 
 from evals.evaluation import EvaluationStopped, Evaluator, Graded, Protocol
 from evals.items import Item
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from tests.endpoint import Endpoint
 
 ITEMS = [Item(f"q{n}", f"What is {n}+0?", str(n), f"L{n % 2}") for n in range(6)]
@@ -30,7 +30,7 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 async def graded(endpoint: Endpoint, protocol: Protocol, items=ITEMS, done=()) -> list[Graded]:
     found: list[Graded] = []
     async with AsyncOpenAI(base_url=endpoint.url, api_key="k", max_retries=0) as client:
-        evaluator = Evaluator(client, "theirs", protocol, Equality())
+        evaluator = Evaluator(client, "theirs", protocol, MathAnswers())
         try:
             await evaluator.run(items, found.append, done)
         except EvaluationStopped as stopped:

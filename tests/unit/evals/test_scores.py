@@ -8,13 +8,13 @@ import pytest
 
 from evals.recorded_groups import BadInput
 from evals.scores import Scorer
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.estimators.registry import ESTIMATORS, build
 
 
 def score(*groups: object, reward: str = "majority", options=None, **given) -> list[dict]:
     lines = [g if isinstance(g, bytes) else json.dumps(g).encode() for g in groups]
-    scorer = Scorer(build(reward, options), Equality(), **given)
+    scorer = Scorer(build(reward, options), MathAnswers(), **given)
     return [json.loads(line) for line in scorer.score(lines)]
 
 

@@ -6,7 +6,7 @@ from evals.arithmetic.practice import Step
 from evals.arithmetic.questions import Question
 from evals.experiments.methods import TARGET, _crossing
 from evals.experiments.step_record import record_of
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.estimators.estimate import ScoredGroup
 from rewards.estimators.evidence import Evidence
 from rewards.estimators.majority import Majority
@@ -17,8 +17,8 @@ def scored(*rollouts: tuple[str, float]) -> ScoredGroup:
     """Rollouts as answer and entropy."""
     several = [Rollout(rf"\boxed{{{a}}}", [1, 2, 3], [], "stop", h) for a, h in rollouts]
     group = RolloutGroup("g", "p", [1], several, 0, Sampling(), "", 0.0)
-    ballot = Equality().ballot([answer for answer, _ in rollouts])
-    return ScoredGroup(group, Majority().estimate(Evidence(ballot)))
+    tally = MathAnswers().tally([answer for answer, _ in rollouts])
+    return ScoredGroup(group, Majority().estimate(Evidence(tally)))
 
 
 def record(truth: str, *rollouts: tuple[str, float]) -> dict[str, float]:

@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from loadtests.serving_replies import Shape, Step, Wanted, replies, rollouts
-from rewards.answers.tally import answers_of
+from rewards.answers.kind import answers_of
+from rewards.answers.math_answers import MathAnswers
 from server.engine.base import Draw
 from server.engine.vllm_replies import RolloutAssembly, read_event
 
@@ -49,7 +50,7 @@ def test_a_stream_holds_every_rollout_with_its_ids_and_logprobs() -> None:
         assert all(draw.rollout.finish_reason == "stop" for draw in draws)
         assert all(len(draw.rollout.token_ids) == len(draw.rollout.logprobs) for draw in draws)
         assert all(re.search(r"\\boxed\{\d{3}\}$", draw.rollout.text) for draw in draws)
-        assert None not in answers_of([draw.rollout for draw in draws])
+        assert None not in answers_of(MathAnswers(), [draw.rollout for draw in draws])
 
 
 def test_pieces_come_in_the_order_in_which_an_engine_would_have_them() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.metrics import (
     avg_at_n,
     correctness,
@@ -11,13 +11,13 @@ from rewards.metrics import (
     reward_accuracy,
     rollout_correlation,
 )
-from tests.unit.rewards.ballots import ballot
+from tests.unit.rewards.tallies import tally
 
-EQUALITY = Equality()
+EQUALITY = MathAnswers()
 
 
 def test_correctness_by_hand() -> None:
-    votes = ballot(["5", "5.0", "6", None])
+    votes = tally(["5", "5.0", "6", None])
     correct = correctness(EQUALITY, votes, "5")
     assert correct == [True, True, False, False]
     assert avg_at_n(correct) == 0.5
@@ -25,7 +25,7 @@ def test_correctness_by_hand() -> None:
     assert maj_at_n(votes, correctness(EQUALITY, votes, "6")) == 0.0
     assert correctness(EQUALITY, votes, "7") == [False] * 4
     assert avg_at_n([]) == 0.0
-    assert maj_at_n(ballot([None]), [False]) == 0.0
+    assert maj_at_n(tally([None]), [False]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_label_accuracy() -> None:
 
 def test_lucky_hit_a_wrong_label_still_gives_right_rewards() -> None:
     # truth 9; label 1 is wrong, yet only its own three rollouts are rewarded wrongly
-    votes = ballot(["1", "1", "1", "2", "3", "4", "5", None])
+    votes = tally(["1", "1", "1", "2", "3", "4", "5", None])
     nothing_right = correctness(EQUALITY, votes, "9")
     assert reward_accuracy(EQUALITY, votes, "1", nothing_right) == 5 / 8
     assert reward_accuracy(EQUALITY, votes, None, nothing_right) == 1.0
     right = correctness(EQUALITY, votes, "2")
     assert reward_accuracy(EQUALITY, votes, "1", right) == 4 / 8
     assert reward_accuracy(EQUALITY, votes, "2", right) == 1.0
-    assert reward_accuracy(EQUALITY, ballot([]), None, []) == 0.0
+    assert reward_accuracy(EQUALITY, tally([]), None, []) == 0.0
 
 
 def test_point_biserial_by_hand() -> None:
@@ -81,7 +81,7 @@ def test_lengths_must_match() -> None:
     with pytest.raises(ValueError, match="argument 2"):
         point_biserial([1, 0, 1], [True, False])
     with pytest.raises(ValueError, match="argument 2"):
-        reward_accuracy(EQUALITY, ballot(["1"]), "1", [True, False])
+        reward_accuracy(EQUALITY, tally(["1"]), "1", [True, False])
 
 
 def test_rollout_correlation_by_hand() -> None:

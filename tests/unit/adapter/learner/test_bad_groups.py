@@ -22,7 +22,7 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.redis.buffer import RedisBuffer
 from adapter.training.lora_trainer import LoraTrainer
 from rewards.advantages import grpo
-from rewards.answers.equality import Equality
+from rewards.answers.kinds import answer_kinds
 from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
@@ -72,7 +72,7 @@ class Bench:
         self.buffer, self.releases = RedisBuffer(url), MemoryReleases()
         given = {"lora_rank": 1, "lora_alpha": 1, "threads": 1, **settings}
         self.trainer = LoraTrainer(AdapterSettings(model=str(model), **given))
-        recipe = Recipe(Scoring(Majority(), grpo, Equality()), 2, 1, 2)
+        recipe = Recipe(Scoring(Majority(), grpo, answer_kinds()), 2, 1, 2)
         self.worker = Worker(
             self.buffer, self.releases, self.trainer, AdapterFolders(folder), recipe
         )

@@ -1,13 +1,14 @@
 import random
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.store.wire import WireError, pack, unpack
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.rollouts import DEFAULT_KIND, Rollout, RolloutGroup, Sampling
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 tokens = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(-50, 0, width=32)), max_size=10)
@@ -51,15 +52,20 @@ def test_64_rollouts_of_3000_tokens_fit_in_1600_kb() -> None:
     assert len(pack(group)) <= 1_600_000
 
 
-def test_groups_from_before_entropies_were_recorded_are_read() -> None:
-    group = RolloutGroup(
-        "id", "p", [1], [Rollout("t", [3], [-1.0], "stop", 0.5)], 0, Sampling(), "c", 0
-    )
-    body = zlib.decompress(pack(group)[3:])
-    old = body.replace(b'"entropies":[0.5],', b"")
-    length = struct.pack("<I", struct.unpack_from("<I", body)[0] - (len(body) - len(old)))
+GROUP = RolloutGroup(
+    "id", "p", [1], [Rollout("t", [3], [-1.0], "stop", 0.5)], 0, Sampling(), "c", 0
+)
+
+
+@pytest.mark.parametrize("field", [b'"entropies":[0.5],', b',"answer_kind":"words"'])
+def test_groups_from_before_a_field_was_recorded_are_read(field: bytes) -> None:
+    body = zlib.decompress(pack(replace(GROUP, answer_kind="words"))[3:])
+    assert field in body
+    old = body.replace(field, b"")
+    length = struct.pack("<I", struct.unpack_from("<I", body)[0] - len(field))
     back = unpack(b"RG1" + zlib.compress(length + old[4:]))
-    assert back.rollouts[0].entropy is None
+    expected = (None, "words") if b"entropies" in field else (0.5, DEFAULT_KIND)
+    assert (back.rollouts[0].entropy, back.answer_kind) == expected
 
 
 @given(st.binary(max_size=200))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from rewards.answers.canonical import canonical
 from rewards.answers.extraction import MAX_ANSWER_CHARS, extract_answer, loops
-from rewards.answers.tally import answers_of
+from rewards.answers.kind import answers_of
+from rewards.answers.math_answers import MathAnswers
 from rewards.rollouts import Rollout
 
 
@@ -138,7 +139,7 @@ def test_loops() -> None:
 def test_who_may_vote() -> None:
     rollouts = [Rollout(r"\boxed{1}", [1], [-0.1], end) for end in ("length", "stop", "abort")]
     looping = Rollout(LOOP + r"\boxed{1}", [1], [-0.1], "stop")
-    assert answers_of([*rollouts, looping]) == [None, "1", None, None]
+    assert answers_of(MathAnswers(), [*rollouts, looping]) == [None, "1", None, None]
 
 
 def _loops_by_compressing_every_stretch(text: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from rewards.estimators.confidence import ConfidenceMajority, Rlpr, SelfCertainty
 from rewards.estimators.evidence import MissingEvidence
-from tests.unit.rewards.ballots import evidence
+from tests.unit.rewards.tallies import evidence
 
 
 def test_confident_rollouts_weigh_more() -> None:

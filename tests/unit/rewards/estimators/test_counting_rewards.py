@@ -11,7 +11,7 @@ from rewards.estimators.evidence import MissingEvidence
 from rewards.estimators.majority import CoReward, GroundTruth, Majority, SoftMajority
 from rewards.estimators.restrain import Restrain
 from rewards.estimators.scrl import Scrl
-from tests.unit.rewards.ballots import evidence
+from tests.unit.rewards.tallies import evidence
 
 ANSWERS = ["A"] * 4 + ["B"] * 3 + ["C"]
 ENTROPIES = [0.4] * 4 + [0.2] * 3 + [0.8]

@@ -8,7 +8,7 @@ from rewards.advantages import grpo
 from rewards.estimators.dare import Dare
 from rewards.estimators.estimate import Estimate
 from rewards.estimators.evidence import MissingEvidence
-from tests.unit.rewards.ballots import evidence
+from tests.unit.rewards.tallies import evidence
 
 ANSWERS = ["A"] * 4 + ["B"] * 3 + ["C"]
 ENTROPIES = [0.4] * 4 + [0.2] * 3 + [0.8]

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.advantages import grpo
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.estimators.dare import Dare
 from rewards.estimators.evidence import Evidence
 from rewards.estimators.majority import Majority, SoftMajority
 from rewards.estimators.registry import ESTIMATORS, build, options_of
-from tests.unit.rewards.ballots import evidence
+from tests.unit.rewards.tallies import evidence
 
 SIGNALS = ("entropies", "topk_entropies", "confidences", "self_certainties")
 answers = st.lists(st.sampled_from(["1", "2", "0.5", "1/2", None]), min_size=1, max_size=16)
@@ -76,7 +76,7 @@ def test_dare_is_majority_when_pruning_leaves_one_answer(group) -> None:
     dare = Dare(tau=0.5001, alpha=1).estimate(evidence(rows, entropies=values))
     if dare.label is None:
         return
-    winners = [row for row in rows if row is not None and Equality().same(row, dare.label)]
+    winners = [row for row in rows if row is not None and MathAnswers().same(row, dare.label)]
     if 2 * len(winners) > len([row for row in rows if row is not None]):
         assert list(dare.rewards) == Majority().estimate(evidence(rows)).rewards
 

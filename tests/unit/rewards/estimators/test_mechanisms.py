@@ -7,7 +7,7 @@ import pytest
 from rewards.advantages import grpo
 from rewards.estimators.dare import Dare
 from rewards.estimators.majority import Majority
-from tests.unit.rewards.ballots import evidence
+from tests.unit.rewards.tallies import evidence
 
 
 def rewards(estimator, answers, entropies) -> list[float]:

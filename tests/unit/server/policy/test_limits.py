@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rewards.answers.equality import Equality
-from rewards.answers.tally import Ballot
+from rewards.answers.math_answers import MathAnswers
+from rewards.answers.tally import Tally
 from rewards.votes import take_vote
 from server.policy.limits import GateLimits, changed, unfit
 from server.policy.stats import PolicyStats, VoteRecord
@@ -15,8 +15,8 @@ GOOD = PolicyStats(agreement=0.6, margin=0.4, valid=0.95, diversity=0.9, length=
 
 
 def record(*answers: str | None, tokens: int = 8) -> VoteRecord:
-    ballot: Ballot = Equality().ballot(answers)
-    return VoteRecord.of(take_vote(ballot), tokens)
+    tally: Tally = MathAnswers().tally(answers)
+    return VoteRecord.of(take_vote(tally), tokens)
 
 
 def test_stats_by_hand() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rewards.answers.kinds import answer_kinds
 from server.engine.scripted import ScriptedEngine
 from server.promotion.probe_set import ProbeSet
 from server.recording.reservoir import Query, Reservoir
@@ -18,7 +19,7 @@ class Bench:
         self.engine.adapters["v1"] = "folder"
         self.reservoir = Reservoir()
         self.see(queries)
-        self.probes = ProbeSet(self.engine, self.reservoir, [], 4, 2, refresh, 0.7)
+        self.probes = ProbeSet(self.engine, self.reservoir, [], answer_kinds(), 4, 2, refresh, 0.7)
 
     def see(self, queries: int) -> None:
         for number in range(queries):

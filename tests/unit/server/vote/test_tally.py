@@ -5,14 +5,14 @@ import time
 
 import httpx
 
-from rewards.answers.equality import Equality
+from rewards.answers.math_answers import MathAnswers
 from rewards.rollouts import Rollout
 from server.engine.base import Draw
 from server.engine.scripted import ScriptedEngine
 from server.http.app import create_app
 from server.parts import Parts
 from server.settings import ServerSettings
-from server.vote.tally import Poll
+from server.vote.tally import RunningTally
 
 FORMS = [r"\boxed{\frac{\sqrt{3}}{3}}", r"\boxed{5}", r"\boxed{5.0}", r"\boxed{1/\sqrt{3}}",
          r"\boxed{\frac{1}{\sqrt{3}}}"]  # fmt: skip
@@ -36,45 +36,45 @@ async def test_a_slow_judge_holds_up_nobody() -> None:
             await asyncio.sleep(0.01)
 
     ticking = asyncio.create_task(tick())
-    poll = Poll(Equality(slow), 2)
-    await poll.add(draws(r"\boxed{x + y}", r"\boxed{y + x}"))
-    ballot = await poll.ballot()
+    tally = RunningTally(MathAnswers(slow), 2)
+    await tally.add(draws(r"\boxed{x + y}", r"\boxed{y + x}"))
+    tally = await tally.current()
     ticking.cancel()
-    assert ballot.clusters == [0, 0]
+    assert tally.clusters == [0, 0]
     assert ticks >= 10
 
 
 async def test_long_texts_are_read_in_a_thread() -> None:
     padding = "".join(f"{number} " for number in range(6_000))
-    poll = Poll(Equality(), 2)
-    await poll.add(draws(padding + r"\boxed{1}", r"\boxed{1.0}"))
-    assert (await poll.ballot()).clusters == [0, 0]
+    tally = RunningTally(MathAnswers(), 2)
+    await tally.add(draws(padding + r"\boxed{1}", r"\boxed{1.0}"))
+    assert (await tally.current()).clusters == [0, 0]
 
 
 async def test_it_is_decided_once_the_leader_cannot_be_overtaken() -> None:
-    poll = Poll(Equality(), 5)
-    await poll.add(draws(r"\boxed{1}", r"\boxed{2}", r"\boxed{1.0}"))
-    assert not await poll.decided()  # 2 to 1 with 2 to come: a draw is possible
-    await poll.add(draws(r"\boxed{1}"))
-    assert await poll.decided()  # 3 to 1 with 1 to come
-    assert (poll.outstanding, (await poll.vote()).agreement) == (1, 0.75)
+    tally = RunningTally(MathAnswers(), 5)
+    await tally.add(draws(r"\boxed{1}", r"\boxed{2}", r"\boxed{1.0}"))
+    assert not await tally.decided()  # 2 to 1 with 2 to come: a draw is possible
+    await tally.add(draws(r"\boxed{1}"))
+    assert await tally.decided()  # 3 to 1 with 1 to come
+    assert (tally.outstanding, (await tally.vote()).agreement) == (1, 0.75)
 
 
 async def test_rollouts_without_an_answer_decide_nothing() -> None:
-    poll = Poll(Equality(), 4)
-    await poll.add(draws("hm", "well", "so"))
-    assert not await poll.decided()
-    await poll.add(draws("no"))
-    assert await poll.decided()
-    assert (await poll.vote()).answer is None
+    tally = RunningTally(MathAnswers(), 4)
+    await tally.add(draws("hm", "well", "so"))
+    assert not await tally.decided()
+    await tally.add(draws("no"))
+    assert await tally.decided()
+    assert (await tally.vote()).answer is None
 
 
 async def test_less_than_certain_may_do() -> None:
-    poll = Poll(Equality(), 16, confidence=0.95)
-    await poll.add(draws(*[r"\boxed{1}"] * 3))
-    assert not await poll.decided()  # 1 - 1/16
-    await poll.add(draws(r"\boxed{1}"))
-    assert await poll.decided()  # 1 - 1/32
+    tally = RunningTally(MathAnswers(), 16, confidence=0.95)
+    await tally.add(draws(*[r"\boxed{1}"] * 3))
+    assert not await tally.decided()  # 1 - 1/16
+    await tally.add(draws(r"\boxed{1}"))
+    assert await tally.decided()  # 1 - 1/32
 
 
 async def test_equal_forms_share_one_vote_in_the_reply() -> None:

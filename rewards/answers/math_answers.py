@@ -1,39 +1,48 @@
-"""When two answers are the same: one relation for votes, rewards and grades."""
+"""Mathematical answers and option letters: one relation for votes, rewards and grades."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from rewards.answers.canonical import Form, Kind, form_of, plainly_equal
-from rewards.answers.tally import Ballot
+from rewards.answers.extraction import extract_answer, loops
+from rewards.answers.tally import Tally
+from rewards.rollouts import FINISHED, Rollout
 
 Judge = Callable[[str, str], bool]
 """Decides whether two answers mean the same; may take a while, never forever."""
 
 MAX_JUDGED_PAIRS = 256
-"""Pairs of one ballot that may go to the judge; beyond it, only plain equality counts."""
+"""Pairs of one tally that may go to the judge; beyond it, only plain equality counts."""
 
 
-class Equality:
+class MathAnswers:
     """Plain equality first (`rewards.answers.canonical`), and a judge for what that leaves open.
 
     Without a judge, open cases are different answers. Verdicts are remembered. Thread-safe if the
     judge is.
     """
 
+    name = "math"
+
     def __init__(self, judge: Judge | None = None) -> None:
         self._judge = judge
         self._judged = lru_cache(maxsize=65_536)(judge) if judge else None
 
+    def read(self, rollout: Rollout) -> str | None:
+        """None if the rollout was cut short or goes round in circles."""
+        if rollout.finish_reason != FINISHED or loops(rollout.text):
+            return None
+        return extract_answer(rollout.text)
+
     def same(self, first: str, second: str) -> bool:
-        """Whether two answers are one answer."""
         return self._same(form_of(first), form_of(second))
 
-    def ballot(self, answers: Sequence[str | None]) -> Ballot:
-        """Group M answers. Which answers share a cluster does not depend on their order.
+    def closeness(self, first: str, second: str) -> float:
+        return float(self.same(first, second))
 
-        Equality by judgement need not be transitive, so forms are compared, shortest first, with
-        the first form of each cluster so far.
-        """
+    def tally(self, answers: Sequence[str | None]) -> Tally:
+        """Equality by judgement need not be transitive, so forms are compared, shortest first, with
+        the first form of each cluster so far."""
         forms = [None if answer is None else form_of(answer) for answer in answers]
         leader = self._leaders({form.text: form for form in forms if form is not None})
         numbers: dict[str, int] = {}
@@ -41,18 +50,10 @@ class Equality:
             None if form is None else numbers.setdefault(leader[form.text], len(numbers))
             for form in forms
         ]
-        return Ballot(answers, clusters)
+        return Tally(answers, clusters, [form and form.text for form in forms])
 
     def instant(self, answers: Sequence[str | None]) -> bool:
-        """Whether `ballot` will not have to ask the judge."""
         return self._judge is None or not self._open({form_of(a) for a in answers if a is not None})
-
-    def matches(self, ballot: Ballot, answer: str) -> int | None:
-        """The cluster of a ballot that equals an answer from outside; None if none does."""
-        for cluster, rows in enumerate(ballot.members):
-            if self.same(ballot.answers[rows[0]] or "", answer):
-                return cluster
-        return None
 
     def _leaders(self, forms: dict[str, Form]) -> dict[str, str]:
         """For each form's text, the text of the form that leads its cluster."""
