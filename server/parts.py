@@ -13,8 +13,7 @@ from rewards.answers.kinds import AnswerKinds, answer_kinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.engine.base import Engine
-from server.engine.replica_set import ReplicaSet
-from server.engine.vllm import VllmEngine
+from server.engine.replica_set import ReplicaSet, engines_at
 from server.history import History
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
@@ -59,7 +58,9 @@ class Parts:
         """Set when a background task has ended, which none should."""
         self.metrics = ServerMetrics()
         self.engine = ReplicaSet(
-            {"engine": engine} if engine else _engines(settings),
+            {"engine": engine}
+            if engine
+            else engines_at(settings.engine_url, settings.engine_model, settings.engine_timeout),
             settings.probe_seconds,
             self.metrics,
         )
@@ -204,15 +205,6 @@ class Parts:
                 await self.recorder.flush()
         except TimeoutError:
             log.warning("groups were still under way after %g s and are lost", seconds)
-
-
-def _engines(settings: ServerSettings) -> dict[str, Engine]:
-    """One for each address, by host and port."""
-    urls = [url.strip().rstrip("/") for url in settings.engine_url.split(",")]
-    return {
-        url.partition("://")[2]: VllmEngine(url, settings.engine_model, settings.engine_timeout)
-        for url in urls
-    }
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

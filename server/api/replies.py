@@ -102,14 +102,21 @@ def completion_of(reply_id: str, request: SamplingRequest, outcome: Outcome) -> 
     }
 
 
-def progress_of(reply_id: str, request: SamplingRequest, vote: Vote, asked: int) -> dict[str, Any]:
-    """A chunk without choices that tells how a vote stands while some of the `asked` rollouts are
-    still out."""
+def chunk_head(reply_id: str, request: SamplingRequest) -> dict[str, Any]:
+    """What every chunk of a streamed reply begins with."""
     return {
         "id": reply_id,
         "object": format_of(request).chunk_object,
         "created": int(time.time()),
         "model": request.model,
+    }
+
+
+def progress_of(reply_id: str, request: SamplingRequest, vote: Vote, asked: int) -> dict[str, Any]:
+    """A chunk without choices that tells how a vote stands while some of the `asked` rollouts are
+    still out."""
+    return {
+        **chunk_head(reply_id, request),
         "choices": [],
         "ratchet": {
             "asked": asked,
@@ -123,8 +130,7 @@ def progress_of(reply_id: str, request: SamplingRequest, vote: Vote, asked: int)
 def events_of(completion: Mapping[str, Any], request: SamplingRequest) -> list[bytes]:
     """A finished completion as a stream; the extension rides on the last choice's last chunk."""
     shape = format_of(request)
-    head = {key: completion[key] for key in ("id", "created", "model")}
-    head["object"] = shape.chunk_object
+    head = chunk_head(completion["id"], request) | {"created": completion["created"]}
     chunks = [
         head | {"choices": [piece]}
         for choice in completion["choices"]

@@ -1,8 +1,12 @@
-"""The engine seam: everything the server asks of vLLM, and what can go wrong there."""
+"""The engine contract: everything the server asks of a model server, and what can go wrong there.
+
+Requests and choices are in OpenAI's form. Whatever else an engine speaks stays in this room.
+"""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
 from rewards.rollouts import Rollout
@@ -38,21 +42,64 @@ Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
 """A raw prompt, or messages for the model's chat template."""
 
 
+class Priority(IntEnum):
+    """Whose work is done first where there is more than the engine can take; greater is later."""
+
+    CLIENT = 0
+    GATE = 1
+    TOP_UP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Id and model name that a passed-through stream bears in place of the engine's."""
+
+    id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One event of a passed-through stream: the JSON text of an OpenAI chunk, and whether a choice
+    ends with it."""
+
+    data: bytes
+    ends: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One finished rollout of a prompt: `choice` is the engine's own OpenAI choice of it."""
+    """One finished rollout of a prompt, and its OpenAI choice.
+
+    `top_logprobs` [T][k]: where they were asked for, the log-probabilities of the likeliest tokens
+    at each position.
+    """
 
     index: int
     prompt_ids: Sequence[int]
     choice: Mapping[str, Any]
     rollout: Rollout
+    top_logprobs: Sequence[Sequence[float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a rollout while it is written: an OpenAI chunk's choice. The last one brings the
+    whole rollout."""
+
+    choice: Mapping[str, Any]
+    draw: Draw | None = None
 
 
 class Engine(Protocol):
     """A model server with hot-loadable adapters. All methods raise EngineError."""
 
     def draw(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+        self,
+        model: str,
+        prompt: Prompt,
+        options: Mapping[str, Any],
+        priority: Priority = Priority.CLIENT,
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Draw]]]:
         """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
         finished, several where they are ready together. Leaving early aborts the others.
@@ -60,6 +107,13 @@ class Engine(Protocol):
         `options` are OpenAI request fields. Choices have `logprobs` if that is true or there are
         `top_logprobs`. With `logprobs` false, rollouts need not have any either, which is faster.
         """
+        ...
+
+    def write(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
+        """One rollout piece by piece, with token ids and log-probabilities, within so many seconds.
+        `options` as for `draw`."""
         ...
 
     async def complete(
@@ -70,9 +124,9 @@ class Engine(Protocol):
         ...
 
     def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
-        """A completion's events as they come, `[DONE]` left out: the JSON text of each."""
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Chunk]]]:
+        """A completion's events as they come, under other names; the final `[DONE]` is left out."""
         ...
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -101,9 +155,13 @@ class Engine(Protocol):
 
 
 async def draw_all(
-    engine: Engine, model: str, prompt: Prompt, options: Mapping[str, Any]
+    engine: Engine,
+    model: str,
+    prompt: Prompt,
+    options: Mapping[str, Any],
+    priority: Priority = Priority.CLIENT,
 ) -> list[Draw]:
     """All rollouts, in order of their index. Raises EngineError."""
-    async with engine.draw(model, prompt, options) as batches:
+    async with engine.draw(model, prompt, options, priority) as batches:
         draws = [draw async for batch in batches for draw in batch]
     return sorted(draws, key=lambda draw: draw.index)

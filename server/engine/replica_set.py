@@ -20,14 +20,19 @@ from typing import Any, TypeVar
 import orjson
 
 from server.engine.base import (
+    Chunk,
     Draw,
     Engine,
     EngineError,
     EngineRefused,
     EngineReplyInvalid,
     EngineUnavailable,
+    Names,
+    Piece,
+    Priority,
     Prompt,
 )
+from server.engine.vllm import VllmEngine
 from server.metrics import ServerMetrics
 
 log = logging.getLogger("ratchet.engine")
@@ -78,15 +83,26 @@ class ReplicaSet:
         await asyncio.gather(*(self._watch(replica) for replica in self.replicas))
 
     def draw(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+        self,
+        model: str,
+        prompt: Prompt,
+        options: Mapping[str, Any],
+        priority: Priority = Priority.CLIENT,
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Draw]]]:
         weight = int(options.get("n", 1))
-        return self._open(model, prompt, weight, lambda e: e.draw(model, prompt, options))
+        return self._open(model, prompt, weight, lambda e: e.draw(model, prompt, options, priority))
+
+    def write(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
+        return self._open(model, prompt, 1, lambda e: e.write(model, prompt, options, seconds))
 
     def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
-        return self._open(body["model"], prompt, 1, lambda e: e.stream(prompt, body, seconds))
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Chunk]]]:
+        return self._open(
+            body["model"], prompt, 1, lambda e: e.stream(prompt, body, seconds, names)
+        )
 
     async def complete(
         self, prompt: Prompt, body: Mapping[str, Any], seconds: float
@@ -211,6 +227,12 @@ class ReplicaSet:
     async def _everywhere(self, call: Callable[[Engine], Any]) -> list[Any]:
         """The same of every replica that is up (or of all, to learn why none is)."""
         return await asyncio.gather(*(call(replica.engine) for replica in self._present()))
+
+
+def engines_at(urls: str, base_model: str, timeout: float) -> dict[str, Engine]:
+    """vLLM servers by host and port; `urls` are separated by commas."""
+    bare = [url.strip().rstrip("/") for url in urls.split(",")]
+    return {url.partition("://")[2]: VllmEngine(url, base_model, timeout) for url in bare}
 
 
 def _weight(start: bytes, name: str) -> bytes:

@@ -9,13 +9,19 @@ import orjson
 
 from rewards.rollouts import Rollout
 from server.engine.base import (
+    Chunk,
     Draw,
     EngineError,
     EngineRefused,
     EngineTimeout,
     EngineUnavailable,
+    Names,
+    Piece,
+    Priority,
     Prompt,
 )
+
+_LIKELIEST = [-0.1, -3.0]
 
 Script = Callable[[str, Any, int], Sequence[str]]
 """(engine name, prompt, n) -> the n texts to answer with."""
@@ -30,7 +36,7 @@ class ScriptedEngine:
     """
 
     def __init__(self, script: Script, base_model: str = "base") -> None:
-        self._script = script
+        self.script = script
         self.adapters: dict[str, str] = {}
         self.base_model = base_model
         self.fault: EngineError | None = None
@@ -44,11 +50,15 @@ class ScriptedEngine:
 
     @asynccontextmanager
     async def draw(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+        self,
+        model: str,
+        prompt: Prompt,
+        options: Mapping[str, Any],
+        priority: Priority = Priority.CLIENT,
     ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
         self._check(model)
-        self.requests.append({"model": model, **_named(prompt), **options})
-        texts = self._script(model, prompt, int(options.get("n", 1)))
+        self.requests.append({"model": model, **_named(prompt), **options, "priority": priority})
+        texts = self.script(model, prompt, int(options.get("n", 1)))
         tops = int(options.get("top_logprobs", 0))
         draws = [_draw(index, prompt, text, tops) for index, text in enumerate(texts)]
         self.under_way += 1
@@ -62,7 +72,7 @@ class ScriptedEngine:
     ) -> dict[str, Any]:
         self._check(body["model"])
         self.requests.append({**_named(prompt), **body})
-        texts = self._script(body["model"], prompt, int(body.get("n", 1)))
+        texts = self.script(body["model"], prompt, int(body.get("n", 1)))
         generated = sum(map(len, texts))
         chat = not isinstance(prompt, str)
         return {
@@ -79,16 +89,22 @@ class ScriptedEngine:
         }
 
     @asynccontextmanager
+    async def write(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
+        async with self._writing(prompt, {"model": model, **options}, seconds) as pieces:
+            yield ([piece] async for piece in pieces)
+
+    @asynccontextmanager
     async def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
-        self._check(body["model"])
-        self.requests.append({**_named(prompt), **body})
-        self.under_way += 1
-        try:
-            yield self._chunks(prompt, self._script(body["model"], prompt, 1)[0], seconds)
-        finally:
-            self.under_way -= 1
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]], None]:
+        head = {"id": names.id, "object": "chunk", "created": 0, "model": names.model}
+        async with self._writing(prompt, {**body, "stream": True}, seconds) as pieces:
+            yield (
+                [Chunk(orjson.dumps({**head, "choices": [piece.choice]}), piece.draw is not None)]
+                async for piece in pieces
+            )
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         self._check(model)
@@ -132,24 +148,33 @@ class ScriptedEngine:
                     raise EngineUnavailable("broken off")
                 yield [draw]
 
-    async def _chunks(
-        self, prompt: Prompt, text: str, seconds: float
-    ) -> AsyncIterator[Sequence[bytes]]:
-        head: dict[str, Any] = {"id": "scripted", "object": "chunk", "created": 0, "model": "any"}
+    @asynccontextmanager
+    async def _writing(
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
+    ) -> AsyncGenerator[AsyncIterator[Piece], None]:
+        self._check(body["model"])
+        self.requests.append({**_named(prompt), **body})
+        self.under_way += 1
+        try:
+            yield self._pieces(prompt, self.script(body["model"], prompt, 1)[0], seconds)
+        finally:
+            self.under_way -= 1
+
+    async def _pieces(self, prompt: Prompt, text: str, seconds: float) -> AsyncIterator[Piece]:
         chat = not isinstance(prompt, str)
-        pieces: list[dict[str, Any]] = [
+        role = {"role": "assistant", "content": ""}
+        yield Piece(_streamed({"delta": role} if chat else {"text": ""}))
+        written: list[dict[str, Any]] = [
             {"delta": {"content": c}, "logprobs": {"content": [_token(c)]}} if chat
             else {"text": c, "logprobs": {"token_logprobs": [-0.1]}}
             for c in text
         ]  # fmt: skip
-        for piece, token in zip(pieces, text, strict=True):
-            piece["token_ids"] = list(token.encode())
-        role = {"role": "assistant", "content": ""}
-        first: dict[str, Any] = {"delta": role} if chat else {"text": ""}
-        empty: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
-        last = {**empty, "finish_reason": "stop"}
-        yield [orjson.dumps({**head, "prompt_token_ids": [1], "choices": [_streamed(first)]})]
-        for piece in [*pieces, last]:
+        last: dict[str, Any] = {
+            **({"delta": {}} if chat else {"text": ""}),
+            "finish_reason": "stop",
+        }
+        whole = Piece(_streamed(last), _draw(0, prompt, text, 0))
+        for piece in [*map(Piece, map(_streamed, written)), whole]:
             if 0 in self.held_back:
                 try:
                     await asyncio.wait_for(self.held_back[0].wait(), seconds)
@@ -157,7 +182,7 @@ class ScriptedEngine:
                     raise EngineTimeout("held back") from None
             if self.fault is not None:
                 raise self.fault
-            yield [orjson.dumps({**head, "choices": [_streamed(piece)]})]
+            yield piece
 
 
 def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +196,8 @@ def _named(prompt: Prompt) -> dict[str, Any]:
 def _draw(index: int, prompt: Prompt, text: str, tops: int) -> Draw:
     tokens = list(text.encode())
     rollout = Rollout(text, tokens, [-0.1] * len(tokens), "stop")
-    return Draw(index, [1], _choice(index, prompt, text, tops), rollout)
+    likeliest = [_LIKELIEST[:tops]] * len(tokens) if tops else ()
+    return Draw(index, [1], _choice(index, prompt, text, tops), rollout, likeliest)
 
 
 def _choice(index: int, prompt: Prompt, text: str, tops: int = 0) -> dict[str, Any]:

@@ -11,15 +11,20 @@ import orjson
 
 from server.engine.adapter_check import AdapterUnfit, check_adapter
 from server.engine.base import (
+    Chunk,
     Draw,
     EngineRefused,
     EngineReplyInvalid,
     EngineTimeout,
     EngineUnavailable,
+    Names,
+    Piece,
+    Priority,
     Prompt,
 )
 from server.engine.event_stream import events_of
-from server.engine.vllm_replies import RolloutAssembly, read_event, read_lean, refusal
+from server.engine.relabel import Relabel
+from server.engine.vllm_replies import RolloutAssembly, pieces_of, read_event, read_lean, refusal
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -35,21 +40,31 @@ class VllmEngine:
 
     @asynccontextmanager
     async def draw(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any]
+        self,
+        model: str,
+        prompt: Prompt,
+        options: Mapping[str, Any],
+        priority: Priority = Priority.CLIENT,
     ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
-        path, body = _addressed(prompt, {"model": model, **options})
-        # The whole rest of a rollout in one event: nobody reads along.
-        body |= {"stream": True, "stream_interval": 1_000_000, "return_token_ids": True}
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
-        if path == CHAT:
-            body |= {"logprobs": True, "top_logprobs": tops or 0} if scored else {}
-        else:
-            body.pop("top_logprobs", None)
-            body["logprobs"] = (tops or 0) if scored else None
+        path, body = _drawing(model, prompt, options, scored=scored)
+        # The whole rest of a rollout in one event: nobody reads along.
+        body["stream_interval"] = 1_000_000
+        if priority:
+            body["priority"] = int(priority)
         read = read_event if wanted or tops or path == TEXT else read_lean
         async with self._request(path, body) as reply:
-            yield _draws(reply, RolloutAssembly(int(options.get("n", 1)), scored=scored), read)
+            assembly = RolloutAssembly(int(options.get("n", 1)), scored=scored, tops=bool(tops))
+            yield _draws(reply, assembly, read)
+
+    @asynccontextmanager
+    async def write(
+        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
+        path, body = _drawing(model, prompt, options, scored=True)
+        async with self._request(path, body, seconds) as reply:
+            yield _pieces(reply, RolloutAssembly(1, tops=bool(options.get("top_logprobs"))))
 
     async def complete(
         self, prompt: Prompt, body: Mapping[str, Any], seconds: float
@@ -58,10 +73,11 @@ class VllmEngine:
 
     @asynccontextmanager
     async def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]], None]:
-        async with self._request(*_addressed(prompt, body), seconds) as reply:
-            yield _events(reply)
+        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]], None]:
+        path, addressed = _addressed(prompt, {**body, "stream": True})
+        async with self._request(path, addressed, seconds) as reply:
+            yield _chunks(reply, Relabel(names))
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         body = {
@@ -162,6 +178,20 @@ def _addressed(prompt: Prompt, body: Mapping[str, Any]) -> tuple[str, dict[str, 
     return CHAT, {"messages": prompt, **body}
 
 
+def _drawing(
+    model: str, prompt: Prompt, options: Mapping[str, Any], *, scored: bool
+) -> tuple[str, dict[str, Any]]:
+    """Where rollouts with token ids are asked for, and with what body."""
+    path, body = _addressed(prompt, {"model": model, **options})
+    body |= {"stream": True, "return_token_ids": True}
+    tops = body.pop("top_logprobs", None) or 0
+    if path == TEXT:
+        body["logprobs"] = tops if scored else None
+    elif scored:
+        body |= {"logprobs": True, "top_logprobs": tops}
+    return path, body
+
+
 def _connector() -> aiohttp.TCPConnector:
     """Drops idle connections before vLLM does, after 5 s: a request might be on its way by then."""
     return aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
@@ -183,6 +213,20 @@ async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes
             yield events
     except EOFError:
         raise EngineUnavailable("the stream ended early") from None
+
+
+async def _chunks(
+    reply: aiohttp.ClientResponse, relabel: Relabel
+) -> AsyncIterator[Sequence[Chunk]]:
+    async for events in _events(reply):
+        yield [relabel(event) for event in events]
+
+
+async def _pieces(
+    reply: aiohttp.ClientResponse, assembly: RolloutAssembly
+) -> AsyncIterator[Sequence[Piece]]:
+    async for events in _events(reply):
+        yield [piece for event in events for piece in pieces_of(read_event(event), assembly)]
 
 
 async def _draws(

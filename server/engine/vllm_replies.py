@@ -9,19 +9,22 @@ from typing import Any
 import orjson
 
 from rewards.rollouts import Rollout
-from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable
+from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable, Piece
 
 # In a chat chunk of vLLM's, the logprobs stand between the written text and the finish reason.
 _LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
 _LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
+_OURS = frozenset({"token_ids", "prompt_token_ids"})
+"""What a choice has for us alone."""
 
 
 class RolloutAssembly:
     """Puts the chunks of one streamed request for `expected` rollouts together, which have
-    log-probabilities if they are `scored`."""
+    log-probabilities if they are `scored`, and those of the likeliest tokens with `tops`."""
 
-    def __init__(self, expected: int, *, scored: bool = True) -> None:
-        self._expected, self._finished, self._scored = expected, 0, scored
+    def __init__(self, expected: int, *, scored: bool = True, tops: bool = False) -> None:
+        self._expected, self._finished = expected, 0
+        self._scored, self._tops = scored, tops
         self._prompt_ids: Sequence[int] = ()
         self._parts: dict[int, list[Mapping[str, Any]]] = {}
 
@@ -71,14 +74,27 @@ class RolloutAssembly:
         text: str = written.get("text") or written.get("message", {}).get("content") or ""
         self._finished += 1
         reason = str(parts[-1]["finish_reason"])
+        joined = _joined(parts)
         choice = {
             "index": index,
             **written,
-            "logprobs": _joined(parts),
+            "logprobs": joined,
             "finish_reason": reason,
             "stop_reason": parts[-1].get("stop_reason"),
         }
-        return Draw(index, prompt_ids, choice, Rollout(text, token_ids, logprobs, reason))
+        tops = _top_logprobs(joined) if self._tops else ()
+        return Draw(index, prompt_ids, choice, Rollout(text, token_ids, logprobs, reason), tops)
+
+
+def pieces_of(chunk: Mapping[str, Any], assembly: RolloutAssembly) -> list[Piece]:
+    """The choices of one chunk, as an OpenAI client may see them; the last one with its rollout.
+    Raises as `RolloutAssembly.add`."""
+    draws = assembly.add([chunk])
+    shown = [
+        {key: value for key, value in choice.items() if key not in _OURS}
+        for choice in chunk["choices"]
+    ]
+    return [Piece(choice, draws[0] if draws else None) for choice in shown]
 
 
 def read_lean(event: bytes) -> dict[str, Any]:
@@ -152,6 +168,13 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for field, values in found.items():
             joined[field] = joined[field] + values if field in joined else values
     return joined
+
+
+def _top_logprobs(logprobs: Mapping[str, Any]) -> list[list[float]]:
+    """The likeliest tokens' log-probabilities at each position of a chat's or a text's choice."""
+    if "content" in logprobs:
+        return [[top["logprob"] for top in token["top_logprobs"]] for token in logprobs["content"]]
+    return [list(tops.values()) for tops in logprobs.get("top_logprobs") or ()]
 
 
 def refusal(status: int, body: bytes) -> EngineRefused:

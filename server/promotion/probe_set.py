@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
-from server.engine.base import Engine, draw_all
+from server.engine.base import Engine, Priority, draw_all
 from server.recording.reservoir import Query, Reservoir
-
-_LATER_THAN_CLIENTS = 1
-"""vLLM's `priority`: greater is later. Learning never outranks serving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +107,10 @@ class ProbeSet:
                 "n": self._rollouts,
                 "temperature": self._temperature,
                 "seed": probe.seed,
-                "priority": _LATER_THAN_CLIENTS,
                 "logprobs": False,
             }
-            draws = await draw_all(self._engine, engine_name, probe.query.prompt, options)
+            prompt = probe.query.prompt
+            draws = await draw_all(self._engine, engine_name, prompt, options, Priority.GATE)
             rollouts = [draw.rollout for draw in draws]
             kind = self._kinds[probe.query.answer_kind]
             answers = await asyncio.to_thread(answers_of, kind, rollouts)

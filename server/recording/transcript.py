@@ -4,7 +4,7 @@ They let the learner reward by uncertainty (DARE with `entropy=topk`) without a 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,18 +47,13 @@ def vocabulary_of(model: str) -> int:
 
 def _with_entropies(draws: Sequence[Draw], vocab_size: int) -> list[Rollout]:
     try:
-        return [replace(draw.rollout, entropy=_entropy(draw.choice, vocab_size)) for draw in draws]
-    except (KeyError, TypeError, ValueError) as error:
-        raise EngineReplyInvalid(f"no usable top_logprobs: {error}") from None
+        return [replace(draw.rollout, entropy=_entropy(draw, vocab_size)) for draw in draws]
+    except ValueError as error:
+        raise EngineReplyInvalid(f"no usable top log-probabilities: {error}") from None
 
 
-def _entropy(choice: Mapping[str, Any], vocab_size: int) -> float:
-    logprobs = choice["logprobs"]
-    if "content" in logprobs:
-        tops = [
-            [float(top["logprob"]) for top in token["top_logprobs"]]
-            for token in logprobs["content"]
-        ]
-    else:  # a text completion
-        tops = [sorted(map(float, top.values()), reverse=True) for top in logprobs["top_logprobs"]]
+def _entropy(draw: Draw, vocab_size: int) -> float:
+    tops, count = draw.top_logprobs, len(draw.rollout.token_ids)
+    if len(tops) != count:
+        raise ValueError(f"{len(tops)} for {count} tokens")
     return mean_over_tokens(lambda values: entropy_estimate(values, vocab_size), tops)

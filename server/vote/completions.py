@@ -145,9 +145,10 @@ class Completions:
         first = FirstRollout(session)
         try:
             seconds = self._seconds(request)
-            async with self._engine.stream(session.prompt, first.body, seconds) as batches:
-                async for events in batches:
-                    if chunks := first.chunks(events):
+            name, options = session.lease.engine_name, session.options
+            async with self._engine.write(name, session.prompt, options, seconds) as batches:
+                async for pieces in batches:
+                    if chunks := first.chunks(pieces):
                         yield chunks
             while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
                 yield _KEEP_ALIVE

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards.rollouts import Rollout, RolloutGroup
-from server.engine.base import Draw, Engine, EngineError, Prompt, draw_all
+from server.engine.base import Draw, Engine, EngineError, Priority, Prompt, draw_all
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.vote.admission import Admission
 
-_LATER_THAN_THE_GATE = 2
-"""vLLM's `priority`: greater is later."""
 _PORTION = 8
 _LOOK_SECONDS = 0.05
 _MAX_WAITING_TOKENS = 2_000_000
@@ -119,11 +117,13 @@ class TopUp:
     async def _portion(self, unfinished: Unfinished) -> None:
         """Draw some more for one group, and put it back or record it."""
         count = min(_PORTION, self._target - unfinished.size)
-        options = {**unfinished.options, "n": count, "priority": _LATER_THAN_THE_GATE}
+        options = {**unfinished.options, "n": count}
         if "seed" in options:
             options["seed"] += unfinished.size
         try:
-            draws = await draw_all(self._engine, unfinished.engine_name, unfinished.prompt, options)
+            draws = await draw_all(
+                self._engine, unfinished.engine_name, unfinished.prompt, options, Priority.TOP_UP
+            )
             rollouts = [*unfinished.group.rollouts, *await self._rollouts_of(draws)]
         except EngineError:
             self._let_go(unfinished)

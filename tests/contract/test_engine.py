@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from server.engine.base import EngineRefused, EngineUnavailable, draw_all
+from server.engine.base import EngineRefused, EngineUnavailable, Names, draw_all
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
 from tests.waiting import free_port
@@ -39,6 +39,8 @@ async def test_draws_have_matching_tokens(engine, prompt) -> None:
         assert rollout.finish_reason == choice["finish_reason"] in ("stop", "length")
         for field, values in choice["logprobs"].items():
             assert len(values) == len(rollout.token_ids), field
+        assert len(draw.top_logprobs) == len(rollout.token_ids)
+        assert all(len(tops) >= 2 and max(tops) <= 0 for tops in draw.top_logprobs)
     await engine.close()
 
 
@@ -70,8 +72,11 @@ async def test_a_completion_and_its_stream(engine, prompt) -> None:
     body = {"model": "base", "max_tokens": 48, "temperature": 0.0}
     completion = await engine.complete(prompt, body, 60.0)
     assert completion["usage"]["completion_tokens"] > 0
-    async with engine.stream(prompt, {**body, "stream": True}, 60.0) as batches:
-        chunks = [orjson.loads(event) async for events in batches for event in events]
+    async with engine.stream(prompt, body, 60.0, Names("ours", "ratchet")) as batches:
+        events = [event async for batch in batches for event in batch]
+    chunks = [orjson.loads(event.data) for event in events]
+    assert {(chunk["id"], chunk["model"]) for chunk in chunks} == {("ours", "ratchet")}
+    assert [event.ends for event in events] == [False] * (len(events) - 1) + [True]
     [choice] = completion["choices"]
     pieces = [c["choices"][0] for c in chunks]
     if isinstance(prompt, str):
@@ -82,6 +87,26 @@ async def test_a_completion_and_its_stream(engine, prompt) -> None:
         text = "".join(piece["delta"].get("content") or "" for piece in pieces)
         assert text == choice["message"]["content"]
     assert pieces[-1]["finish_reason"] == choice["finish_reason"]
+    await engine.close()
+
+
+@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+async def test_a_rollout_can_be_watched_while_it_is_written(engine, prompt) -> None:
+    options = {"max_tokens": 48, "temperature": 1.0, "top_logprobs": 2}
+    async with engine.write("base", prompt, options, 60.0) as batches:
+        pieces = [piece async for batch in batches for piece in batch]
+    *parts, last = pieces
+    assert all(part.draw is None for part in parts)
+    assert last.draw is not None
+    written = "".join(
+        piece.choice["text"]
+        if isinstance(prompt, str)
+        else piece.choice["delta"].get("content") or ""
+        for piece in pieces
+    )
+    assert written == last.draw.rollout.text
+    assert last.choice["finish_reason"] == last.draw.rollout.finish_reason
+    assert not any("token_ids" in piece.choice for piece in pieces)
     await engine.close()
 
 

@@ -44,7 +44,7 @@ def value(api: Api, name: str, **labels: str) -> float | None:
 
 async def test_votes_early_answers_and_rollouts_spared() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: ([r"\boxed{4}"] * 5 + [r"\boxed{5}"] * 3)[:n]
+        api.engine.script = lambda _m, _p, n: ([r"\boxed{4}"] * 5 + [r"\boxed{5}"] * 3)[:n]
         await api.chat()
         assert value(api, "ratchet_votes_early_total") == 0
         api.hold_back(6, 7)
@@ -62,7 +62,7 @@ async def test_votes_early_answers_and_rollouts_spared() -> None:
 
 async def test_lost_rollouts_are_not_spared_ones() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: ([r"\boxed{4}"] * 4 + [r"\boxed{5}"] * 4)[:n]
+        api.engine.script = lambda _m, _p, n: ([r"\boxed{4}"] * 4 + [r"\boxed{5}"] * 4)[:n]
         api.hold_back(3, 7)
         body = (await api.chat(ratchet={"deadline": 0.1})).json()
         assert (body["ratchet"]["reason"], body["ratchet"]["rollouts"]) == ("partial", 6)

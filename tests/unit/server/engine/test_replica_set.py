@@ -11,6 +11,7 @@ from server.engine.base import (
     EngineRefused,
     EngineReplyInvalid,
     EngineUnavailable,
+    Names,
     draw_all,
 )
 from server.engine.replica_set import ReplicaSet
@@ -23,7 +24,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 class Replicas:
     def __init__(self, count: int) -> None:
-        self.engines = {f"e{i}": ScriptedEngine(self._script(f"e{i}")) for i in range(count)}
+        self.engines = {f"e{i}": ScriptedEngine(self.script(f"e{i}")) for i in range(count)}
         self.returned = 0
         self.set = ReplicaSet(self.engines, 0.01, ServerMetrics())
         self.set.on_return = self._count
@@ -81,7 +82,8 @@ async def test_a_failing_replica_costs_no_request() -> None:
         assert favourite not in two.up()
         completion = await two.set.complete(MESSAGES, {"model": "base"}, 5.0)
         assert completion["choices"][0]["message"]["content"] != favourite
-        async with two.set.stream(MESSAGES, {"model": "base"}, 5.0) as batches:
+        names = Names("id", "ratchet")
+        async with two.set.stream(MESSAGES, {"model": "base"}, 5.0, names) as batches:
             assert [event async for event in batches]
         two.engines[favourite].fault = None
         await until(lambda: favourite in two.up())

@@ -10,7 +10,7 @@ from adapter.store.buffer import BufferUnavailable
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.token_signals import entropy_estimate
 from server.engine.base import EngineReplyInvalid, EngineTimeout, EngineUnavailable
-from tests.serving import TEXTS, Api, events_of, serving
+from tests.serving import TEXTS, Api, events_of, serving, until
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_what_stays_out_of_the_buffer(api: Api, body: dict[str, Any], reas
 
 
 async def test_a_chat_without_checkable_answer_gets_one_good_rollout(api: Api) -> None:
-    api.engine._script = lambda _m, _q, n: ["hello there"] * n
+    api.engine.script = lambda _m, _q, n: ["hello there"] * n
     body = (await api.chat()).json()
     assert body["choices"][0]["message"]["content"] == "hello there"
     assert body["ratchet"]["reason"] == "no_answer"
@@ -190,20 +190,13 @@ async def test_engine_faults(api: Api, fault: Any, status: int, stream: bool) ->
 
 
 async def test_a_fault_in_mid_stream_is_an_error_event_and_never_done(api: Api) -> None:
-    def script(_model: str, _messages: Any, _n: int) -> list[str]:
-        return ["abc"]
-
-    api.engine._script = script
-    real = api.engine._chunks
-
-    async def breaking(*arguments: Any):
-        async for chunk in real(*arguments):
-            yield chunk
-            api.engine.fault = EngineUnavailable("gone")
-
-    api.engine._chunks = breaking  # type: ignore[method-assign]
-    reply = await api.chat(stream=True, ratchet={"rollouts": 1})
-    events = events_of(reply.text)
+    api.hold_back(0)
+    answering = asyncio.create_task(api.chat(stream=True, ratchet={"rollouts": 1}))
+    await until(lambda: api.engine.under_way)
+    api.engine.fault = EngineUnavailable("gone")
+    api.let_go(0)
+    events = events_of((await answering).text)
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert events[-1]["error"]["code"] == "engine_unavailable"
     assert "[DONE]" not in events
     assert api.parts.policy.held == 0

@@ -261,7 +261,7 @@ async def test_a_flushed_redis_leaves_base_to_serve(bench: Bench) -> None:
 async def test_a_candidate_withdrawn_while_it_is_judged_is_not_served(bench: Bench) -> None:
     version = await bench.publish()
     name = (await bench.releases.get(version)).folder
-    script = bench.engine._script
+    script = bench.engine.script
 
     def withdrawing(model: str, messages: Sequence[Any], n: int) -> list[str]:
         if model == name:
@@ -269,7 +269,7 @@ async def test_a_candidate_withdrawn_while_it_is_judged_is_not_served(bench: Ben
         return script(model, messages, n)
 
     release = await bench.releases.get(version)
-    bench.engine._script = withdrawing
+    bench.engine.script = withdrawing
     await bench.parts.promoter.sync()
     assert await bench.releases.live() == bench.parts.policy.live == 0
     assert bench.parts.policy.loaded == [0]

@@ -10,7 +10,7 @@ from tests.serving import QUESTION, events_of, serving
 
 async def test_the_vote_is_told_as_rollouts_come_in() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: ([r"\boxed{4}"] * 5 + [r"\boxed{5}"] * 3)[:n]
+        api.engine.script = lambda _m, _p, n: ([r"\boxed{4}"] * 5 + [r"\boxed{5}"] * 3)[:n]
         api.hold_back(3, 4, 6)
         told: list[dict] = []
 

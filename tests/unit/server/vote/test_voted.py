@@ -13,7 +13,7 @@ AGREEING = [r"\boxed{4}"] * 5 + [r"\boxed{5}"] * 3
 
 async def test_the_reply_leaves_when_the_vote_cannot_change() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[:n]
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         api.hold_back(6, 7)
         body = (await api.chat()).json()
         # Five of eight: the two that are still being written cannot change it.
@@ -32,7 +32,7 @@ async def test_the_reply_leaves_when_the_vote_cannot_change() -> None:
 
 async def test_it_waits_while_the_vote_is_open() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[:n]
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         api.hold_back(3, 4)  # three against three of eight
         asking = asyncio.create_task(api.chat())
         await until(lambda: api.engine.under_way)
@@ -47,7 +47,7 @@ async def test_it_waits_while_the_vote_is_open() -> None:
 
 async def test_rollouts_that_nobody_needs_are_aborted() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[:n]
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         api.hold_back(6, 7)
         body = (await api.chat(store=False)).json()
         assert body["ratchet"]["reason"] == "opted_out"
@@ -57,7 +57,7 @@ async def test_rollouts_that_nobody_needs_are_aborted() -> None:
 
 async def test_a_confidence_settles_it_sooner() -> None:
     async with serving(rollouts=16, vote_confidence=0.95) as api:
-        api.engine._script = lambda _m, _p, n: [r"\boxed{4}"] * n
+        api.engine.script = lambda _m, _p, n: [r"\boxed{4}"] * n
         api.hold_back(*range(4, 16))
         assert (await api.chat(store=False)).json()["ratchet"]["rollouts"] == 4
         await until(lambda: api.at_rest)
@@ -68,9 +68,9 @@ async def test_a_confidence_settles_it_sooner() -> None:
 
 async def test_few_rollouts_first_and_more_only_while_the_vote_is_open() -> None:
     async with serving(rollouts=16, rollouts_min=4, vote_confidence=0.9) as api:
-        api.engine._script = lambda _m, _p, n: [r"\boxed{4}"] * n
+        api.engine.script = lambda _m, _p, n: [r"\boxed{4}"] * n
         assert (await api.chat()).json()["ratchet"]["rollouts"] == 4
-        api.engine._script = lambda _m, _p, n: [rf"\boxed{{{i % 2}}}" for i in range(n)]
+        api.engine.script = lambda _m, _p, n: [rf"\boxed{{{i % 2}}}" for i in range(n)]
         assert (await api.chat(seed=1)).json()["ratchet"]["rollouts"] == 16
         sizes = [request["n"] for request in api.engine.requests]
         assert sizes == [4, 4, 4, 8]
@@ -81,13 +81,13 @@ async def test_few_rollouts_first_and_more_only_while_the_vote_is_open() -> None
 async def test_the_smallest_number_can_be_asked_for() -> None:
     async with serving(rollouts=16) as api:
         body = {"ratchet": {"rollouts_min": 2, "confidence": 0.8}}
-        api.engine._script = lambda _m, _p, n: [r"\boxed{4}"] * n
+        api.engine.script = lambda _m, _p, n: [r"\boxed{4}"] * n
         assert (await api.chat(**body)).json()["ratchet"]["rollouts"] == 2
 
 
 async def test_as_many_choices_as_were_asked_for_are_waited_for() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: [r"\boxed{4}"] * n
+        api.engine.script = lambda _m, _p, n: [r"\boxed{4}"] * n
         api.hold_back(6, 7)
         asking = asyncio.create_task(api.chat(n=7))
         await until(lambda: api.engine.under_way)
@@ -138,7 +138,7 @@ async def test_a_deadline_ends_a_stream(ratchet: dict[str, object]) -> None:
 
 async def test_a_quorum_answers_when_the_deadline_comes() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[:n]
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         api.hold_back(2, 3, 4, 7)
         reply = (await api.chat(ratchet={"deadline": 0.05})).json()["ratchet"]
         assert (reply["rollouts"], reply["reason"]) == (4, "partial")
@@ -147,7 +147,7 @@ async def test_a_quorum_answers_when_the_deadline_comes() -> None:
 
 async def test_what_came_before_the_engine_was_lost_is_enough_of_a_quorum() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[:n]
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         api.hold_back(3, 4)
         asking = asyncio.create_task(api.chat())
         await until(lambda: api.engine.under_way)
@@ -160,7 +160,7 @@ async def test_what_came_before_the_engine_was_lost_is_enough_of_a_quorum() -> N
 
 async def test_lost_rollouts_are_drawn_once_more() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[-n:]
+        api.engine.script = lambda _m, _p, n: AGREEING[-n:]
         api.hold_back(3, 4)
         asking = asyncio.create_task(api.chat())
         await until(lambda: api.engine.under_way)
@@ -228,7 +228,7 @@ async def test_one_text_prompt_a_request() -> None:
 
 async def test_sigterm_waits_for_answered_questions_to_finish() -> None:
     async with serving(rollouts=8) as api:
-        api.engine._script = lambda _m, _p, n: AGREEING[:n]
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         api.hold_back(7)
         await api.chat()
         flushing = asyncio.create_task(api.parts.flush(2.0))
@@ -254,7 +254,7 @@ async def test_what_nobody_foresaw_is_a_500_and_holds_nothing() -> None:
         def broken(_model: str, _prompt: object, _n: int) -> list[str]:
             raise LookupError("What is 2+2?")
 
-        api.engine._script = broken
+        api.engine.script = broken
         transport = api.client._transport
         transport.raise_app_exceptions = False  # as uvicorn, which logs them
         reply = await api.chat()
