@@ -38,6 +38,7 @@ from rewards.rollouts import Rollout
 from rewards.votes import take_vote
 from server.engine.base import Draw, Prompt
 from server.engine.scripted import ScriptedEngine
+from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.promotion.probe_set import ProbeSet
 from server.promotion.trial import Trial, TrialRules
@@ -143,7 +144,9 @@ class _Gate:
         self._live, self._judged = "base", 0
         limits = GateLimits(1.0, 0.12, 0.7, 0.1, 2.0)  # the server's defaults
         probes = ProbeSet(self._engine, self._reservoir, [], answer_kinds(), 16, 8, 16, 1.0)
-        self._trial = Trial(probes, answer_kinds(), "base", TrialRules(0.05, 160, limits))
+        self._trial = Trial(
+            probes, answer_kinds(), Policy("ratchet", "base"), TrialRules(0.05, 160, limits)
+        )
 
     def passes(self, asked: Sequence[Question], kl: float) -> bool:
         """Judge the trainer's weights."""
@@ -153,7 +156,7 @@ class _Gate:
         self._judged += 1
         name = f"v{self._judged}"
         self._engine.weights[name] = self._trainer._adapter_state()
-        verdict = asyncio.run(self._trial.judge(name, self._live, kl))
+        verdict = asyncio.run(self._trial.compare(name, self._live, kl))
         self._engine.show(name)
         if verdict.passed:
             self._live = name

@@ -134,7 +134,7 @@ async def _honest(judge: Judge, updates: int, seed: int) -> int:
         if release.state is not ReleaseState.LIVE:
             practice.undo()
             rejected += 1
-        seconds = release.verdict["seconds/gate"]
+        seconds = release.numbers["seconds/gate"]
         print(f"| update {number + 1} | {release.state.value} | {release.reason} | {seconds:.1f} |")
         sys.stdout.flush()
     return rejected

@@ -1,7 +1,6 @@
 """The server's Prometheus metrics. docs/metrics.md is made from what stands here."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,6 +12,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from adapter.store.judgement import Step, StepVerdict
 from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
 
@@ -23,7 +23,6 @@ _OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _ROLLING = f"over the last {WINDOW}"
 
 ACCURACIES = ("maj", "avg", "label", "reward")
-STEPS = ("files", "parity", "trial", "canary", "lineage")
 OFFERED = (
     "recorded", "duplicate", "buffer_full", "opted_out", "recorder_full", "buffer_unavailable",
     "unusable",
@@ -208,9 +207,9 @@ class ServerMetrics:
             "longer live).",
             ["verdict", "step"], registry=r,
         )  # fmt: skip
-        for step in STEPS:
+        for step in (Step.LINEAGE, Step.FILES, Step.PARITY, Step.TRIAL, Step.CANARY):
             self.verdicts.labels("rejected", step)
-        for step in ("trial", "canary"):
+        for step in (Step.TRIAL, Step.CANARY):
             self.verdicts.labels("promoted", step)
         self.difference = Gauge(
             "ratchet_gate_difference",
@@ -270,16 +269,16 @@ class ServerMetrics:
         for name, gauge in self._live.items():
             gauge.set(numbers.get(name, float("nan")))
 
-    def judged(
-        self, verdict: str, step: str, seconds: Mapping[str, float], numbers: Mapping[str, Any]
-    ) -> None:
-        """A candidate's verdict, the stages it went through, and the trial's numbers."""
-        self.verdicts.labels(verdict, step).inc()
-        for stage, value in seconds.items():
-            self.swap_seconds.labels(stage).observe(value)
-        for name in ("parent", "base", "labels"):
-            if (mean := numbers.get(f"gate/against_{name}/mean")) is not None:
-                self.difference.labels(name).set(mean)
+    def judged(self, steps: Sequence[StepVerdict], *, promoted: bool) -> None:
+        """A candidate has been decided, by the last of these steps."""
+        self.verdicts.labels("promoted" if promoted else "rejected", steps[-1].step).inc()
+        for verdict in steps:
+            self.swap_seconds.labels(verdict.stage).observe(verdict.seconds)
+            for name in ("parent", "base", "labels"):
+                if (mean := verdict.numbers.get(f"against_{name}/mean")) is not None:
+                    self.difference.labels(name).set(mean)
+        if promoted:
+            self.swap_seconds.labels("total").observe(sum(v.seconds for v in steps))
 
     def expose(self) -> bytes:
         """The exposition text of /metrics."""

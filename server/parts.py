@@ -19,11 +19,15 @@ from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
-from server.promotion.canary import CanaryRules
+from server.promotion.canary import Canary, CanaryRules
+from server.promotion.files import Files, Lineage
 from server.promotion.labelled_queries import read_labelled_queries
+from server.promotion.monitor import Monitor
+from server.promotion.parity import ParityProbe
 from server.promotion.probe_set import ProbeSet
 from server.promotion.promoter import Promoter
 from server.promotion.trial import Trial, TrialRules
+from server.promotion.versions import Versions
 from server.recording.feedback import Feedback, FeedbackStore
 from server.recording.feedback_stores import open_feedback
 from server.recording.recorder import Recorder
@@ -101,7 +105,7 @@ class Parts:
         )
         self.feedback = Feedback(self.feedback_store, kinds, self.metrics)
         self.promoter = self._promoter(kinds)
-        self.engine.on_return = self.promoter.engine_restarted
+        self.engine.on_return = self.promoter.versions.engine_restarted
         rules = VoteRules(
             settings.rollouts,
             settings.rollouts_min,
@@ -148,18 +152,41 @@ class Parts:
             settings.rollout_temperature,
         )
         rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
+        trial = Trial(probes, kinds, self.policy, rules)
+        folders = AdapterFolders(settings.adapters_dir)
+        proof = (
+            Files(self.engine, folders),
+            ParityProbe(self.engine, folders, settings.parity_tolerance),
+        )
+        canary = Canary(
+            policy=self.policy,
+            releases=self.releases,
+            signals=self.signals,
+            limits=limits,
+            rules=CanaryRules(settings.canary_share, settings.canary_seconds),
+        )
+        steps = (Lineage(self.policy), *proof, trial, *([canary] if settings.canary_share else []))
         return Promoter(
-            self.engine,
-            self.releases,
-            AdapterFolders(settings.adapters_dir),
-            self.policy,
-            Trial(probes, kinds, settings.engine_model, rules),
-            self.signals,
-            limits,
-            CanaryRules(settings.canary_share, settings.canary_seconds),
-            self.metrics,
-            parity_tolerance=settings.parity_tolerance,
-            keep_loaded=settings.keep_loaded,
+            engine=self.engine,
+            releases=self.releases,
+            versions=Versions(
+                engine=self.engine,
+                releases=self.releases,
+                policy=self.policy,
+                proof=proof,
+                metrics=self.metrics,
+                keep_loaded=settings.keep_loaded,
+            ),
+            trial=trial,
+            steps=steps,
+            monitor=Monitor(
+                signals=self.signals,
+                trial=trial,
+                releases=self.releases,
+                policy=self.policy,
+                limits=limits,
+            ),
+            metrics=self.metrics,
         )
 
     def _forget_clients(self, clients: Collection[str]) -> None:

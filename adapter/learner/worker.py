@@ -187,7 +187,7 @@ class Worker:
         if self._recipe.reanchor == LAST_GOOD:
             target = last_good(await self._releases.all(), live, budget)
         why = f"v{live} has learnt from {self._lineage.age} distinct queries, budget {budget}"
-        await self._releases.promote(target, live, why, {})
+        await self._releases.promote(target, live, why)
         log.warning("back to %s: %s", f"v{target}" if target else "base", why)
 
     async def _score(self, group: RolloutGroup, rehearse: bool) -> ScoredGroup:
@@ -283,7 +283,7 @@ class Worker:
 
     async def _log_verdict(self, judged: AdapterRelease) -> None:
         promoted = float(judged.state in (ReleaseState.LIVE, ReleaseState.RETIRED))
-        numbers = {**judged.verdict, "promoted": promoted}
+        numbers = {**judged.numbers, "promoted": promoted}
         await asyncio.to_thread(self._log.write, judged.version, numbers)
 
     async def _batch_metrics(self) -> dict[str, float]:

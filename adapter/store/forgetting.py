@@ -94,7 +94,7 @@ async def _go_back(client: str, releases: ReleaseStore, folders: AdapterFolders)
         if live in clean:
             return live
         target = next(v for v in clean if v == BASE or _usable(by_version[v], folders))
-        if await releases.promote(target, live, REASON, {}):
+        if await releases.promote(target, live, REASON):
             return target
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from adapter.store.judgement import StepVerdict
 from adapter.store.ledger import LedgerEntry, entry_after
 from adapter.store.releases import (
     BASE,
@@ -76,7 +77,7 @@ class MemoryReleases:
         return [self._releases[version] for version in sorted(self._releases)]
 
     async def promote(
-        self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
+        self, version: int, expected: int, reason: str, steps: Sequence[StepVerdict] = ()
     ) -> bool:
         if self._live != expected:
             return False
@@ -84,18 +85,18 @@ class MemoryReleases:
             release = await self.get(version)
             if release.state in CLOSED:
                 return False
-            self._releases[version] = release.promoted(reason, verdict)
+            self._releases[version] = release.promoted(reason, steps)
         if expected not in (BASE, version):
             self._releases[expected] = self._releases[expected].retired()
         self._live = version
         await self._note("promoted", version, reason)
         return True
 
-    async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
+    async def reject(self, version: int, reason: str, steps: Sequence[StepVerdict] = ()) -> None:
         release = await self.get(version)
         if release.state is not ReleaseState.CANDIDATE:
             return
-        self._releases[version] = release.rejected(reason, verdict)
+        self._releases[version] = release.rejected(reason, steps)
         await self._note("rejected", version, reason)
 
     async def withdraw(self, version: int, reason: str) -> bool:

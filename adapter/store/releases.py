@@ -6,12 +6,13 @@ model, needs no record. The pointer moves by compare-and-set only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 import orjson
 
+from adapter.store.judgement import StepVerdict, numbers_on_record
 from adapter.store.ledger import LedgerEntry
 
 BASE = 0
@@ -41,9 +42,10 @@ CLOSED = frozenset({ReleaseState.REJECTED, ReleaseState.WITHDRAWN})
 class AdapterRelease:
     """One adapter version. `folder` is its name inside the adapters folder, `sha256` its content's.
 
-    `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `verdict` the
-    server's numbers and stage timings once judged, `reason` its words; `config` the hash of the
-    learner's settings; `clients` the pseudonyms of those whose groups are in it.
+    `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `steps` the
+    server's verdicts once judged, `reason` its words; `verdict` such numbers of before steps were
+    kept; `config` the hash of the learner's settings; `clients` the pseudonyms of those whose
+    groups are in it.
     """
 
     version: int
@@ -58,19 +60,29 @@ class AdapterRelease:
     verdict: Mapping[str, float] = field(default_factory=dict[str, float])
     config: str = ""
     clients: Sequence[str] = field(default_factory=list[str])
+    steps: Sequence[StepVerdict] = field(default_factory=list[StepVerdict])
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The server's numbers and stage timings by their names on record."""
+        return {**self.verdict, **numbers_on_record(self.steps)}
+
+    def shown(self) -> dict[str, Any]:
+        """The record for people and programs to read, with all numbers in `verdict`."""
+        return {**asdict(self), "verdict": self.numbers}
 
     def to_json(self) -> bytes:
         """The record as stored."""
         return orjson.dumps(self)
 
-    def promoted(self, reason: str, verdict: Mapping[str, float]) -> "AdapterRelease":
-        """This release, live; a verdict given before is kept."""
-        verdict = {**self.verdict, **verdict}
-        return replace(self, state=ReleaseState.LIVE, reason=reason, verdict=verdict)
+    def promoted(self, reason: str, steps: Sequence[StepVerdict]) -> "AdapterRelease":
+        """This release, live; earlier verdicts are kept."""
+        steps = [*self.steps, *steps]
+        return replace(self, state=ReleaseState.LIVE, reason=reason, steps=steps)
 
-    def rejected(self, reason: str, verdict: Mapping[str, float]) -> "AdapterRelease":
+    def rejected(self, reason: str, steps: Sequence[StepVerdict]) -> "AdapterRelease":
         """This release, closed for good."""
-        return replace(self, state=ReleaseState.REJECTED, reason=reason, verdict=dict(verdict))
+        return replace(self, state=ReleaseState.REJECTED, reason=reason, steps=list(steps))
 
     def withdrawn(self, reason: str) -> "AdapterRelease":
         """This release, closed for good because of what it was trained on."""
@@ -88,7 +100,8 @@ class AdapterRelease:
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "AdapterRelease":
         """A release from its parsed JSON."""
-        fields: dict[str, Any] = {**record, "state": ReleaseState(record["state"])}
+        steps = [StepVerdict.from_record(step) for step in record.get("steps", ())]
+        fields: dict[str, Any] = {**record, "state": ReleaseState(record["state"]), "steps": steps}
         return AdapterRelease(**fields)
 
 
@@ -136,7 +149,7 @@ class ReleaseStore(Protocol):
         ...
 
     async def promote(
-        self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
+        self, version: int, expected: int, reason: str, steps: Sequence[StepVerdict] = ()
     ) -> bool:
         """Make a release live if `expected` still is; the old one retires. False if it is not, or
         if the release is closed.
@@ -145,7 +158,7 @@ class ReleaseStore(Protocol):
         """
         ...
 
-    async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
+    async def reject(self, version: int, reason: str, steps: Sequence[StepVerdict] = ()) -> None:
         """Close a candidate for good."""
         ...
 
@@ -186,7 +199,7 @@ async def promote_by_hand(store: ReleaseStore, version: int) -> int:
     release, live = await store.get(version), await store.live()
     if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
         raise UnknownRelease(f"v{version} is {release.state}: it cannot be promoted")
-    if not await store.promote(version, live, "promoted by hand", {}):
+    if not await store.promote(version, live, "promoted by hand"):
         raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
     return live
 
@@ -202,6 +215,6 @@ async def rollback(store: ReleaseStore, to: int | None = None) -> tuple[int, int
     target = (await store.get(live)).parent if to is None else to
     if target != BASE and (await store.get(target)).state is not ReleaseState.RETIRED:
         raise UnknownRelease(f"version {target} was never live: it cannot be rolled back to")
-    if not await store.promote(target, live, f"rollback from v{live}", {}):
+    if not await store.promote(target, live, f"rollback from v{live}"):
         raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
     return live, target

@@ -152,7 +152,7 @@ class Adaptation:
     def _counted(self, releases: Sequence[AdapterRelease]) -> dict[str, Any]:
         watcher, stream, settings = self._watcher, self._stream, self._stack.settings
         promoted = [r for r in releases if r.state in (ReleaseState.LIVE, ReleaseState.RETIRED)]
-        live_after = [r.verdict["seconds/total"] for r in promoted]
+        live_after = [r.numbers["seconds/total"] for r in promoted]
         answered_after = [
             stream.first_answers[r.version] - r.created_at
             for r in promoted
@@ -161,7 +161,7 @@ class Adaptation:
         return {
             "versions": watcher.promoted,
             "rejected": watcher.rejected,
-            "parity_probed": sum("parity/to_trainer" in r.verdict for r in promoted),
+            "parity_probed": sum("parity/to_trainer" in r.numbers for r in promoted),
             "requests": len(stream.replies) + stream.failed,
             "failed_requests": stream.failed,
             "swap_seconds": quantiles(live_after),

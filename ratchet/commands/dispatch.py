@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -230,7 +229,7 @@ async def _releases(settings: ChannelSettings, action: str, version: int | None)
                 return int(bool(found))
             case "show":
                 shown = version if version is not None else await store.live()
-                print(json.dumps(asdict(await store.get(shown)), indent=2))
+                print(json.dumps((await store.get(shown)).shown(), indent=2))
             case _:
                 for release in await store.all():
                     print(_line(release))

@@ -5,7 +5,6 @@ On a port and with a key of its own; the server's other routes are not there. Wh
 """
 
 import hmac
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
@@ -17,7 +16,6 @@ from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import (
-    AdapterRelease,
     ReleaseStore,
     UnknownRelease,
     promote_by_hand,
@@ -72,14 +70,14 @@ def create_admin(store: ReleaseStore, key: str) -> App:
 
     async def listed() -> Response:
         """All releases, the live version, and why candidates wait if they do."""
-        shown = [_shown(release) for release in await store.all()]
+        shown = [release.shown() for release in await store.all()]
         return _json(
             {"live": await store.live(), "paused": await store.paused(), "releases": shown}
         )
 
     async def show(version: Version) -> Response:
         """One release with its verdict."""
-        return _json(_shown(await store.get(version)))
+        return _json((await store.get(version)).shown())
 
     async def promote(version: Version) -> Response:
         """Make a version live that was live before, or base (0)."""
@@ -111,10 +109,6 @@ def create_admin(store: ReleaseStore, key: str) -> App:
     app.add_api_route("/pause", pause, methods=["POST"])
     app.add_api_route("/resume", resume, methods=["POST"])
     return Guard(app, key)  # pyright: ignore[reportArgumentType]
-
-
-def _shown(release: AdapterRelease) -> dict[str, Any]:
-    return asdict(release)
 
 
 def _json(content: Any) -> Response:

@@ -108,14 +108,14 @@ class LivePage:
         """What has happened since the time `since` and the vote `after`, and how things stand."""
         parts, settings = self._parts, self._parts.settings
         texts = settings.page_texts and http.scope["tenant"] is not None
-        releases = parts.promoter.releases[-_SHOWN_RELEASES:]
+        releases = parts.promoter.versions.releases[-_SHOWN_RELEASES:]
         content = {
             "model": parts.policy.name,
             "version": parts.policy.live,
             "ready": parts.engine.up and not parts.draining,
             "engines": {replica.name: replica.up for replica in parts.engine.replicas},
             "buffer": parts.recorder.reachable,
-            "paused": parts.promoter.paused,
+            "paused": parts.promoter.versions.paused,
             "keyed": settings.keys_file is not None,
             "texts": texts,
             "history": parts.history.columns(_number(http, "since")),
@@ -134,7 +134,7 @@ def _takes_gzip(http: Request) -> bool:
 
 
 def _shown(release: AdapterRelease) -> dict[str, Any]:
-    found = {**release.metrics, **release.verdict}
+    found = {**release.metrics, **release.numbers}
     return {
         "version": release.version,
         "parent": release.parent,

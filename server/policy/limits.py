@@ -7,6 +7,7 @@ collapsing onto one, agreement or answers vanishing, lengths running off, drifti
 import math
 from dataclasses import dataclass
 
+from adapter.store.judgement import Cause
 from server.policy.stats import PolicyStats
 
 
@@ -22,37 +23,39 @@ class GateLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Passed or not, why, and the numbers it was decided on. `proven`: not merely undecided."""
+class Alarm:
+    """Enough on its own to turn a version away."""
 
-    passed: bool
+    cause: Cause
     reason: str
-    numbers: dict[str, float]
-    proven: bool = True
 
 
-def unfit(base: PolicyStats, kl: float, limits: GateLimits) -> str | None:
-    """Why nothing should be learnt here at all, in words, or None."""
+def unfit(base: PolicyStats, kl: float, limits: GateLimits) -> Alarm | None:
+    """Why nothing should be learnt here at all, or None."""
     if not kl <= limits.max_kl:  # NaN breaks it too
-        return f"KL to base {kl:.3g} above {limits.max_kl:g}"
+        return Alarm(Cause.FAR_FROM_BASE, f"KL to base {kl:.3g} above {limits.max_kl:g}")
     if not base.margin >= limits.min_margin:
-        return f"base knows too little to vote: margin {base.margin:.2f}"
+        reason = f"base knows too little to vote: margin {base.margin:.2f}"
+        return Alarm(Cause.IGNORANT_BASE, reason)
     return None
 
 
 def changed(
     now: PolicyStats, before: PolicyStats, limits: GateLimits, anchor: PolicyStats | None = None
-) -> str | None:
-    """How answers have got worse, in words, or None. `anchor` (else `before`) is what diversity and
-    length are compared with."""
+) -> Alarm | None:
+    """How answers have got worse, or None. `anchor` (else `before`) is what diversity and length
+    are compared with."""
     anchor = anchor or before
     stretch = now.length / anchor.length if anchor.length else math.inf
     if not now.diversity >= limits.min_diversity * anchor.diversity:
-        return f"answers collapse: diversity {now.diversity:.2f}, was {anchor.diversity:.2f}"
+        reason = f"answers collapse: diversity {now.diversity:.2f}, was {anchor.diversity:.2f}"
+        return Alarm(Cause.COLLAPSE, reason)
     if not now.agreement >= before.agreement - limits.max_drop:
-        return f"agreement fell from {before.agreement:.2f} to {now.agreement:.2f}"
+        reason = f"agreement fell from {before.agreement:.2f} to {now.agreement:.2f}"
+        return Alarm(Cause.AGREEMENT, reason)
     if not now.valid >= before.valid - limits.max_drop:
-        return f"answered share fell from {before.valid:.2f} to {now.valid:.2f}"
+        reason = f"answered share fell from {before.valid:.2f} to {now.valid:.2f}"
+        return Alarm(Cause.ANSWERED_SHARE, reason)
     if not 1 / limits.max_stretch <= stretch <= limits.max_stretch:
-        return f"mean length is {stretch:.2f} times what it was"
+        return Alarm(Cause.LENGTH, f"mean length is {stretch:.2f} times what it was")
     return None

@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Collection
 
-from server.policy.limits import GateLimits, changed
+from server.policy.limits import Alarm, GateLimits, changed
 from server.policy.stats import PolicyStats, VoteRecord
 
 
@@ -27,9 +27,9 @@ class LiveSignals:
         """Whether a version has answered often enough to be judged by it."""
         return len(self._records.get(version, ())) >= self._minimum
 
-    def turned(self, version: int, before: int, limits: GateLimits) -> str | None:
-        """How answers under `version` are worse than those under `before`, in words. None if they
-        are not, or if either has answered too few queries."""
+    def turned(self, version: int, before: int, limits: GateLimits) -> Alarm | None:
+        """How answers under `version` are worse than those under `before`. None if they are not,
+        or if either has answered too few queries."""
         if not (self.enough(version) and self.enough(before)):
             return None
         # As many of each, the latest: diversity among few queries is not that among many.

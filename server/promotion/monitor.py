@@ -7,7 +7,9 @@ difference brings the parent back.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
+from adapter.store.judgement import Cause, Step
 from adapter.store.releases import AdapterRelease, ReleaseStore
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
@@ -22,6 +24,7 @@ class Monitor:
 
     def __init__(
         self,
+        *,
         signals: LiveSignals,
         trial: Trial,
         releases: ReleaseStore,
@@ -41,16 +44,19 @@ class Monitor:
         alarm = self._signals.turned(live, parent, self._limits)
         if alarm is None or parent not in self._policy.loaded:
             return False
-        log.warning("v%d on live traffic: %s; comparing it with v%d again", live, alarm, parent)
+        turned = alarm.reason
+        log.warning("v%d on live traffic: %s; comparing it with v%d again", live, turned, parent)
         self._trial.refresh()
         names = self._policy.engine_name(live), self._policy.engine_name(parent)
-        verdict = await self._trial.judge(*names, kl=None)
-        if verdict.passed or not verdict.proven:
+        with self._policy.hold(live), self._policy.hold(parent):
+            verdict = await self._trial.compare(*names, kl=None)
+        if verdict.passed or verdict.cause is Cause.UNDECIDED:
             log.info("v%d stays: %s", live, verdict.reason)
             self._signals.accept(live, parent)
             return False
-        reason = f"automatic rollback from v{live}: {alarm}; side by side: {verdict.reason}"
-        moved = await self._releases.promote(parent, live, reason, verdict.numbers)
+        reason = f"automatic rollback from v{live}: {turned}; side by side: {verdict.reason}"
+        steps = [replace(verdict, step=Step.MONITOR)]
+        moved = await self._releases.promote(parent, live, reason, steps)
         if moved:
             log.error("v%d is live again: %s", parent, reason)
             self._signals.forget(live, parent)

@@ -3,8 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.probe_sheet import ProbeSheet
+from adapter.store.releases import AdapterRelease
 from server.engine.base import Engine
+from server.promotion.steps import usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +23,35 @@ class Parity:
     worst: float
     change: float
 
-    def fault(self, tolerance: float) -> str | None:
-        """What is wrong, or None. A silent no-op adapter reproduces base instead of the trainer."""
+    def verdict(self, tolerance: float) -> StepVerdict:
+        """A silent no-op adapter reproduces base instead of the trainer."""
+        numbers = {"to_trainer": self.to_trainer, "to_base": self.to_base, "worst": self.worst}
         if not self.to_trainer <= tolerance:  # NaN fails too
-            return f"engine and trainer differ by {self.to_trainer:.2g} nats per token"
-        if self.change == 0.0:
-            return "the adapter does not differ from base"
-        if self.to_base < self.to_trainer:
-            return "the engine answers like base: the adapter is not applied"
-        return None
+            cause = Cause.ENGINE_DIFFERS
+            reason = f"engine and trainer differ by {self.to_trainer:.2g} nats per token"
+        elif self.change == 0.0:
+            cause, reason = Cause.NO_CHANGE, "the adapter does not differ from base"
+        elif self.to_base < self.to_trainer:
+            cause = Cause.NOT_APPLIED
+            reason = "the engine answers like base: the adapter is not applied"
+        else:
+            return StepVerdict(Step.PARITY, passed=True, numbers=numbers)
+        return turned_away(Step.PARITY, cause, reason, numbers)
+
+
+class ParityProbe:
+    """Scores the pinned tokens that came with an adapter, which the engine has loaded."""
+
+    def __init__(self, engine: Engine, folders: AdapterFolders, tolerance: float) -> None:
+        self._engine, self._folders, self._tolerance = engine, folders, tolerance
+
+    async def judge(self, release: AdapterRelease) -> StepVerdict:
+        return await usable(self._engine, Step.PARITY, self._probe(release))
+
+    async def _probe(self, release: AdapterRelease) -> StepVerdict:
+        sheet = ProbeSheet.read(self._folders.root / release.folder)
+        parity = await probe_parity(self._engine, release.folder, sheet)
+        return parity.verdict(self._tolerance)
 
 
 async def probe_parity(engine: Engine, name: str, sheet: ProbeSheet) -> Parity:

@@ -5,12 +5,16 @@ and no alarm has gone off. Running out of queries is "undecided", and that is no
 """
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
+from adapter.store.releases import BASE, AdapterRelease
 from rewards.answers.kinds import AnswerKinds
 from rewards.votes import take_vote
-from server.policy.limits import GateLimits, Verdict, changed, unfit
+from server.policy.leases import Policy
+from server.policy.limits import Alarm, GateLimits, changed, unfit
 from server.policy.stats import PolicyStats, VoteRecord
 from server.promotion.comparison import difference
 from server.promotion.probe_set import Probe, ProbeSet, Reply
@@ -32,10 +36,13 @@ class TrialRules:
 
 
 class Trial:
-    """Judges policies by their engine names."""
+    """Compares a candidate with the live version and with base."""
 
-    def __init__(self, probes: ProbeSet, kinds: AnswerKinds, base: str, rules: TrialRules) -> None:
-        self._probes, self._kinds, self._base, self._rules = probes, kinds, base, rules
+    def __init__(
+        self, probes: ProbeSet, kinds: AnswerKinds, policy: Policy, rules: TrialRules
+    ) -> None:
+        self._probes, self._kinds, self._policy, self._rules = probes, kinds, policy, rules
+        self._base = policy.engine_name(BASE)
 
     @property
     def ready(self) -> bool:
@@ -46,9 +53,15 @@ class Trial:
         """Hold the next trial on a fresh drawing of queries."""
         self._probes.refresh()
 
-    async def judge(self, candidate: str, parent: str, kl: float | None) -> Verdict:
-        """Compare `candidate` with `parent` and with base. `kl` is its distance from base; None if
-        this is not about learning, but about which of two versions to serve. Raises EngineError.
+    async def judge(self, release: AdapterRelease) -> StepVerdict:
+        live, kl = self._policy.live, release.metrics.get("kl", math.nan)
+        with self._policy.hold(live):
+            return await self.compare(release.folder, self._policy.engine_name(live), kl)
+
+    async def compare(self, candidate: str, parent: str, kl: float | None) -> StepVerdict:
+        """Compare policies by their engine names, with base too. `kl` is the candidate's distance
+        from base; None if this is not about learning, but about which of two versions to serve.
+        Raises EngineError.
         """
         self._probes.begin({candidate, parent, self._base})
         tests = {"parent": SequentialTest(self._rules.margin)}
@@ -63,14 +76,16 @@ class Trial:
             await self._look(candidate, parent, range(start, stop), tests, records)
             stats = {who: PolicyStats.of(rows) for who, rows in records.items()}
             numbers = _numbers(tests, stats)
-            if reason := self._alarm(stats, kl):
-                return Verdict(False, reason, numbers)
+            if alarm := self._alarm(stats, kl):
+                return turned_away(Step.TRIAL, alarm.cause, alarm.reason, numbers)
             if worse := _first(tests, Decision.WORSE):
-                return Verdict(False, worse, numbers)
+                return turned_away(Step.TRIAL, Cause.WORSE, worse, numbers)
             if all(test.decision is Decision.NOT_WORSE for test in tests.values()):
-                return Verdict(True, _first(tests, Decision.NOT_WORSE), numbers)
+                proven = _first(tests, Decision.NOT_WORSE)
+                return StepVerdict(Step.TRIAL, passed=True, reason=proven, numbers=numbers)
         self.refresh()  # on the same queries the next one would hardly fare better
-        return Verdict(False, _first(tests, Decision.UNDECIDED), numbers, proven=False)
+        undecided = _first(tests, Decision.UNDECIDED)
+        return turned_away(Step.TRIAL, Cause.UNDECIDED, undecided, numbers)
 
     async def _look(
         self,
@@ -111,10 +126,10 @@ class Trial:
         found = await asyncio.gather(*(self._probes.replies(name, probes) for name in policies))
         return dict(zip(policies, found, strict=True))
 
-    def _alarm(self, stats: Mapping[str, PolicyStats], kl: float | None) -> str | None:
+    def _alarm(self, stats: Mapping[str, PolicyStats], kl: float | None) -> Alarm | None:
         limits, base = self._rules.limits, stats["base"]
-        if kl is not None and (reason := unfit(base, kl, limits)):
-            return reason
+        if kl is not None and (alarm := unfit(base, kl, limits)):
+            return alarm
         return changed(stats["candidate"], stats["parent"], limits, base)
 
     def _record(self, probe: Probe, reply: Reply) -> VoteRecord:
@@ -136,12 +151,12 @@ def _numbers(
     tests: Mapping[str, SequentialTest], stats: Mapping[str, PolicyStats]
 ) -> dict[str, float]:
     weighed = {
-        f"gate/against_{name}/{key}": value
+        f"against_{name}/{key}": value
         for name, test in tests.items()
         for key, value in test.numbers().items()
     }
     seen = {
-        f"gate/{who}/{key}": value
+        f"{who}/{key}": value
         for who, stat in stats.items()
         for key, value in stat.numbers().items()
     }

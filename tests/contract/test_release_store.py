@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adapter.store.buffer import BufferUnavailable
+from adapter.store.judgement import Step, StepVerdict
 from adapter.store.ledger import fault_in
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.redis.releases import RedisReleases
@@ -47,22 +48,22 @@ async def publish(store, *versions: int) -> None:
 async def test_a_candidate_goes_live_and_the_old_one_retires(store) -> None:
     await publish(store, 1)
     assert await store.get(1) == release(1)
-    assert await store.promote(1, 0, "passed", {"n": 1.0})
+    assert await store.promote(1, 0, "passed", [StepVerdict(Step.TRIAL, True, numbers={"n": 1.0})])
     await publish(store, 2)
-    assert await store.promote(2, 1, "passed", {})
+    assert await store.promote(2, 1, "passed")
     assert await store.live() == 2
     assert [(r.version, r.state) for r in await store.all()] == [
         (1, ReleaseState.RETIRED),
         (2, ReleaseState.LIVE),
     ]
-    assert (await store.get(1)).verdict == {"n": 1.0}
+    assert (await store.get(1)).numbers["gate/n"] == 1.0
     await store.close()
 
 
 async def test_the_pointer_moves_by_compare_and_set(store) -> None:
     await publish(store, 1, 2)
-    assert await store.promote(1, 0, "", {})
-    assert not await store.promote(2, 0, "", {})
+    assert await store.promote(1, 0, "")
+    assert not await store.promote(2, 0, "")
     assert await store.live() == 1
     assert (await store.get(2)).state is ReleaseState.CANDIDATE
     await store.close()
@@ -70,25 +71,25 @@ async def test_the_pointer_moves_by_compare_and_set(store) -> None:
 
 async def test_of_many_promoters_one_wins(store) -> None:
     await publish(store, 1, 2, 3)
-    won = await asyncio.gather(*(store.promote(version, 0, "", {}) for version in (1, 2, 3)))
+    won = await asyncio.gather(*(store.promote(version, 0, "") for version in (1, 2, 3)))
     assert sorted(won) == [False, False, True]
     await store.close()
 
 
 async def test_a_rejected_candidate_stays_rejected(store) -> None:
     await publish(store, 1)
-    await store.reject(1, "collapse", {"x": 2.0})
-    await store.reject(1, "again", {})
+    await store.reject(1, "collapse", [StepVerdict(Step.TRIAL, False, numbers={"x": 2.0})])
+    await store.reject(1, "again")
     rejected = await store.get(1)
     assert (rejected.state, rejected.reason) == (ReleaseState.REJECTED, "collapse")
-    assert rejected.verdict == {"x": 2.0}
+    assert rejected.numbers["gate/x"] == 2.0
     await store.close()
 
 
 async def test_what_is_live_cannot_be_rejected(store) -> None:
     await publish(store, 1)
-    await store.promote(1, 0, "", {})
-    await store.reject(1, "late", {})
+    await store.promote(1, 0, "")
+    await store.reject(1, "late")
     assert (await store.get(1)).state is ReleaseState.LIVE
     await store.close()
 
@@ -140,7 +141,7 @@ async def test_one_learner_at_a_time_and_a_stale_one_is_fenced_off(store) -> Non
 async def test_rollback_goes_to_the_parent_or_to_a_named_version(store) -> None:
     for version in (1, 2, 3):
         await publish(store, version)
-        await store.promote(version, version - 1, "", {})
+        await store.promote(version, version - 1, "")
     assert await rollback(store) == (3, 2)
     assert (await store.get(3)).state is ReleaseState.RETIRED
     assert (await store.get(2)).state is ReleaseState.LIVE
@@ -153,9 +154,9 @@ async def test_rollback_goes_to_the_parent_or_to_a_named_version(store) -> None:
 
 async def test_only_what_was_live_can_come_back(store) -> None:
     await publish(store, 1)
-    await store.promote(1, 0, "", {})
+    await store.promote(1, 0, "")
     await publish(store, 2)
-    await store.reject(2, "bad", {})
+    await store.reject(2, "bad")
     for version in (2, 9):
         with pytest.raises(UnknownRelease):
             await rollback(store, version)
@@ -172,7 +173,7 @@ async def test_waiting_ends_with_a_change_or_with_the_time(store) -> None:
     newer = await waiting
     assert newer != seen
     assert time.monotonic() - started < 2.0
-    await store.promote(1, 0, "", {})
+    await store.promote(1, 0, "")
     assert await store.wait(newer, 1.0) != newer
     await store.close()
 
@@ -193,9 +194,9 @@ async def test_an_absent_server_is_reported_soon(own_server) -> None:
 
 async def test_every_change_is_in_the_ledger_and_sealed(store) -> None:
     await publish(store, 1, 2)
-    await store.promote(1, 0, "passed", {"n": 1.0})
-    await store.reject(2, "worse", {})
-    await store.promote(0, 1, "rollback from v1", {})
+    await store.promote(1, 0, "passed", [StepVerdict(Step.TRIAL, True, numbers={"n": 1.0})])
+    await store.reject(2, "worse")
+    await store.promote(0, 1, "rollback from v1")
     entries = await store.ledger()
     assert [(e.seq, e.event, e.version, e.live, e.note) for e in entries] == [
         (1, "published", 1, 0, ""),
@@ -205,16 +206,19 @@ async def test_every_change_is_in_the_ledger_and_sealed(store) -> None:
         (5, "promoted", 0, 0, "rollback from v1"),
     ]
     assert entries[2].record is not None
-    assert entries[2].record["verdict"] == {"n": 1.0}
+    assert entries[2].record["steps"] == [
+        {"step": "trial", "passed": True, "reason": "", "cause": None, "numbers": {"n": 1.0},
+         "seconds": 0.0}
+    ]  # fmt: skip
     assert fault_in(entries) is None
     await store.close()
 
 
 async def test_what_did_not_happen_is_not_in_the_ledger(store) -> None:
     await publish(store, 1)
-    assert not await store.promote(1, 7, "", {})
-    await store.promote(1, 0, "", {})
-    await store.reject(1, "too late", {})
+    assert not await store.promote(1, 7, "")
+    await store.promote(1, 0, "")
+    await store.reject(1, "too late")
     with pytest.raises(Fenced):
         await store.publish(release(2), 99)
     assert [entry.event for entry in await store.ledger()] == ["published", "promoted"]
@@ -223,7 +227,7 @@ async def test_what_did_not_happen_is_not_in_the_ledger(store) -> None:
 
 async def test_writers_at_once_make_one_chain(store) -> None:
     await publish(store, *range(1, 9))
-    await asyncio.gather(*(store.reject(version, "no", {}) for version in range(1, 9)))
+    await asyncio.gather(*(store.reject(version, "no") for version in range(1, 9)))
     entries = await store.ledger()
     assert sorted(e.version for e in entries if e.event == "rejected") == list(range(1, 9))
     assert fault_in(entries) is None
@@ -249,7 +253,7 @@ async def test_by_hand_a_candidate_or_a_retired_version_can_be_served(store) -> 
     assert await promote_by_hand(store, 2) == 1
     assert await promote_by_hand(store, 1) == 2
     assert await store.live() == 1
-    await store.reject(3, "worse", {})
+    await store.reject(3, "worse")
     for version, why in ((3, "rejected"), (1, "live"), (9, "no version")):
         with pytest.raises(UnknownRelease, match=why):
             await promote_by_hand(store, version)
@@ -258,23 +262,23 @@ async def test_by_hand_a_candidate_or_a_retired_version_can_be_served(store) -> 
 
 async def test_a_withdrawn_release_never_comes_back(store) -> None:
     await publish(store, 1, 2)
-    await store.promote(1, 0, "", {"n": 1.0})
+    await store.promote(1, 0, "", [StepVerdict(Step.TRIAL, True, numbers={"n": 1.0})])
     assert not await store.withdraw(1, "it is live")
     assert await store.withdraw(2, "no longer wanted")
-    await store.promote(0, 1, "", {})
+    await store.promote(0, 1, "")
     assert await store.withdraw(1, "no longer wanted")
     assert not await store.withdraw(1, "again")
     for version in (1, 2):
         assert (await store.get(version)).state is ReleaseState.WITHDRAWN
-        assert not await store.promote(version, 0, "by a server that was slow", {})
-        await store.reject(version, "by a server that was slow", {})
+        assert not await store.promote(version, 0, "by a server that was slow")
+        await store.reject(version, "by a server that was slow")
         with pytest.raises(UnknownRelease, match="withdrawn"):
             await promote_by_hand(store, version)
     await publish(store, 3)
-    await store.promote(3, 0, "", {})
+    await store.promote(3, 0, "")
     with pytest.raises(UnknownRelease):
         await rollback(store, 1)
-    assert (await store.get(1)).verdict == {"n": 1.0}
+    assert (await store.get(1)).numbers["gate/n"] == 1.0
     entries = await store.ledger()
     assert [(e.version, e.live, e.note) for e in entries if e.event == "withdrawn"] == [
         (2, 1, "no longer wanted"),
@@ -286,8 +290,8 @@ async def test_a_withdrawn_release_never_comes_back(store) -> None:
 
 async def test_a_rejected_release_cannot_be_promoted(store) -> None:
     await publish(store, 1)
-    await store.reject(1, "collapse", {})
-    assert not await store.promote(1, 0, "by a server that was slow", {})
+    await store.reject(1, "collapse")
+    assert not await store.promote(1, 0, "by a server that was slow")
     assert await store.live() == 0
     await store.close()
 

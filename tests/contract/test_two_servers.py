@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from adapter.store.adapter_folders import WEIGHTS
+from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
 from adapter.store.redis.releases import RedisReleases
 from adapter.store.releases import AdapterRelease, promote_by_hand
 from server.api.requests import ChatRequest
@@ -40,7 +40,7 @@ async def test_they_agree_on_the_live_version_within_a_second(each_server, tmp_p
                 (folder / WEIGHTS).write_text(f"{version}")
                 SHEET.write(folder)
 
-            name, digest = first.promoter._folders.commit(version, write)
+            name, digest = AdapterFolders(tmp_path).commit(version, write)
             await releases.publish(
                 AdapterRelease(version, parent, name, digest, [], {}, 0.0), token
             )

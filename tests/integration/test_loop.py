@@ -99,8 +99,8 @@ def test_the_openai_client_as_it_is(live: LiveStack) -> None:
 def test_it_learns_and_every_version_is_proved(live: LiveStack) -> None:
     learn_until(live, 2)
     for release in promoted(live):
-        assert release.verdict["parity/to_trainer"] < 1e-3
-        assert release.verdict["parity/to_base"] > release.verdict["parity/to_trainer"]
+        assert release.numbers["parity/to_trainer"] < 1e-3
+        assert release.numbers["parity/to_base"] > release.numbers["parity/to_trainer"]
         assert len(release.sample_ids) == 4
     serving = promoted(live)[-1]
     folders = AdapterFolders(live.folder / "adapters")

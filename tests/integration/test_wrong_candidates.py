@@ -241,7 +241,7 @@ async def test_wrong_candidates_are_turned_away(
         release = await judged(parts, honest, damage)
         print(f"{name}: {release.reason}")
         assert release.state is ReleaseState.REJECTED, name
-        assert "seconds/gate" not in release.verdict, name  # before it answered anything
+        assert "seconds/gate" not in release.numbers, name  # before it answered anything
         assert engine.poll() is None, name
         after = await parts.engine.score("base", [1, 2, 3, 4])
         assert after == pytest.approx(before, abs=1e-5), name
@@ -250,5 +250,5 @@ async def test_wrong_candidates_are_turned_away(
 
 async def test_an_honest_one_still_comes_to_its_trial(parts: Parts, honest: Path) -> None:
     release = await judged(parts, honest, lambda _: None)
-    assert release.verdict["parity/to_trainer"] < 1e-3
-    assert "seconds/gate" in release.verdict
+    assert release.numbers["parity/to_trainer"] < 1e-3
+    assert "seconds/gate" in release.numbers

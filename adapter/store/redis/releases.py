@@ -1,9 +1,10 @@
 """The release store on Redis: each change of more than one key is one script, hence atomic."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from adapter.store.judgement import StepVerdict
 from adapter.store.ledger import LedgerEntry, entry_after
 from adapter.store.redis import connection as keys
 from adapter.store.redis import release_scripts as scripts
@@ -74,7 +75,7 @@ class RedisReleases:
         return sorted(map(AdapterRelease.from_json, texts), key=lambda release: release.version)
 
     async def promote(
-        self, version: int, expected: int, reason: str, verdict: Mapping[str, float]
+        self, version: int, expected: int, reason: str, steps: Sequence[StepVerdict] = ()
     ) -> bool:
         moved = _AGAIN
         while moved == _AGAIN:
@@ -86,7 +87,7 @@ class RedisReleases:
                 release = await self.get(version)
                 if release.state in CLOSED:
                     return False
-                promoted = release.promoted(reason, verdict).to_json()
+                promoted = release.promoted(reason, steps).to_json()
             if expected not in (BASE, version):
                 retired = (await self.get(expected)).retired().to_json()
             moved = await self._change(
@@ -95,10 +96,10 @@ class RedisReleases:
             )  # fmt: skip
         return bool(moved)
 
-    async def reject(self, version: int, reason: str, verdict: Mapping[str, float]) -> None:
+    async def reject(self, version: int, reason: str, steps: Sequence[StepVerdict] = ()) -> None:
         await self._close(
             version, "rejected", reason, [ReleaseState.CANDIDATE],
-            lambda release: release.rejected(reason, verdict),
+            lambda release: release.rejected(reason, steps),
         )  # fmt: skip
 
     async def withdraw(self, version: int, reason: str) -> bool:

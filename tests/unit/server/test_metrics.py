@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapter.learner.metrics import LearnerMetrics
+from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from server.api.tenants import add_key
 from server.metrics import ServerMetrics
 from server.policy.stats import PolicyStats
@@ -94,14 +95,18 @@ async def test_the_buffer_s_depth_and_age() -> None:
 
 def test_a_verdict_and_its_numbers() -> None:
     metrics = ServerMetrics()
-    numbers = {"gate/against_parent/mean": -0.2, "gate/against_base/mean": 0.1}
-    metrics.judged("rejected", "trial", {"load": 0.2, "total": 3.0}, numbers)
+    numbers = {"against_parent/mean": -0.2, "against_base/mean": 0.1}
+    loaded = StepVerdict(Step.FILES, passed=True, seconds=0.2)
+    worse = turned_away(Step.TRIAL, Cause.WORSE, "worse", numbers)
+    metrics.judged([loaded, worse], promoted=False)
+    metrics.judged([loaded, StepVerdict(Step.TRIAL, passed=True, seconds=2.8)], promoted=True)
     found = metrics.registry.get_sample_value
     verdict = {"verdict": "rejected", "step": "trial"}
     assert found("ratchet_gate_verdicts_total", verdict) == 1
     assert found("ratchet_gate_difference", {"against": "parent"}) == -0.2
     assert found("ratchet_gate_difference", {"against": "labels"}) is None
     assert found("ratchet_swap_seconds_sum", {"stage": "total"}) == 3.0
+    assert found("ratchet_swap_seconds_count", {"stage": "load"}) == 2
 
 
 def test_a_version_that_has_not_answered_shows_nothing() -> None:

@@ -11,6 +11,7 @@ from adapter.learner.scoring import Scoring
 from adapter.learner.training_log import TrainingLog
 from adapter.learner.worker import LearnerDiverged, Recipe, Worker
 from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.judgement import Step, StepVerdict
 from adapter.store.memory_buffer import MemoryBuffer
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.releases import AdapterRelease, ReleaseState, rollback
@@ -346,7 +347,9 @@ async def test_every_update_and_its_verdict_are_logged(bench: Bench, tmp_path_fa
     await bench.feed(group("flat", answers="111"), group("a"), group("b"))
     async with bench.running():
         await bench.candidate()
-        await bench.releases.promote(1, 0, "", {"gate/live/margin": 0.5})
+        await bench.releases.promote(
+            1, 0, "", [StepVerdict(Step.TRIAL, True, numbers={"live/margin": 0.5})]
+        )
         await bench.feed(group("c", 1), group("d", 1))
         await bench.candidate()
         await bench.releases.reject(2, "bad", {})

@@ -29,7 +29,7 @@ class Replicas:
         self.set = ReplicaSet(self.engines, 0.01, ServerMetrics())
         self.set.on_return = self._count
 
-    def _script(self, name: str):
+    def script(self, name: str):
         return lambda _model, _prompt, n: [name] * n
 
     def _count(self) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from adapter.store.judgement import Cause
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.tally import Tally
 from rewards.votes import take_vote
@@ -42,28 +43,36 @@ def test_an_honest_step_raises_no_alarm() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"diversity": 0.5}, "collapse"),
-        ({"diversity": float("nan")}, "collapse"),
+        ({"diversity": 0.5}, "answers collapse"),
+        ({"diversity": float("nan")}, "answers collapse"),
         ({"agreement": 0.45}, "agreement fell"),
         ({"valid": 0.8}, "answered share"),
-        ({"length": 30.0}, "length"),
-        ({"length": 5.0}, "length"),
+        ({"length": 30.0}, "mean length"),
+        ({"length": 5.0}, "mean length"),
     ],
 )
 def test_each_bound_raises_an_alarm(change: dict[str, float], reason: str) -> None:
-    assert reason in (changed(replace(GOOD, **change), GOOD, LIMITS) or "")
+    alarm = changed(replace(GOOD, **change), GOOD, LIMITS)
+    assert alarm is not None
+    assert alarm.reason.startswith(reason)
+    assert alarm.cause in (
+        Cause.COLLAPSE, Cause.AGREEMENT, Cause.ANSWERED_SHARE, Cause.LENGTH
+    )  # fmt: skip
 
 
 def test_diversity_and_length_are_compared_with_the_anchor() -> None:
     drifted = replace(GOOD, diversity=0.6, length=20.0)
     assert changed(drifted, drifted, LIMITS) is None
-    assert "collapse" in (changed(drifted, drifted, LIMITS, anchor=GOOD) or "")
+    alarm = changed(drifted, drifted, LIMITS, anchor=GOOD)
+    assert alarm is not None and alarm.cause is Cause.COLLAPSE
 
 
 @pytest.mark.parametrize("kl", [1.5, float("nan")])
 def test_far_from_base_nothing_is_learnt(kl: float) -> None:
-    assert "KL" in (unfit(GOOD, kl, LIMITS) or "")
+    alarm = unfit(GOOD, kl, LIMITS)
+    assert alarm is not None and alarm.cause is Cause.FAR_FROM_BASE
 
 
 def test_a_base_that_knows_nothing_never_teaches_itself() -> None:
-    assert "too little" in (unfit(replace(GOOD, margin=0.05), 0.01, LIMITS) or "")
+    alarm = unfit(replace(GOOD, margin=0.05), 0.01, LIMITS)
+    assert alarm is not None and alarm.cause is Cause.IGNORANT_BASE

@@ -106,6 +106,6 @@ async def test_a_folder_lost_with_the_engine_s_memory_costs_that_version_only(
     assert bench.parts.policy.loaded == [0, first.version, second.version]
     (tmp_path / first.folder / WEIGHTS).unlink()
     bench.engine.adapters.clear()
-    bench.parts.promoter.engine_restarted()
+    bench.parts.promoter.versions.engine_restarted()
     await bench.parts.promoter.sync()
     assert list(bench.engine.adapters) == [second.folder]

@@ -1,5 +1,6 @@
 """Candidates come to life or are turned away, over a scripted engine and in-memory releases."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 
 from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.judgement import Cause, Step
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.probe_sheet import ProbeSheet
-from adapter.store.releases import AdapterRelease, ReleaseState, rollback
+from adapter.store.releases import AdapterRelease, ReleaseState, promote_by_hand, rollback
 from server.api.requests import ChatRequest
 from server.engine.base import EngineUnavailable
 from server.engine.scripted import ScriptedEngine
@@ -18,6 +20,7 @@ from server.recording.reservoir import Query
 from server.settings import ServerSettings
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
+from tests.serving import until
 
 BASE_SCORES, ADAPTER_SCORES = [-1.5, -2.5], [-1.0, -2.0]
 
@@ -107,9 +110,9 @@ async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
     assert release.state is ReleaseState.LIVE
     assert release.reason == "not worse than its parent: +0.000 over 80 queries"
     assert bench.parts.policy.live == 1
-    assert release.verdict["parity/to_trainer"] == 0.0
+    assert release.numbers["parity/to_trainer"] == 0.0
     assert {"seconds/load", "seconds/parity", "seconds/gate", "seconds/total"} <= set(
-        release.verdict
+        release.numbers
     )
 
 
@@ -167,15 +170,15 @@ async def test_labels_count_beside_the_consensus(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "adapters", gate_file=file)
     assert (await bench.judged(await bench.publish())).state is ReleaseState.LIVE
     release = await bench.judged(await bench.publish())
-    assert release.verdict["gate/against_labels/mean"] == 0.0
+    assert release.numbers["gate/against_labels/mean"] == 0.0
     worse = await bench.judged(await bench.publish("careless"))
     assert worse.state is ReleaseState.REJECTED
-    assert worse.verdict["gate/against_labels/mean"] < -0.2
+    assert worse.numbers["gate/against_labels/mean"] < -0.2
 
 
 async def test_too_few_queries_to_begin_with_leave_the_candidate_waiting(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.parts.reservoir._queries.clear()
+    bench.parts.reservoir.forget({""})
     version = await bench.publish()
     assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
     bench.see_queries(8)
@@ -210,9 +213,7 @@ async def test_old_versions_are_unloaded_once_nobody_uses_them(bench: Bench) -> 
         held = (await bench.releases.get(1)).folder
         assert held in bench.engine.adapters
         assert bench.parts.policy.loaded == [0, 3, 4]
-    draining = list(bench.parts.promoter._draining)
-    for task in draining:
-        await task
+    await bench.parts.promoter.versions.drained()
     assert held not in bench.engine.adapters
     assert len(bench.engine.adapters) == 2
 
@@ -221,7 +222,7 @@ async def test_a_restarted_engine_is_given_its_adapters_again(bench: Bench) -> N
     await bench.judged(await bench.publish())
     loaded = dict(bench.engine.adapters)
     bench.engine.adapters.clear()
-    bench.parts.promoter.engine_restarted()
+    bench.parts.promoter.versions.engine_restarted()
     await bench.parts.promoter.sync()
     assert bench.engine.adapters == loaded
 
@@ -244,7 +245,7 @@ async def test_a_withdrawn_version_is_offered_no_more(bench: Bench) -> None:
     await bench.releases.withdraw(2, "a client was forgotten")
     bench.folders.remove([withdrawn])
     bench.engine.adapters.clear()  # and the engine has lost everything
-    bench.parts.promoter.engine_restarted()
+    bench.parts.promoter.versions.engine_restarted()
     await bench.parts.promoter.sync()
     assert (bench.parts.policy.live, bench.parts.policy.loaded) == (1, [0, 1])
     assert list(bench.engine.adapters) == [(await bench.releases.get(1)).folder]
@@ -291,35 +292,41 @@ async def test_while_paused_candidates_wait_but_a_rollback_is_followed(bench: Be
     assert (await bench.releases.get(second)).reason == f"its parent v{first} is no longer live"
 
 
+async def canary(bench: Bench, version: int) -> "asyncio.Task[AdapterRelease]":
+    """A version under judgement that answers its share by now."""
+    judging = asyncio.create_task(bench.judged(version))
+    await until(lambda: bench.parts.policy.canary == version)
+    return judging
+
+
 async def test_a_canary_answers_its_share_and_is_promoted(tmp_path: Path) -> None:
     bench = Bench(tmp_path, canary_share=0.5)
-    version = await bench.publish()
-    assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
+    judging = await canary(bench, await bench.publish())
     assert set(await bench.ask(64)) == {0, 1}
-    release = await bench.judged(version)
+    release = await judging
     assert release.state is ReleaseState.LIVE
-    assert "seconds/canary" in release.verdict
+    assert release.reason == "not worse than its parent: +0.000 over 80 queries"
+    assert "seconds/canary" in release.numbers
     assert set(await bench.ask(8)) == {1}
 
 
 async def test_a_canary_that_real_traffic_turns_against_is_withdrawn(tmp_path: Path) -> None:
     bench = Bench(tmp_path, canary_share=0.5)
     version = await bench.publish()
-    folder = (await bench.judged(version)).folder
-    bench.style[folder] = "mute"
+    judging = await canary(bench, version)
+    bench.style[(await bench.releases.get(version)).folder] = "mute"
     await bench.ask(64)
-    release = await bench.judged(version)
+    release = await judging
     assert release.state is ReleaseState.REJECTED
     assert release.reason.startswith("canary: answers collapse")
+    assert release.steps[-1].cause is Cause.COLLAPSE
     assert set(await bench.ask(8)) == {0}
     assert bench.engine.adapters == {}
 
 
 async def test_a_canary_without_traffic_is_undecided(tmp_path: Path) -> None:
     bench = Bench(tmp_path, canary_share=0.5, canary_seconds=1e-9)
-    version = await bench.publish()
-    await bench.judged(version)
-    release = await bench.judged(version)
+    release = await bench.judged(await bench.publish())
     assert release.state is ReleaseState.REJECTED
     assert release.reason == "canary: undecided, too few queries in time"
 
@@ -327,15 +334,57 @@ async def test_a_canary_without_traffic_is_undecided(tmp_path: Path) -> None:
 async def test_a_rollback_ends_a_canary(tmp_path: Path) -> None:
     bench = Bench(tmp_path, canary_share=0.5)
     first = await bench.publish()
-    await bench.judged(first)
+    judging = await canary(bench, first)
     await bench.ask(64)
-    await bench.judged(first)
+    await judging
     second = await bench.publish()
-    await bench.judged(second)
+    judging = await canary(bench, second)
     await rollback(bench.releases)
-    release = await bench.judged(second)
+    await bench.parts.promoter.versions.sync()
+    release = await judging
     assert release.reason == f"its parent v{first} is no longer live"
     assert set(await bench.ask(32)) == {0}
+
+
+async def test_a_canary_moved_by_hand_is_left_to_who_moved_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5)
+    version = await bench.publish()
+    judging = await canary(bench, version)
+    await promote_by_hand(bench.releases, version)
+    await bench.parts.promoter.versions.sync()
+    release = await judging
+    assert (release.state, release.reason) == (ReleaseState.LIVE, "promoted by hand")
+    assert set(await bench.ask(8)) == {version}
+
+
+async def test_the_pointer_is_followed_while_a_candidate_is_judged(bench: Bench) -> None:
+    """What a trial waits for holds up neither a rollback nor a pause."""
+    await bench.judged(await bench.publish())
+    child = await bench.publish()
+    bench.engine.held_back[0] = asyncio.Event()
+    running = asyncio.create_task(bench.parts.promoter.run())
+    await until(lambda: bench.engine.under_way)
+    await rollback(bench.releases)
+    await until(lambda: bench.parts.policy.live == 0)
+    bench.engine.held_back[0].set()
+    while (release := await bench.releases.get(child)).state is ReleaseState.CANDIDATE:
+        await asyncio.sleep(0)
+    assert release.reason == "its parent v1 is no longer live"
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_the_ledger_keeps_every_step_with_its_numbers(bench: Bench) -> None:
+    release = await bench.judged(await bench.publish("careless"))
+    steps = [Step.LINEAGE, Step.FILES, Step.PARITY, Step.TRIAL]
+    assert [verdict.step for verdict in release.steps] == steps
+    assert [verdict.passed for verdict in release.steps] == [True, True, True, False]
+    assert release.steps[-1].cause is Cause.WORSE
+    assert release.steps[2].numbers["to_trainer"] == 0.0
+    assert release.steps[3].numbers["against_parent/mean"] < 0
+    record = (await bench.releases.ledger())[-1].record
+    assert record is not None
+    assert AdapterRelease.from_record(record) == release
 
 
 async def test_a_version_that_turns_out_worse_is_rolled_back(bench: Bench) -> None:

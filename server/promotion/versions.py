@@ -1,0 +1,133 @@
+"""Which versions the engine holds: follows the live pointer, loads, and unloads what is over."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from adapter.store.adapter_folders import ReleaseCorrupt
+from adapter.store.releases import BASE, CLOSED, AdapterRelease, ReleaseState, ReleaseStore
+from server.engine.base import Engine, EngineError
+from server.metrics import ServerMetrics
+from server.policy.leases import Policy
+from server.promotion.steps import PromotionStep
+
+log = logging.getLogger("ratchet.promotion")
+
+
+class Versions:
+    """One per server process. Another server may have judged what is live, on another engine: here
+    it must pass the `proof` too before it is served."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        releases: ReleaseStore,
+        policy: Policy,
+        proof: Sequence[PromotionStep],
+        metrics: ServerMetrics,
+        keep_loaded: int,
+    ) -> None:
+        self._engine, self._releases, self._policy = engine, releases, policy
+        self._proof, self._metrics, self._keep_loaded = proof, metrics, keep_loaded
+        self._draining: set[asyncio.Task[None]] = set()
+        self._engine_lost = False
+        self.releases: Sequence[AdapterRelease] = ()
+        """All there were when last looked."""
+        self.paused: str | None = None
+        """Why candidates waited then, if they did."""
+
+    def engine_restarted(self) -> None:
+        """The engine was away and may have lost its adapters: check before anything else."""
+        self._engine_lost = True
+
+    async def sync(self) -> None:
+        """Follow the live pointer. Raises EngineError, BufferUnavailable."""
+        if self._engine_lost:
+            await self._restore()
+        await self._follow()
+        self.releases = await self._releases.all()
+        self._drop_withdrawn()
+        self.paused = await self._releases.paused()
+        self._metrics.paused.set(self.paused is not None)
+
+    def hold(self, release: AdapterRelease) -> None:
+        """The engine holds a candidate that is about to be served."""
+        self._policy.add(release.version, release.folder)
+
+    def go_live(self, version: int) -> None:
+        """Serve a version that is loaded."""
+        self._policy.switch(version)
+        self._metrics.recorded_version.set(version)
+        self._metrics.live_version.set(version)
+        in_use = (BASE, self._policy.live, self._policy.canary)
+        adapters = [v for v in self._policy.loaded if v not in in_use]
+        for old in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
+            self._drain(old)
+
+    async def drop(self, release: AdapterRelease) -> None:
+        """Forget a candidate that is not to be served here, unless it has gone live after all."""
+        if release.version in self._policy.loaded and release.version != self._policy.live:
+            self._policy.remove(release.version)
+        if (await self._releases.get(release.version)).state in CLOSED:
+            await self._engine.unload(release.folder)
+
+    async def drained(self) -> None:
+        """Wait until every version that was dropped is unloaded."""
+        while self._draining:
+            await asyncio.wait(self._draining)
+
+    async def _restore(self) -> None:
+        """Load again whatever a restarted engine has forgotten."""
+        present = await self._engine.models()
+        for version in self._policy.loaded:
+            if self._policy.engine_name(version) in present:
+                continue
+            try:
+                release = await self._releases.get(version)
+                if release.state is not ReleaseState.WITHDRAWN:  # else its folder is gone
+                    await self._load(release)
+            except ReleaseCorrupt as error:
+                log.error("v%d cannot be loaded again: %s", version, error)
+        self._engine_lost = False
+
+    async def _follow(self) -> None:
+        """Serve what the pointer says, however it came there."""
+        live = await self._releases.live()
+        self._metrics.recorded_version.set(live)
+        self._metrics.live_version.set(self._policy.live)
+        if live not in self._policy.loaded:
+            try:
+                await self._load(await self._releases.get(live))
+            except ReleaseCorrupt as error:
+                log.error("v%d is live on record but cannot be served: %s", live, error)
+                return
+        if live != self._policy.live:
+            self.go_live(live)
+
+    async def _load(self, release: AdapterRelease) -> None:
+        for step in self._proof:
+            verdict = await step.judge(release)
+            if verdict is not None and not verdict.passed:
+                await self._engine.unload(release.folder)
+                raise ReleaseCorrupt(f"{release.folder}: {verdict.reason}")
+        self._policy.add(release.version, release.folder)
+
+    def _drop_withdrawn(self) -> None:
+        """Offer no version any more that has been withdrawn, not even to those that pin it."""
+        withdrawn = {r.version for r in self.releases if r.state is ReleaseState.WITHDRAWN}
+        for version in self._policy.loaded:
+            if version in withdrawn and version != self._policy.live:
+                self._drain(version)
+
+    def _drain(self, version: int) -> None:
+        task = asyncio.create_task(self._unload(version, self._policy.remove(version)))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def _unload(self, version: int, engine_name: str) -> None:
+        await self._policy.drained(version)
+        try:
+            await self._engine.unload(engine_name)
+        except EngineError as error:
+            log.warning("could not unload %s: %s", engine_name, error)
