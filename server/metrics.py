@@ -12,7 +12,9 @@ from prometheus_client import (
     generate_latest,
 )
 
+from adapter.store.buffer import Append
 from adapter.store.judgement import Step, StepVerdict
+from server.policy.reasons import Unrecorded
 from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
 
@@ -24,8 +26,7 @@ _ROLLING = f"over the last {WINDOW}"
 
 ACCURACIES = ("maj", "avg", "label", "reward")
 OFFERED = (
-    "recorded", "duplicate", "buffer_full", "opted_out", "recorder_full", "buffer_unavailable",
-    "unusable",
+    *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE
 )  # fmt: skip
 
 
@@ -157,8 +158,9 @@ class ServerMetrics:
     def _define_data(self, r: CollectorRegistry) -> None:
         groups = Counter(
             "ratchet_groups_offered",
-            "Groups that were to be recorded, by what became of them: `recorded`, `duplicate`, "
-            "`buffer_full`, `opted_out`, `recorder_full`, `buffer_unavailable`, `unusable`.",
+            "Groups that were to be recorded, by what became of them: "
+            + ", ".join(f"`{outcome}`" for outcome in OFFERED)
+            + ".",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.groups = _each(groups, OFFERED)

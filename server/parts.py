@@ -35,6 +35,7 @@ from server.recording.reservoir import Reservoir
 from server.recording.transcript import Transcript, vocabulary_of
 from server.settings import ServerSettings
 from server.vote.admission import Admission
+from server.vote.bookkeeping import Bookkeeping
 from server.vote.completions import Completions
 from server.vote.recent_votes import RecentVotes
 from server.vote.rules import VoteRules
@@ -115,22 +116,32 @@ class Parts:
             settings.engine_timeout,
             settings.record_top_logprobs,
         )
-        self.voted = VotedAnswers(
-            self.engine,
-            self.policy,
-            self.admission,
-            self.recorder,
-            transcript,
-            self.top_up,
-            self.feedback,
-            self.reservoir,
-            self.signals,
-            self.recent,
-            kinds,
-            rules,
-            self.metrics,
+        bookkeeping = Bookkeeping(
+            policy=self.policy,
+            admission=self.admission,
+            recorder=self.recorder,
+            transcript=transcript,
+            top_up=self.top_up,
+            feedback=self.feedback,
+            reservoir=self.reservoir,
+            signals=self.signals,
+            recent=self.recent,
+            metrics=self.metrics,
         )
-        self.completions = Completions(self.engine, self.policy, self.admission, self.voted, rules)
+        self.voted = VotedAnswers(
+            engine=self.engine,
+            bookkeeping=bookkeeping,
+            kinds=kinds,
+            rules=rules,
+            metrics=self.metrics,
+        )
+        self.completions = Completions(
+            engine=self.engine,
+            policy=self.policy,
+            admission=self.admission,
+            voted=self.voted,
+            rules=rules,
+        )
 
     def _promoter(self, kinds: AnswerKinds) -> Promoter:
         settings = self.settings

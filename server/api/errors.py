@@ -1,4 +1,4 @@
-"""Errors of the HTTP boundary, and the one place where the engine's become a status.
+"""Errors of the HTTP boundary, and the one place where others become a status.
 
 ApiError
 +-- what the client got wrong: 400, 404, 413, ...
@@ -20,7 +20,16 @@ from server.engine.base import (
 )
 
 RETRY_SECONDS = 2.0
-_KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+class Overloaded(Exception):
+    """There is no room for another request."""
 
 
 class ApiError(Exception):
@@ -42,15 +51,8 @@ class ApiError(Exception):
     @property
     def body(self) -> dict[str, Any]:
         """`{"error": {...}}` as the OpenAI API reference has it."""
-        kinds = {
-            401: "authentication_error",
-            403: "permission_error",
-            404: "not_found_error",
-            429: "rate_limit_error",
-        }
-        kind = kinds.get(
-            self.status, "invalid_request_error" if self.status < 500 else "server_error"
-        )
+        other = "invalid_request_error" if self.status < 500 else "server_error"
+        kind = _TYPES.get(self.status, other)
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
@@ -75,6 +77,11 @@ def from_engine(error: EngineError) -> ApiError:
     if isinstance(error, EngineReplyInvalid):
         return ApiError(502, "the engine's reply was unusable", code="engine_reply_invalid")
     return ApiError(503, "the engine is not available; try again", code="engine_unavailable")
+
+
+def from_overload(_: Overloaded) -> ApiError:
+    """What a client is told when the server is full."""
+    return ApiError(503, "the server is full; try again", code="overloaded")
 
 
 def from_validation(error: ValidationError) -> ApiError:

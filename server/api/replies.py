@@ -14,6 +14,7 @@ from server.api.formats import format_of
 from server.api.requests import SamplingRequest
 from server.engine.base import Draw
 from server.policy.leases import Lease
+from server.policy.reasons import Unrecorded
 
 DONE = b"data: [DONE]\n\n"
 
@@ -29,7 +30,7 @@ class Outcome:
     tally: Tally
     vote: Vote
     lease: Lease
-    reason: str | None
+    reason: Unrecorded | None
 
     @property
     def generated(self) -> int:
@@ -81,7 +82,7 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
         "distribution": None,
         "policy_version": lease.version,
         "recorded": False,
-        "reason": "single",
+        "reason": Unrecorded.SINGLE,
     }
 
 

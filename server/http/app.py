@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from server.api.errors import ApiError, from_engine
+from server.api.errors import ApiError, Overloaded, from_engine, from_overload
 from server.api.requests import ChatRequest, TextRequest
 from server.engine.base import EngineError
 from server.http.live_page import LivePage
@@ -66,6 +66,10 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _unforeseen(_: Request, error: Exception) -> Response:  # pyright: ignore[reportUnusedFunction]
         return ApiError(500, "an unforeseen error; the server's log has it").response()
+
+    @app.exception_handler(Overloaded)
+    async def _overloaded(_: Request, error: Overloaded) -> Response:  # pyright: ignore[reportUnusedFunction]
+        return from_overload(error).response()
 
     @app.exception_handler(EngineError)
     async def _engine_error(_: Request, error: EngineError) -> Response:  # pyright: ignore[reportUnusedFunction]

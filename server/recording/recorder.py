@@ -14,11 +14,10 @@ from adapter.store.buffer import BufferUnavailable, RolloutBuffer
 from adapter.store.clients import pseudonym
 from rewards.rollouts import RolloutGroup
 from server.metrics import ServerMetrics
+from server.policy.reasons import Unrecorded
 
 log = logging.getLogger("ratchet.recorder")
 
-UNAVAILABLE = "buffer_unavailable"
-_FULL = "recorder_full"
 _BATCH = 32
 _MAX_TOKENS = 4_000_000
 """What waits is kept in memory: 12 bytes a token."""
@@ -54,15 +53,15 @@ class Recorder:
         """Whether nothing may be kept of this client."""
         return pseudonym(client) in self._opted_out
 
-    def hindrance(self) -> str | None:
+    def hindrance(self) -> Unrecorded | None:
         """Why a group would not be accepted now, which counts as one that was not; or None."""
         if not self._reachable:
-            return self._refuse(UNAVAILABLE)
+            return self._refuse(Unrecorded.BUFFER_UNAVAILABLE)
         if self._queue.full() or self._tokens > _MAX_TOKENS:
-            return self._refuse(_FULL)
+            return self._refuse(Unrecorded.RECORDER_FULL)
         return None
 
-    def offer(self, group: RolloutGroup) -> str | None:
+    def offer(self, group: RolloutGroup) -> Unrecorded | None:
         """Accept a group for recording: None, or the reason why it is not."""
         if reason := self.hindrance():
             return reason
@@ -130,7 +129,7 @@ class Recorder:
                     self._metrics.groups[outcome.value].inc()
                 return
 
-    def _refuse(self, reason: str) -> str:
+    def _refuse(self, reason: Unrecorded) -> Unrecorded:
         self._metrics.groups[reason].inc()
         return reason
 

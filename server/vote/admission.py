@@ -8,8 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from server.api.errors import ApiError
-from server.api.requests import SamplingRequest
+from server.api.errors import Overloaded
 from server.metrics import ServerMetrics
 
 _TOP_UPS, _RECORDING, _EXTRA_ROLLOUTS = 0.5, 0.7, 0.85
@@ -54,10 +53,11 @@ class Admission:
         self._mean_tokens += _SMOOTHING * (tokens / rollouts - self._mean_tokens)
 
     @contextmanager
-    def admit(self, request: SamplingRequest, chars: int, rollouts: int) -> Generator[Ticket]:
-        """Hold room for a request with a prompt of `chars` characters. Raises ApiError (503)."""
+    def admit(self, limit: int | None, chars: int, rollouts: int) -> Generator[Ticket]:
+        """Hold room for a request with a prompt of `chars` characters and so many rollouts of at
+        most `limit` tokens. Raises Overloaded."""
         prompt = chars / _CHARS_PER_TOKEN
-        each = min(request.token_limit or self._mean_tokens, self._mean_tokens * 4)
+        each = min(limit or self._mean_tokens, self._mean_tokens * 4)
         share = (self._load + prompt + each * rollouts) / self._capacity
         ticket = Ticket(rollouts, records=True)
         if self._tickets and share > _EXTRA_ROLLOUTS and rollouts > 1:
@@ -69,7 +69,7 @@ class Admission:
             ticket = Ticket(rollouts, records=False)
         if self._tickets and share > 1.0:
             self._metrics.shed["requests"].inc()
-            raise ApiError(503, "the server is full; try again", code="overloaded")
+            raise Overloaded
         cost = prompt + each * ticket.rollouts
         was_idle = self.idle
         self._load += cost

@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 
 from server.api.errors import ApiError
-from server.api.replies import completion_of, events_of, new_id, progress_of, sse
+from server.api.replies import completion_of, events_of, progress_of, sse
 from server.api.requests import SamplingRequest
-from server.engine.base import Engine, Prompt
-from server.policy.leases import Lease, Policy, UnknownModel
-from server.vote.admission import Admission, Ticket
+from server.engine.base import Engine
+from server.policy.leases import Policy, UnknownModel
+from server.vote.admission import Admission
 from server.vote.first_rollout import FirstRollout
 from server.vote.passthrough import Passthrough
 from server.vote.rules import VoteRules
-from server.vote.session import Caller, VoteSession
+from server.vote.session import Caller, Entry, VoteSession
 from server.vote.voted import VotedAnswers
 
 KEEP_ALIVE_SECONDS = 1.0
@@ -38,10 +38,11 @@ class Stopwatch:
 
 
 class Completions:
-    """The service behind the completion routes. Raises ApiError and EngineError."""
+    """The service behind the completion routes. Raises ApiError, Overloaded, EngineError."""
 
     def __init__(
         self,
+        *,
         engine: Engine,
         policy: Policy,
         admission: Admission,
@@ -75,7 +76,7 @@ class Completions:
         """The completion object."""
         if request.single:
             with ExitStack() as held:
-                lease, _, _ = self._enter(request, held)
+                lease = self._enter(request, held).lease
                 started = time.perf_counter()
                 seconds = self._seconds(request)
                 completion = await self._passthrough.reply(request, lease, seconds)
@@ -96,7 +97,7 @@ class Completions:
         """Server-sent events of a streamed reply; `used` is told the tokens it took."""
         if request.single:
             with ExitStack() as held:
-                lease, _, _ = self._enter(request, held)
+                lease = self._enter(request, held).lease
                 stream = self._passthrough.events(request, lease, self._seconds(request))
                 async with aclosing(stream) as batches:
                     async for events in batches:
@@ -168,26 +169,24 @@ class Completions:
         self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False
     ) -> VoteSession:
         with ExitStack() as entering:
-            lease, ticket, prompt = self._enter(request, entering)
+            entry = self._enter(request, entering)
             held = entering.pop_all()
-        return self._voted.ask(
-            new_id(request), request, caller, lease, ticket, prompt, held,
-            streams_first=streams_first,
-        )  # fmt: skip
+        return self._voted.ask(request, caller, entry, held, streams_first=streams_first)
 
-    def _enter(self, request: SamplingRequest, held: ExitStack) -> tuple[Lease, Ticket, Prompt]:
-        """Room and a version for one request. Raises ApiError."""
+    def _enter(self, request: SamplingRequest, held: ExitStack) -> Entry:
+        """Room and a version for one request. Raises ApiError, Overloaded."""
         prompt = request.prompt_for_engine
         chars = len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
         rollouts = request.n
         if not request.single:
             rollouts = max(request.n, request.ratchet.rollouts or self._rules.rollouts)
-        ticket = held.enter_context(self._admission.admit(request, chars, rollouts))
+        limit = request.token_limit
+        ticket = held.enter_context(self._admission.admit(limit, chars, rollouts))
         try:
             lease = held.enter_context(self._policy.lease(request.model))
         except UnknownModel:
             raise _unknown_model(request.model) from None
-        return lease, ticket, prompt
+        return Entry(lease, ticket, prompt)
 
 
 def _unknown_model(model: str) -> ApiError:

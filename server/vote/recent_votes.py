@@ -12,6 +12,7 @@ from typing import Any
 from adapter.store.clients import pseudonym
 from rewards.votes import Vote
 from server.engine.base import Prompt
+from server.policy.reasons import Unrecorded
 from server.vote.session import VoteSession
 
 _KEPT = 24
@@ -29,7 +30,7 @@ class Shown:
     counts: tuple[int, ...]
     total: int
     valid: int
-    reason: str | None
+    reason: Unrecorded | None
     texts: dict[str, Any]
     client: str
 
@@ -58,7 +59,7 @@ class RecentVotes:
         """A query has been voted on, and all that was to be drawn is in."""
         self._count += 1
         texts, client = dict[str, Any](), ""
-        if self._texts and session.reason != "opted_out":
+        if self._texts and session.reason is not Unrecorded.OPTED_OUT:
             ranked = sorted(vote.counts, key=vote.counts.__getitem__, reverse=True)[:_BARS]
             client = pseudonym(session.caller.client)
             texts = {

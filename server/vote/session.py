@@ -9,6 +9,7 @@ from server.api.replies import Outcome
 from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Prompt
 from server.policy.leases import Lease
+from server.policy.reasons import Unrecorded
 from server.vote.admission import Ticket
 from server.vote.tally import RunningTally
 
@@ -23,37 +24,56 @@ class Caller:
     train: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a request holds while it is worked on: a version, room, and its prompt."""
+
+    lease: Lease
+    ticket: Ticket
+    prompt: Prompt
+
+
+@dataclass(slots=True, kw_only=True)
 class VoteSession:
     """One question under way.
 
-    `outcome` is known once the vote is over. `first` is the rollout that is streamed, where one is.
+    `outcome` is known once the vote is over. `first` is the rollout that is streamed, if one is.
     `reason` says why nothing will be learnt from it.
     """
 
     reply_id: str
     request: SamplingRequest
     caller: Caller
-    lease: Lease
-    ticket: Ticket
+    entry: Entry
     tally: RunningTally
-    prompt: Prompt
     options: dict[str, Any]
-    reason: str | None
+    deadline: float
+    """Seconds after which the answer is of no use."""
+    reason: Unrecorded | None
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     first: asyncio.Future[Draw] | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever rollouts have come in."""
     task: asyncio.Task[None] | None = None
     drawn: int = 0
-    """Rollouts that have come in, but for the one that is streamed."""
+    """Rollouts that have come in, not counting the streamed one."""
     partial: bool = False
     """Some rollouts were lost, or not in by the deadline."""
     waited: float = 0.0
-    """Seconds in which there was nothing to do but wait for the engine."""
+    """Seconds spent waiting for the engine with nothing else to do."""
+
+    @property
+    def lease(self) -> Lease:
+        """The version that answers."""
+        return self.entry.lease
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the rollouts continue."""
+        return self.entry.prompt
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        """Whatever it died of, who waits for the outcome is told."""
+        """Report a failure to the waiter, or log it if the outcome is out."""
         error = None if task.cancelled() else task.exception()
         if not self.outcome.done():
             self.outcome.cancel() if error is None else self.outcome.set_exception(error)

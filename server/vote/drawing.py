@@ -1,0 +1,68 @@
+"""Draws the rollouts of a vote, all at once or in waves, until nobody needs more of them."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from server.engine.base import Draw, Engine, EngineUnavailable
+from server.vote.session import VoteSession
+
+Conclude = Callable[[VoteSession], Awaitable[None]]
+
+
+class Drawing:
+    """Adds to a session's tally, and calls `conclude` as soon as the vote is decided."""
+
+    def __init__(self, engine: Engine, rollouts_min: int, conclude: Conclude) -> None:
+        self._engine, self._rollouts_min, self._conclude = engine, rollouts_min, conclude
+
+    async def draw(self, session: VoteSession) -> None:
+        """All rollouts of a session, or those that are needed. Raises EngineError."""
+        if session.first is None:
+            await self._draw_waves(session, session.tally.size)
+            return
+        others = asyncio.create_task(self._draw_waves(session, session.tally.size - 1))
+        try:
+            if await self._add(session, [await session.first]):
+                await others
+        finally:
+            others.cancel()
+            await asyncio.gather(others, return_exceptions=True)
+
+    async def _draw_waves(self, session: VoteSession, count: int) -> None:
+        """Draw up to `count` rollouts: all at once, or more only while the vote is open."""
+        smallest = session.request.ratchet.rollouts_min or self._rollouts_min or count
+        wave, retried = min(smallest, count), False
+        while session.drawn < count and not (session.drawn and session.outcome.done()):
+            try:
+                await self._draw_wave(session, wave)
+            except EngineUnavailable:
+                if retried:
+                    raise
+                retried = True  # on another replica, if there is one
+            wave = min(max(session.drawn, 1), count - session.drawn)
+
+    async def _draw_wave(self, session: VoteSession, count: int) -> None:
+        options = {**session.options, "n": count}
+        if session.reason is not None:  # nothing will be learnt from it, so they can be left out
+            options.setdefault("logprobs", False)
+        if "seed" in options:
+            options["seed"] += session.drawn  # as the engine counts on in a single request
+        started = time.perf_counter()
+        async with self._engine.draw(session.lease.engine_name, session.prompt, options) as batches:
+            async for batch in batches:
+                session.waited += time.perf_counter() - started
+                session.drawn += len(batch)
+                if not await self._add(session, batch):
+                    return
+                started = time.perf_counter()
+
+    async def _add(self, session: VoteSession, batch: Sequence[Draw]) -> bool:
+        """Count some more; False if nobody needs the others, which aborts them in the engine."""
+        tally = session.tally
+        await tally.add(batch)
+        session.news.set()
+        enough = len(tally.draws) >= session.request.n and tally.outstanding
+        if enough and not session.outcome.done() and await tally.decided():
+            await self._conclude(session)
+        return not session.outcome.done() or session.reason is None
