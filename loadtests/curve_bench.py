@@ -40,7 +40,7 @@ from server.engine.base import Draw, Prompt
 from server.engine.scripted import ScriptedEngine
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
-from server.promotion.probe_set import ProbeSet
+from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.promotion.trial import Trial, TrialRules
 from server.recording.reservoir import Query, Reservoir
 
@@ -142,8 +142,15 @@ class _Gate:
         self._engine = _LocalEngine(trainer, words)
         self._reservoir = Reservoir()
         self._live, self._judged = "base", 0
-        limits = GateLimits(1.0, 0.12, 0.7, 0.1, 2.0)  # the server's defaults
-        probes = ProbeSet(self._engine, self._reservoir, [], answer_kinds(), 16, 8, 16, 1.0)
+        limits = GateLimits(  # the server's defaults
+            max_kl=1.0, min_margin=0.12, min_diversity=0.7, max_drop=0.1, max_stretch=2.0
+        )
+        probes = ProbeSet(
+            engine=self._engine,
+            reservoir=self._reservoir,
+            kinds=answer_kinds(),
+            rules=ProbeRules(minimum=16, rollouts=8, refresh=16, temperature=1.0),
+        )
         self._trial = Trial(
             probes, answer_kinds(), Policy("ratchet", "base"), TrialRules(0.05, 160, limits)
         )

@@ -26,6 +26,7 @@ class History:
 
     def __init__(
         self,
+        *,
         metrics: ServerMetrics,
         policy: Policy,
         signals: LiveSignals,

@@ -11,7 +11,7 @@ from adapter.store.judgement import Cause
 from server.policy.stats import PolicyStats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateLimits:
     """The bounds; see ServerSettings for their meaning."""
 

@@ -31,29 +31,36 @@ class Reply:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRules:
+    """Recent queries needed to begin, `rollouts` of each and their temperature, and how many trials
+    are held on one drawing."""
+
+    minimum: int
+    rollouts: int
+    refresh: int
+    temperature: float
+
+
 class ProbeSet:
     """Labelled queries, if the operator gave any, and recent ones from the reservoir.
 
-    One drawing serves `refresh` trials, so that base and live are sampled once for each; then
+    One drawing serves several trials, so that base and live are sampled once for each; then
     another is made, so that no lineage can settle in on it. A query may come up more than once in a
     drawing, with another seed each time.
     """
 
     def __init__(
         self,
+        *,
         engine: Engine,
         reservoir: Reservoir,
-        labelled: Sequence[Query],
         kinds: AnswerKinds,
-        minimum: int,
-        rollouts: int,
-        refresh: int,
-        temperature: float,
+        rules: ProbeRules,
+        labelled: Sequence[Query] = (),
     ) -> None:
         self._engine, self._reservoir, self._labelled = engine, reservoir, labelled
-        self._kinds = kinds
-        self._minimum, self._rollouts, self._refresh = minimum, rollouts, refresh
-        self._temperature = temperature
+        self._kinds, self._rules = kinds, rules
         self._recent: list[Query] = []
         self._drawn: dict[bool, list[Probe]] = {True: [], False: []}
         self._replies: dict[tuple[str, int], Reply] = {}
@@ -69,12 +76,14 @@ class ProbeSet:
     def ready(self) -> bool:
         """Whether enough distinct queries have been seen to decide anything."""
         kept = bool(self._recent) and self._forgotten == self._reservoir.forgotten
-        return kept or len(self._reservoir) >= self._minimum
+        return kept or len(self._reservoir) >= self._rules.minimum
 
     def begin(self, policies: Collection[str]) -> None:
         """A new trial, of these engine names, is to be held. Needs `ready`."""
         grown = len(self._reservoir) >= 2 * len(self._recent)
-        outdated = self._trials >= self._refresh or self._forgotten != self._reservoir.forgotten
+        outdated = (
+            self._trials >= self._rules.refresh or self._forgotten != self._reservoir.forgotten
+        )
         if not self._recent or grown or outdated:
             self.refresh()
         self._trials += 1
@@ -104,8 +113,8 @@ class ProbeSet:
         if key not in self._replies:
             options = {
                 **probe.query.options,
-                "n": self._rollouts,
-                "temperature": self._temperature,
+                "n": self._rules.rollouts,
+                "temperature": self._rules.temperature,
                 "seed": probe.seed,
                 "logprobs": False,
             }

@@ -10,7 +10,7 @@ from server.api.requests import PASSED, SamplingRequest
 from server.engine.base import Prompt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRules:
     """Rollouts per query by default (and to start with, if not all at once) and at most, the
     temperature they are sampled at, and the confidence that settles a vote.

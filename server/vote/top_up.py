@@ -50,6 +50,7 @@ class TopUp:
 
     def __init__(
         self,
+        *,
         engine: Engine,
         policy: Policy,
         admission: Admission,
@@ -57,7 +58,6 @@ class TopUp:
         rollouts_of: Callable[[Sequence[Draw]], Awaitable[list[Rollout]]],
         target: int,
         metrics: ServerMetrics,
-        *,
         limit: int = 256,
         at_once: int = 4,
     ) -> None:

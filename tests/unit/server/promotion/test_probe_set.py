@@ -5,7 +5,7 @@ from typing import Any
 
 from rewards.answers.kinds import answer_kinds
 from server.engine.scripted import ScriptedEngine
-from server.promotion.probe_set import ProbeSet
+from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.recording.reservoir import Query, Reservoir
 
 
@@ -19,7 +19,12 @@ class Bench:
         self.engine.adapters["v1"] = "folder"
         self.reservoir = Reservoir()
         self.see(queries)
-        self.probes = ProbeSet(self.engine, self.reservoir, [], answer_kinds(), 4, 2, refresh, 0.7)
+        self.probes = ProbeSet(
+            engine=self.engine,
+            reservoir=self.reservoir,
+            kinds=answer_kinds(),
+            rules=ProbeRules(minimum=4, rollouts=2, refresh=refresh, temperature=0.7),
+        )
 
     def see(self, queries: int) -> None:
         for number in range(queries):

@@ -1,0 +1,103 @@
+"""Builds the two flows of a server process, a vote and a promotion, from its settings."""
+
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.releases import ReleaseStore
+from rewards.answers.kinds import AnswerKinds
+from server.engine.base import Engine
+from server.metrics import ServerMetrics
+from server.policy.leases import Policy
+from server.policy.limits import GateLimits
+from server.policy.live_signals import LiveSignals
+from server.promotion.canary import Canary, CanaryRules
+from server.promotion.files import Files, Lineage
+from server.promotion.labelled_queries import read_labelled_queries
+from server.promotion.monitor import Monitor
+from server.promotion.parity import ParityProbe
+from server.promotion.probe_set import ProbeRules, ProbeSet
+from server.promotion.promoter import Promoter
+from server.promotion.steps import PromotionStep
+from server.promotion.trial import Trial, TrialRules
+from server.promotion.versions import Versions
+from server.recording.reservoir import Reservoir
+from server.settings import ServerSettings
+from server.vote.rules import VoteRules
+
+
+def vote_rules(settings: ServerSettings) -> VoteRules:
+    """How votes are held."""
+    return VoteRules(
+        rollouts=settings.rollouts,
+        rollouts_min=settings.rollouts_min,
+        max_rollouts=settings.max_rollouts,
+        temperature=settings.rollout_temperature,
+        confidence=settings.vote_confidence,
+        deadline=settings.engine_timeout,
+        top_logprobs=settings.record_top_logprobs,
+    )
+
+
+def promoter(
+    settings: ServerSettings,
+    *,
+    engine: Engine,
+    releases: ReleaseStore,
+    policy: Policy,
+    signals: LiveSignals,
+    reservoir: Reservoir,
+    kinds: AnswerKinds,
+    metrics: ServerMetrics,
+) -> Promoter:
+    """A promotion's steps, in their order, and what watches the live version. Raises
+    LabelledQueriesInvalid."""
+    limits = GateLimits(
+        max_kl=settings.gate_max_kl,
+        min_margin=settings.gate_min_margin,
+        min_diversity=settings.gate_min_diversity,
+        max_drop=settings.gate_max_drop,
+        max_stretch=settings.gate_max_stretch,
+    )
+    folders = AdapterFolders(settings.adapters_dir)
+    proof = (Files(engine, folders), ParityProbe(engine, folders, settings.parity_tolerance))
+    trial = Trial(
+        _probe_set(settings, engine, reservoir, kinds),
+        kinds,
+        policy,
+        TrialRules(settings.gate_margin, settings.gate_queries, limits),
+    )
+    steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
+    if settings.canary_share:
+        rules = CanaryRules(settings.canary_share, settings.canary_seconds)
+        steps.append(
+            Canary(policy=policy, releases=releases, signals=signals, limits=limits, rules=rules)
+        )
+    return Promoter(
+        engine=engine,
+        releases=releases,
+        versions=Versions(
+            engine=engine,
+            releases=releases,
+            policy=policy,
+            proof=proof,
+            metrics=metrics,
+            keep_loaded=settings.keep_loaded,
+        ),
+        trial=trial,
+        steps=tuple(steps),
+        monitor=Monitor(
+            signals=signals, trial=trial, releases=releases, policy=policy, limits=limits
+        ),
+        metrics=metrics,
+    )
+
+
+def _probe_set(
+    settings: ServerSettings, engine: Engine, reservoir: Reservoir, kinds: AnswerKinds
+) -> ProbeSet:
+    labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
+    rules = ProbeRules(
+        minimum=settings.gate_prompts,
+        rollouts=settings.gate_rollouts,
+        refresh=settings.gate_refresh,
+        temperature=settings.rollout_temperature,
+    )
+    return ProbeSet(engine=engine, reservoir=reservoir, kinds=kinds, rules=rules, labelled=labelled)
