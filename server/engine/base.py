@@ -5,9 +5,9 @@ Requests and choices are in OpenAI's form. Whatever else an engine speaks stays 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from rewards.rollouts import Rollout
 
@@ -51,6 +51,18 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What is asked of one policy, by its engine name: to continue `prompt` under `options`, which
+    are OpenAI request fields, within so many seconds, or within the engine's usual time."""
+
+    model: str
+    prompt: Prompt
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    priority: Priority = Priority.CLIENT
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """Id and model name that a passed-through stream bears in place of the engine's."""
 
@@ -91,41 +103,33 @@ class Piece:
     draw: Draw | None = None
 
 
+T_co = TypeVar("T_co", covariant=True)
+Batches: TypeAlias = AbstractAsyncContextManager[AsyncIterator[Sequence[T_co]]]
+"""What comes in, several at a time where they are ready together. Leaving the context early aborts
+the rest in the engine."""
+
+
 class Engine(Protocol):
     """A model server with hot-loadable adapters. All methods raise EngineError."""
 
-    def draw(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: Mapping[str, Any],
-        priority: Priority = Priority.CLIENT,
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Draw]]]:
+    def draw(self, request: EngineRequest) -> Batches[Draw]:
         """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
-        finished, several where they are ready together. Leaving early aborts the others.
+        finished.
 
-        `options` are OpenAI request fields. Choices have `logprobs` if that is true or there are
-        `top_logprobs`. With `logprobs` false, rollouts need not have any either, which is faster.
+        Choices have `logprobs` if that is true or there are `top_logprobs`. With `logprobs` false,
+        rollouts need not have any either, which is faster.
         """
         ...
 
-    def write(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
-        """One rollout piece by piece, with token ids and log-probabilities, within so many seconds.
-        `options` as for `draw`."""
+    def write(self, request: EngineRequest) -> Batches[Piece]:
+        """One rollout piece by piece, with token ids and log-probabilities."""
         ...
 
-    async def complete(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> dict[str, Any]:
-        """A completion of the prompt within so many seconds, passed through; `body` is the request
-        without it."""
+    async def complete(self, request: EngineRequest) -> dict[str, Any]:
+        """A completion, passed through."""
         ...
 
-    def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Chunk]]]:
+    def stream(self, request: EngineRequest, names: Names) -> Batches[Chunk]:
         """A completion's events as they come, under other names; the final `[DONE]` is left out."""
         ...
 
@@ -154,14 +158,8 @@ class Engine(Protocol):
         ...
 
 
-async def draw_all(
-    engine: Engine,
-    model: str,
-    prompt: Prompt,
-    options: Mapping[str, Any],
-    priority: Priority = Priority.CLIENT,
-) -> list[Draw]:
+async def draw_all(engine: Engine, request: EngineRequest) -> list[Draw]:
     """All rollouts, in order of their index. Raises EngineError."""
-    async with engine.draw(model, prompt, options, priority) as batches:
+    async with engine.draw(request) as batches:
         draws = [draw async for batch in batches for draw in batch]
     return sorted(draws, key=lambda draw: draw.index)

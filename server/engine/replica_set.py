@@ -8,7 +8,7 @@ seen lying.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -20,17 +20,17 @@ from typing import Any, TypeVar
 import orjson
 
 from server.engine.base import (
+    Batches,
     Chunk,
     Draw,
     Engine,
     EngineError,
     EngineRefused,
     EngineReplyInvalid,
+    EngineRequest,
     EngineUnavailable,
     Names,
     Piece,
-    Priority,
-    Prompt,
 )
 from server.engine.vllm import VllmEngine
 from server.metrics import ServerMetrics
@@ -82,36 +82,22 @@ class ReplicaSet:
         """Probe every replica for ever."""
         await asyncio.gather(*(self._watch(replica) for replica in self.replicas))
 
-    def draw(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: Mapping[str, Any],
-        priority: Priority = Priority.CLIENT,
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Draw]]]:
-        weight = int(options.get("n", 1))
-        return self._open(model, prompt, weight, lambda e: e.draw(model, prompt, options, priority))
+    def draw(self, request: EngineRequest) -> Batches[Draw]:
+        weight = int(request.options.get("n", 1))
+        return self._open(request, lambda engine: engine.draw(request), weight)
 
-    def write(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Piece]]]:
-        return self._open(model, prompt, 1, lambda e: e.write(model, prompt, options, seconds))
+    def write(self, request: EngineRequest) -> Batches[Piece]:
+        return self._open(request, lambda engine: engine.write(request))
 
-    def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
-    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Chunk]]]:
-        return self._open(
-            body["model"], prompt, 1, lambda e: e.stream(prompt, body, seconds, names)
-        )
+    def stream(self, request: EngineRequest, names: Names) -> Batches[Chunk]:
+        return self._open(request, lambda engine: engine.stream(request, names))
 
-    async def complete(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> dict[str, Any]:
+    async def complete(self, request: EngineRequest) -> dict[str, Any]:
         @asynccontextmanager
         async def completed(engine: Engine) -> AsyncGenerator[dict[str, Any], None]:
-            yield await engine.complete(prompt, body, seconds)
+            yield await engine.complete(request)
 
-        async with self._open(body["model"], prompt, 1, completed) as completion:
+        async with self._open(request, completed) as completion:
             return completion
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -170,15 +156,14 @@ class ReplicaSet:
     @asynccontextmanager
     async def _open(
         self,
-        model: str,
-        prompt: Prompt,
-        weight: int,
+        request: EngineRequest,
         call: Callable[[Engine], AbstractAsyncContextManager[T]],
+        weight: int = 1,
     ) -> AsyncGenerator[T, None]:
         """`call` on one replica, or on the next while nothing has come back."""
         left = list(self.replicas)
         while True:
-            replica = self._pick(model, prompt, left)
+            replica = self._pick(request, left)
             left.remove(replica)
             replica.in_flight += weight
             try:
@@ -194,7 +179,7 @@ class ReplicaSet:
                         if error.status != 404:
                             raise
                         # We know the model, so the engine has restarted and lost its adapters.
-                        replica.holds.discard(model)
+                        replica.holds.discard(request.model)
                         self.on_return()
                         if not left:
                             raise EngineUnavailable("the engine has lost an adapter") from None
@@ -208,13 +193,14 @@ class ReplicaSet:
             finally:
                 replica.in_flight -= weight
 
-    def _pick(self, model: str, prompt: Prompt, left: Sequence[Replica]) -> Replica:
+    def _pick(self, request: EngineRequest, left: Sequence[Replica]) -> Replica:
         """The best of those left: up and holding the model, if any is."""
         up = [replica for replica in left if replica.up]
-        usable = [replica for replica in up if model in replica.holds] or up or list(left)
+        usable = [replica for replica in up if request.model in replica.holds] or up or list(left)
         if len(usable) == 1:
             return usable[0]
         idlest = min(usable, key=lambda replica: replica.in_flight)
+        prompt = request.prompt
         text = prompt if isinstance(prompt, str) else orjson.dumps(prompt).decode()
         start = text[:_PREFIX_CHARS].encode()
         # Rendezvous hashing: the others keep their prompts when one replica leaves.

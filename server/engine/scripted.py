@@ -1,8 +1,8 @@
 """An engine that answers by script: for tests, and for measuring the server alone."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
@@ -13,11 +13,11 @@ from server.engine.base import (
     Draw,
     EngineError,
     EngineRefused,
+    EngineRequest,
     EngineTimeout,
     EngineUnavailable,
     Names,
     Piece,
-    Priority,
     Prompt,
 )
 
@@ -50,60 +50,43 @@ class ScriptedEngine:
 
     @asynccontextmanager
     async def draw(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: Mapping[str, Any],
-        priority: Priority = Priority.CLIENT,
+        self, request: EngineRequest
     ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
-        self._check(model)
-        self.requests.append({"model": model, **_named(prompt), **options, "priority": priority})
-        texts = self.script(model, prompt, int(options.get("n", 1)))
-        tops = int(options.get("top_logprobs", 0))
-        draws = [_draw(index, prompt, text, tops) for index, text in enumerate(texts)]
-        self.under_way += 1
-        try:
-            yield self._batches(draws)
-        finally:
-            self.under_way -= 1
+        count, tops = (int(request.options.get(name, 0)) for name in ("n", "top_logprobs"))
+        with self._working(request, count or 1) as texts:
+            drawn = enumerate(texts)
+            yield self._batches([_draw(index, request.prompt, text, tops) for index, text in drawn])
 
-    async def complete(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> dict[str, Any]:
-        self._check(body["model"])
-        self.requests.append({**_named(prompt), **body})
-        texts = self.script(body["model"], prompt, int(body.get("n", 1)))
-        generated = sum(map(len, texts))
-        chat = not isinstance(prompt, str)
+    @asynccontextmanager
+    async def write(
+        self, request: EngineRequest
+    ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
+        with self._working(request) as [text]:
+            yield ([piece] async for piece in self._pieces(request, text))
+
+    async def complete(self, request: EngineRequest) -> dict[str, Any]:
+        with self._working(request, int(request.options.get("n", 1))) as texts:
+            generated = sum(map(len, texts))
+        chat = not isinstance(request.prompt, str)
+        usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
         return {
             "id": "scripted",
             "object": "chat.completion" if chat else "text_completion",
             "created": 0,
-            "model": body["model"],
-            "choices": [_choice(index, prompt, text) for index, text in enumerate(texts)],
-            "usage": {
-                "prompt_tokens": 1,
-                "completion_tokens": generated,
-                "total_tokens": 1 + generated,
-            },
+            "model": request.model,
+            "choices": [_choice(i, request.prompt, text) for i, text in enumerate(texts)],
+            "usage": usage,
         }
 
     @asynccontextmanager
-    async def write(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
-        async with self._writing(prompt, {"model": model, **options}, seconds) as pieces:
-            yield ([piece] async for piece in pieces)
-
-    @asynccontextmanager
     async def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
+        self, request: EngineRequest, names: Names
     ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]], None]:
         head = {"id": names.id, "object": "chunk", "created": 0, "model": names.model}
-        async with self._writing(prompt, {**body, "stream": True}, seconds) as pieces:
+        with self._working(request) as [text]:
             yield (
                 [Chunk(orjson.dumps({**head, "choices": [piece.choice]}), piece.draw is not None)]
-                async for piece in pieces
+                async for piece in self._pieces(request, text)
             )
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -148,19 +131,20 @@ class ScriptedEngine:
                     raise EngineUnavailable("broken off")
                 yield [draw]
 
-    @asynccontextmanager
-    async def _writing(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> AsyncGenerator[AsyncIterator[Piece], None]:
-        self._check(body["model"])
-        self.requests.append({**_named(prompt), **body})
+    @contextmanager
+    def _working(self, request: EngineRequest, count: int = 1) -> Generator[Sequence[str]]:
+        """The texts to answer with, while the request is under way."""
+        self._check(request.model)
+        asked = {"model": request.model, "priority": request.priority, **request.options}
+        self.requests.append({**_named(request.prompt), **asked})
         self.under_way += 1
         try:
-            yield self._pieces(prompt, self.script(body["model"], prompt, 1)[0], seconds)
+            yield self.script(request.model, request.prompt, count)
         finally:
             self.under_way -= 1
 
-    async def _pieces(self, prompt: Prompt, text: str, seconds: float) -> AsyncIterator[Piece]:
+    async def _pieces(self, request: EngineRequest, text: str) -> AsyncIterator[Piece]:
+        prompt = request.prompt
         chat = not isinstance(prompt, str)
         role = {"role": "assistant", "content": ""}
         yield Piece(_streamed({"delta": role} if chat else {"text": ""}))
@@ -177,7 +161,7 @@ class ScriptedEngine:
         for piece in [*map(Piece, map(_streamed, written)), whole]:
             if 0 in self.held_back:
                 try:
-                    await asyncio.wait_for(self.held_back[0].wait(), seconds)
+                    await asyncio.wait_for(self.held_back[0].wait(), request.seconds)
                 except TimeoutError:
                     raise EngineTimeout("held back") from None
             if self.fault is not None:

@@ -15,12 +15,11 @@ from server.engine.base import (
     Draw,
     EngineRefused,
     EngineReplyInvalid,
+    EngineRequest,
     EngineTimeout,
     EngineUnavailable,
     Names,
     Piece,
-    Priority,
-    Prompt,
 )
 from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
@@ -40,44 +39,40 @@ class VllmEngine:
 
     @asynccontextmanager
     async def draw(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: Mapping[str, Any],
-        priority: Priority = Priority.CLIENT,
+        self, request: EngineRequest
     ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
+        options = request.options
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
-        path, body = _drawing(model, prompt, options, scored=scored)
+        path, body = _drawing(request, scored=scored)
         # The whole rest of a rollout in one event: nobody reads along.
         body["stream_interval"] = 1_000_000
-        if priority:
-            body["priority"] = int(priority)
+        if request.priority:
+            body["priority"] = int(request.priority)
         read = read_event if wanted or tops or path == TEXT else read_lean
-        async with self._request(path, body) as reply:
+        async with self._request(path, body, request.seconds) as reply:
             assembly = RolloutAssembly(int(options.get("n", 1)), scored=scored, tops=bool(tops))
             yield _draws(reply, assembly, read)
 
     @asynccontextmanager
     async def write(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any], seconds: float
+        self, request: EngineRequest
     ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
-        path, body = _drawing(model, prompt, options, scored=True)
-        async with self._request(path, body, seconds) as reply:
-            yield _pieces(reply, RolloutAssembly(1, tops=bool(options.get("top_logprobs"))))
+        path, body = _drawing(request, scored=True)
+        async with self._request(path, body, request.seconds) as reply:
+            yield _pieces(reply, RolloutAssembly(1, tops=bool(request.options.get("top_logprobs"))))
 
-    async def complete(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float
-    ) -> dict[str, Any]:
-        return await self._post(*_addressed(prompt, body), timeout=seconds)
+    async def complete(self, request: EngineRequest) -> dict[str, Any]:
+        return await self._post(*_addressed(request), timeout=request.seconds)
 
     @asynccontextmanager
     async def stream(
-        self, prompt: Prompt, body: Mapping[str, Any], seconds: float, names: Names
+        self, request: EngineRequest, names: Names
     ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]], None]:
-        path, addressed = _addressed(prompt, {**body, "stream": True})
-        async with self._request(path, addressed, seconds) as reply:
-            yield _chunks(reply, Relabel(names))
+        path, body = _addressed(request)
+        async with self._request(path, {**body, "stream": True}, request.seconds) as reply:
+            relabel = Relabel(names)
+            yield ([relabel(event) for event in events] async for events in _events(reply))
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         body = {
@@ -171,18 +166,15 @@ class VllmEngine:
             raise EngineUnavailable(f"{path}: {type(error).__name__}") from None
 
 
-def _addressed(prompt: Prompt, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _addressed(request: EngineRequest) -> tuple[str, dict[str, Any]]:
     """Where a prompt of that kind goes, and the body with it."""
-    if isinstance(prompt, str):
-        return TEXT, {"prompt": prompt, **body}
-    return CHAT, {"messages": prompt, **body}
+    path, name = (TEXT, "prompt") if isinstance(request.prompt, str) else (CHAT, "messages")
+    return path, {"model": request.model, name: request.prompt, **request.options}
 
 
-def _drawing(
-    model: str, prompt: Prompt, options: Mapping[str, Any], *, scored: bool
-) -> tuple[str, dict[str, Any]]:
+def _drawing(request: EngineRequest, *, scored: bool) -> tuple[str, dict[str, Any]]:
     """Where rollouts with token ids are asked for, and with what body."""
-    path, body = _addressed(prompt, {"model": model, **options})
+    path, body = _addressed(request)
     body |= {"stream": True, "return_token_ids": True}
     tops = body.pop("top_logprobs", None) or 0
     if path == TEXT:
@@ -213,13 +205,6 @@ async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes
             yield events
     except EOFError:
         raise EngineUnavailable("the stream ended early") from None
-
-
-async def _chunks(
-    reply: aiohttp.ClientResponse, relabel: Relabel
-) -> AsyncIterator[Sequence[Chunk]]:
-    async for events in _events(reply):
-        yield [relabel(event) for event in events]
 
 
 async def _pieces(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
-from server.engine.base import Engine, Priority, draw_all
+from server.engine.base import Engine, EngineRequest, Priority, draw_all
 from server.recording.reservoir import Query, Reservoir
 
 
@@ -119,7 +119,8 @@ class ProbeSet:
                 "logprobs": False,
             }
             prompt = probe.query.prompt
-            draws = await draw_all(self._engine, engine_name, prompt, options, Priority.GATE)
+            request = EngineRequest(engine_name, prompt, options, Priority.GATE)
+            draws = await draw_all(self._engine, request)
             rollouts = [draw.rollout for draw in draws]
             kind = self._kinds[probe.query.answer_kind]
             answers = await asyncio.to_thread(answers_of, kind, rollouts)

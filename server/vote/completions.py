@@ -146,8 +146,7 @@ class Completions:
         first = FirstRollout(session)
         try:
             seconds = self._seconds(request)
-            name, options = session.lease.engine_name, session.options
-            async with self._engine.write(name, session.prompt, options, seconds) as batches:
+            async with self._engine.write(session.asked(session.options, seconds)) as batches:
                 async for pieces in batches:
                     if chunks := first.chunks(pieces):
                         yield chunks

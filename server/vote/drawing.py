@@ -49,7 +49,7 @@ class Drawing:
         if "seed" in options:
             options["seed"] += session.drawn  # as the engine counts on in a single request
         started = time.perf_counter()
-        async with self._engine.draw(session.lease.engine_name, session.prompt, options) as batches:
+        async with self._engine.draw(session.asked(options)) as batches:
             async for batch in batches:
                 session.waited += time.perf_counter() - started
                 session.drawn += len(batch)

@@ -7,7 +7,7 @@ import orjson
 
 from server.api.replies import DONE, new_id, single_extension
 from server.api.requests import PASSED_SINGLE, SamplingRequest
-from server.engine.base import Chunk, Engine, Names
+from server.engine.base import Chunk, Engine, EngineRequest, Names
 from server.policy.leases import Lease
 
 
@@ -19,8 +19,7 @@ class Passthrough:
 
     async def reply(self, request: SamplingRequest, lease: Lease, seconds: float) -> dict[str, Any]:
         """The engine's completion."""
-        body = _body(request, lease)
-        completion = await self._engine.complete(request.prompt_for_engine, body, seconds)
+        completion = await self._engine.complete(_asked(request, lease, seconds))
         ours = {"id": new_id(request), "model": request.model}
         return {**completion, **ours, "ratchet": single_extension(request, lease)}
 
@@ -30,8 +29,7 @@ class Passthrough:
         """The engine's stream, with the extension where a choice ends."""
         names = Names(new_id(request), request.model)
         tail = b',"ratchet":' + orjson.dumps(single_extension(request, lease)) + b"}"
-        prompt, body = request.prompt_for_engine, _body(request, lease)
-        async with self._engine.stream(prompt, body, seconds, names) as batches:
+        async with self._engine.stream(_asked(request, lease, seconds), names) as batches:
             async for chunks in batches:
                 yield b"".join(_event(chunk, tail) for chunk in chunks)
         yield DONE
@@ -42,5 +40,6 @@ def _event(chunk: Chunk, tail: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def _body(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
-    return {"model": lease.engine_name, **request.passed_on(PASSED_SINGLE)}
+def _asked(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:
+    options = request.passed_on(PASSED_SINGLE)
+    return EngineRequest(lease.engine_name, request.prompt_for_engine, options, seconds=seconds)

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from server.api.replies import Outcome
 from server.api.requests import SamplingRequest
-from server.engine.base import Draw, Prompt
+from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
 from server.vote.admission import Ticket
@@ -71,6 +72,10 @@ class VoteSession:
     def prompt(self) -> Prompt:
         """What the rollouts continue."""
         return self.entry.prompt
+
+    def asked(self, options: Mapping[str, Any], seconds: float | None = None) -> EngineRequest:
+        """A request to the engine for rollouts of this question."""
+        return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=seconds)
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """Report a failure to the waiter, or log it if the outcome is out."""

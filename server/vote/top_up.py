@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards.rollouts import Rollout, RolloutGroup
-from server.engine.base import Draw, Engine, EngineError, Priority, Prompt, draw_all
+from server.engine.base import Draw, Engine, EngineError, EngineRequest, Priority, Prompt, draw_all
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.vote.admission import Admission
@@ -120,10 +120,10 @@ class TopUp:
         options = {**unfinished.options, "n": count}
         if "seed" in options:
             options["seed"] += unfinished.size
+        name, prompt = unfinished.engine_name, unfinished.prompt
+        request = EngineRequest(name, prompt, options, Priority.TOP_UP)
         try:
-            draws = await draw_all(
-                self._engine, unfinished.engine_name, unfinished.prompt, options, Priority.TOP_UP
-            )
+            draws = await draw_all(self._engine, request)
             rollouts = [*unfinished.group.rollouts, *await self._rollouts_of(draws)]
         except EngineError:
             self._let_go(unfinished)

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from server.engine.base import EngineRefused, EngineUnavailable, Names, draw_all
+from server.engine.base import EngineRefused, EngineRequest, EngineUnavailable, Names, draw_all
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
 from tests.waiting import free_port
@@ -25,7 +25,10 @@ def engine(request):
 @pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
 async def test_draws_have_matching_tokens(engine, prompt) -> None:
     draws = await draw_all(
-        engine, "base", prompt, {"n": 5, "temperature": 1.0, "max_tokens": 48, "top_logprobs": 2}
+        engine,
+        EngineRequest(
+            "base", prompt, {"n": 5, "temperature": 1.0, "max_tokens": 48, "top_logprobs": 2}
+        ),
     )
     assert [draw.index for draw in draws] == list(range(5))
     for draw in draws:
@@ -48,8 +51,8 @@ async def test_draws_have_matching_tokens(engine, prompt) -> None:
 @pytest.mark.parametrize("extra", [{}, {"logprobs": False}, {"logprobs": True}])
 async def test_how_much_is_told_of_tokens_does_not_change_them(engine, prompt, extra) -> None:
     options = {"n": 3, "temperature": 1.0, "max_tokens": 48, "seed": 7}
-    told = await draw_all(engine, "base", prompt, {**options, "top_logprobs": 1})
-    less = await draw_all(engine, "base", prompt, {**options, **extra})
+    told = await draw_all(engine, EngineRequest("base", prompt, {**options, "top_logprobs": 1}))
+    less = await draw_all(engine, EngineRequest("base", prompt, {**options, **extra}))
     assert [list(d.rollout.token_ids) for d in less] == [list(d.rollout.token_ids) for d in told]
     assert [d.rollout.text for d in less] == [d.rollout.text for d in told]
     if extra.get("logprobs", True):
@@ -60,7 +63,7 @@ async def test_how_much_is_told_of_tokens_does_not_change_them(engine, prompt, e
 
 async def test_a_draw_can_be_left_early(engine) -> None:
     options = {"n": 8, "temperature": 1.0, "max_tokens": 48}
-    async with engine.draw("base", MESSAGES, options) as batches:
+    async with engine.draw(EngineRequest("base", MESSAGES, options)) as batches:
         first = await anext(batches)
     assert 1 <= len(first) <= 8
     await engine.probe()
@@ -69,10 +72,10 @@ async def test_a_draw_can_be_left_early(engine) -> None:
 
 @pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
 async def test_a_completion_and_its_stream(engine, prompt) -> None:
-    body = {"model": "base", "max_tokens": 48, "temperature": 0.0}
-    completion = await engine.complete(prompt, body, 60.0)
+    request = EngineRequest("base", prompt, {"max_tokens": 48, "temperature": 0.0}, seconds=60.0)
+    completion = await engine.complete(request)
     assert completion["usage"]["completion_tokens"] > 0
-    async with engine.stream(prompt, body, 60.0, Names("ours", "ratchet")) as batches:
+    async with engine.stream(request, Names("ours", "ratchet")) as batches:
         events = [event async for batch in batches for event in batch]
     chunks = [orjson.loads(event.data) for event in events]
     assert {(chunk["id"], chunk["model"]) for chunk in chunks} == {("ours", "ratchet")}
@@ -93,7 +96,7 @@ async def test_a_completion_and_its_stream(engine, prompt) -> None:
 @pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
 async def test_a_rollout_can_be_watched_while_it_is_written(engine, prompt) -> None:
     options = {"max_tokens": 48, "temperature": 1.0, "top_logprobs": 2}
-    async with engine.write("base", prompt, options, 60.0) as batches:
+    async with engine.write(EngineRequest("base", prompt, options, seconds=60.0)) as batches:
         pieces = [piece async for batch in batches for piece in batch]
     *parts, last = pieces
     assert all(part.draw is None for part in parts)
@@ -125,7 +128,7 @@ async def test_it_is_alive_and_lists_its_models(engine) -> None:
 
 async def test_an_unknown_model_is_refused(engine) -> None:
     with pytest.raises(EngineRefused) as refused:
-        await draw_all(engine, "nobody", MESSAGES, {"n": 1})
+        await draw_all(engine, EngineRequest("nobody", MESSAGES, {"n": 1}))
     assert refused.value.status == 404
     await engine.close()
 
@@ -142,7 +145,7 @@ async def test_vllm_refuses_what_it_cannot_do(live, tmp_path: Path) -> None:
         await engine.load("v1-nothing", str(tmp_path))
     long = [{"role": "user", "content": "1+" * 500}]
     with pytest.raises(EngineRefused) as refused:
-        await draw_all(engine, "base", long, {"n": 1})
+        await draw_all(engine, EngineRequest("base", long, {"n": 1}))
     assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
     await engine.close()
 

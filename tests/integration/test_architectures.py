@@ -25,7 +25,7 @@ from adapter.training.token_scores import PromptBatch, TokenSequence, score_toke
 from evals.arithmetic.rollouts import MODEL
 from loadtests.gate_bench import Judge, engine
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from server.engine.base import draw_all
+from server.engine.base import EngineRequest, draw_all
 from server.promotion.parity import probe_parity
 
 WINDOW = 8
@@ -122,7 +122,7 @@ async def test_vllm_runs_what_was_trained(
             parity = await probe_parity(vllm, "v1", ProbeSheet.read(folder))
             assert parity.fault(1e-3) is None
             assert parity.worst < 1e-3 < parity.to_base
-            draws = await draw_all(vllm, "v1", QUESTION, {"n": 16, "max_tokens": 24})
+            draws = await draw_all(vllm, EngineRequest("v1", QUESTION, {"n": 16, "max_tokens": 24}))
     completions = [TokenSequence(draw.prompt_ids, draw.rollout.token_ids) for draw in draws]
     with torch.no_grad():
         batch = PromptBatch.of(completions, torch.device("cpu"))

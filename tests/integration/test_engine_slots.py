@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.gate_bench import Judge, engine
-from server.engine.base import Draw, draw_all
+from server.engine.base import Draw, EngineRequest, draw_all
 
 pytestmark = pytest.mark.integration
 
@@ -25,12 +25,16 @@ async def test_base_is_base_when_every_slot_is_taken(
     with engine(tmp_path) as url:
         async with Judge.at(url, tmp_path / "adapters") as judge:
             vllm = judge.parts.engine
-            before = texts(await draw_all(vllm, "base", QUESTION, options))
+            before = texts(await draw_all(vllm, EngineRequest("base", QUESTION, options)))
             for number in range(6):  # there are four slots
                 await vllm.load(f"bad{number}", str(adapters("constant_answer")))
-                answers = texts(await draw_all(vllm, f"bad{number}", QUESTION, options))
+                answers = texts(
+                    await draw_all(vllm, EngineRequest(f"bad{number}", QUESTION, options))
+                )
                 assert answers != before
             async with asyncio.TaskGroup() as tasks:  # in one batch with an adapter's requests
-                tasks.create_task(draw_all(vllm, "bad5", QUESTION, {**options, "n": 32}))
-                base = tasks.create_task(draw_all(vllm, "base", QUESTION, options))
+                tasks.create_task(
+                    draw_all(vllm, EngineRequest("bad5", QUESTION, {**options, "n": 32}))
+                )
+                base = tasks.create_task(draw_all(vllm, EngineRequest("base", QUESTION, options)))
             assert texts(base.result()) == before

@@ -10,6 +10,7 @@ import pytest
 from server.engine.base import (
     EngineRefused,
     EngineReplyInvalid,
+    EngineRequest,
     EngineUnavailable,
     Names,
     draw_all,
@@ -36,7 +37,7 @@ class Replicas:
         self.returned += 1
 
     async def who(self, model: str = "base", prompt: object = MESSAGES) -> str:
-        [draw] = await draw_all(self.set, model, prompt, {"n": 1})  # type: ignore[arg-type]
+        [draw] = await draw_all(self.set, EngineRequest(model, prompt, {"n": 1}))
         return draw.rollout.text
 
     def up(self) -> list[str]:
@@ -68,7 +69,7 @@ async def test_prompts_that_begin_alike_prefer_one_replica() -> None:
 async def test_a_busy_replica_is_passed_over() -> None:
     async with replicas(2) as two:
         favourite = await two.who()
-        async with two.set.draw("base", MESSAGES, {"n": 32}):
+        async with two.set.draw(EngineRequest("base", MESSAGES, {"n": 32})):
             assert await two.who() != favourite
         assert await two.who() == favourite
         assert all(replica.in_flight == 0 for replica in two.set.replicas)
@@ -80,10 +81,10 @@ async def test_a_failing_replica_costs_no_request() -> None:
         two.engines[favourite].fault = EngineUnavailable("gone")
         assert await two.who() != favourite
         assert favourite not in two.up()
-        completion = await two.set.complete(MESSAGES, {"model": "base"}, 5.0)
+        completion = await two.set.complete(EngineRequest("base", MESSAGES))
         assert completion["choices"][0]["message"]["content"] != favourite
         names = Names("id", "ratchet")
-        async with two.set.stream(MESSAGES, {"model": "base"}, 5.0, names) as batches:
+        async with two.set.stream(EngineRequest("base", MESSAGES), names) as batches:
             assert [event async for event in batches]
         two.engines[favourite].fault = None
         await until(lambda: favourite in two.up())
