@@ -6,12 +6,12 @@ Objects as in the OpenAI API reference, with vLLM's `stop_reason`.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from server.api.requests import SamplingRequest, TextRequest
+from server.api.requests import ChatRequest, SamplingRequest, TextRequest
 from server.engine.base import Draw
 
 
 class Format(Protocol):
-    """One of the two."""
+    """How one kind of request is replied to."""
 
     id_prefix: str
     object: str
@@ -80,9 +80,12 @@ class TextFormat:
         return [{**choice, "finish_reason": None, "stop_reason": None}, last]
 
 
-_CHAT, _TEXT = ChatFormat(), TextFormat()
+FORMATS: dict[type[SamplingRequest], Format] = {
+    ChatRequest: ChatFormat(),
+    TextRequest: TextFormat(),
+}
 
 
 def format_of(request: SamplingRequest) -> Format:
     """How replies to this request look."""
-    return _TEXT if isinstance(request, TextRequest) else _CHAT
+    return FORMATS[type(request)]
