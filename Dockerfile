@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-#   docker build --target server  .    the live path: no torch, a small image
+#   docker build --target server  .    the server: no torch, a small image
 #   docker build --target adapter .    the learner (--build-arg TORCH=cuda for a GPU)
 #   docker build --target cpu     .    everything, engine and Valkey too, for a machine without a GPU
 
@@ -7,8 +7,8 @@ FROM python:3.11.13-slim-bookworm AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-# Adapter folders and whatever else outlives a process go to /app/.ratchet: a volume mounted there first
-# by one of these images belongs to their user.
+# Adapter folders and everything else that outlives a process go to /app/.ratchet: a new volume that one of
+# these images mounts there belongs to their user.
 RUN useradd --uid 10001 --create-home ratchet && install -d -o ratchet -g ratchet .ratchet
 
 FROM base AS server
@@ -42,7 +42,7 @@ ENTRYPOINT ["ratchet"]
 CMD ["adapt"]
 
 FROM base AS cpu
-# The engine links libnuma. Debian keeps one version of it in a release, so there is none to pin.
+# The engine links libnuma. A Debian release has only one version of it, so there is none to pin.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libnuma1 && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml ./

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := deploy/lock
-# Named after what it installed: set-up runs again when one of these files changes, and only then.
+# Named after what it installed: setup runs again only when one of these files changes.
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ help: ## list these commands
 demo: setup ## start everything here, ask it questions, watch it get better
 	$(BIN)/ratchet demo
 
-test: setup ## all tests, on real engine, Valkey and learner processes too
+test: setup ## all tests, including those on real engine, Valkey and learner processes
 	$(BIN)/pytest
 
 test-unit: setup ## only the fast tests
@@ -26,13 +26,13 @@ check: setup ## style, types and import direction
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench-learner: setup ## one update against TRL's GRPOTrainer, which must be installed beside us
+bench-learner: setup ## one update against TRL's GRPOTrainer, which must be installed in .venv
 	$(BIN)/python -m loadtests.learner_bench
 
-bench-curves: setup ## learning curves beside TRL, six seeds (half an hour)
+bench-curves: setup ## learning curves against TRL, six seeds (half an hour)
 	$(BIN)/python -m loadtests.curve_bench
 
-bench-gate: setup ## twenty bad adapters and thirty honest updates before the gate (ten minutes)
+bench-gate: setup ## twenty bad adapters and thirty honest updates against the gate (ten minutes)
 	$(BIN)/python -m loadtests.gate_bench
 
 chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubled?
@@ -41,10 +41,10 @@ chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubl
 bench-swap: setup ## 200 adapter swaps under load by four policies (about eleven minutes)
 	$(BIN)/python -m loadtests.swap_bench
 
-fuzz: setup ## 20,000 requests made up from the OpenAPI document (a few minutes)
+fuzz: setup ## 20,000 requests generated from the OpenAPI document (a few minutes)
 	$(BIN)/python -m tests.fuzz
 
-bench-serving: setup ## our share of latency and CPU, beside LITELLM=path/of/litellm if given (ten minutes)
+bench-serving: setup ## our share of latency and CPU, against LITELLM=path/of/litellm if given (ten minutes)
 	$(BIN)/python -m loadtests.serving_bench $(if $(LITELLM),--litellm $(LITELLM))
 
 bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minutes)
@@ -53,17 +53,17 @@ bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minut
 bench-watching: setup ## what metrics and the live page cost a busy server (two minutes)
 	$(BIN)/python -m loadtests.watching_bench
 
-results: setup ## run what is missing of all experiments and write docs/results.md (two hours)
+results: setup ## run the missing experiments and write docs/results.md (two hours)
 	$(BIN)/python -m evals.experiments --write docs/results.md
 
-references: setup ## write docs/metrics.md, docs/configuration.md and the dashboards from the code again
+references: setup ## rewrite docs/metrics.md, docs/configuration.md and the dashboards from the code
 	$(BIN)/python -m deploy
 
 mutants: setup ## mutation tests of rewards/ (about five minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-setup: $(STAMP) ## create .venv and install what the lock pins (demo, test and check do it themselves)
+setup: $(STAMP) ## create .venv and install what the lock pins (demo, test and check run it)
 
 $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit("Ratchet needs Python 3.11 or later; set PYTHON=" if sys.version_info < (3, 11) else 0)'
