@@ -9,7 +9,7 @@ from adapter.learner.lineage import Lineage
 from adapter.learner.metrics import LearnerMetrics
 from adapter.learner.prompt_print import PromptPrint
 from adapter.learner.quota import InfluenceLimits, Member, refusal, surplus
-from adapter.store.buffer import TRAINED, Delivery, RolloutBuffer
+from adapter.store.buffer import MAX_CRASHES, DeadReason, Delivery, Outcome, RolloutBuffer
 from adapter.store.releases import ReleaseStore
 from adapter.trainer import TrainerLost
 from rewards.estimators.estimate import ScoredGroup
@@ -17,7 +17,6 @@ from rewards.rollouts import RolloutGroup
 
 log = logging.getLogger("ratchet.learner")
 
-MAX_ATTEMPTS = 3
 _POLL_SECONDS = 1.0
 _PATIENCE = 4
 """Batches' worth of groups left out after which somebody should know."""
@@ -84,7 +83,7 @@ class Intake:
             for delivery in deliveries:
                 await self._take(delivery, known)
 
-    async def settle(self, outcome: str) -> None:
+    async def settle(self, outcome: Outcome) -> None:
         """Done with the whole batch."""
         await self._settle([taken.delivery for taken in self._batch], outcome)
         self._clear()
@@ -95,20 +94,20 @@ class Intake:
         stale = [taken.delivery for taken, gone in zip(self._batch, old, strict=True) if gone]
         self._batch = [taken for taken, gone in zip(self._batch, old, strict=True) if not gone]
         if stale:
-            await self._settle(stale, "dropped:stale")
+            await self._settle(stale, Outcome.STALE)
 
     async def _take(self, delivery: Delivery, known: set[str]) -> None:
         group = delivery.group
         if group is None:
-            await self._dead_letter(delivery, "unreadable")
+            await self._dead_letter(delivery, DeadReason.UNREADABLE)
         elif group.id in known:
-            await self._settle([delivery], TRAINED)
+            await self._settle([delivery], Outcome.TRAINED)
         elif not _sound(group):
-            await self._dead_letter(delivery, "malformed")
+            await self._dead_letter(delivery, DeadReason.MALFORMED)
         elif not group.sampling.trainable:
-            await self._settle([delivery], "dropped:truncated_sampling")
+            await self._settle([delivery], Outcome.TRUNCATED_SAMPLING)
         elif self._stale(delivery, group):
-            await self._settle([delivery], "dropped:stale")
+            await self._settle([delivery], Outcome.STALE)
         else:
             prompt = PromptPrint.of(group.prompt)
             members = [taken.member for taken in self._batch]
@@ -125,8 +124,8 @@ class Intake:
             await self._score(delivery, group, prompt)
             return
         died = 1 + await self._buffer.hold(delivery)  # the first time it had not been noted
-        if died >= MAX_ATTEMPTS:
-            await self._dead_letter(delivery, f"crashed the learner {MAX_ATTEMPTS} times")
+        if died >= MAX_CRASHES:
+            await self._dead_letter(delivery, DeadReason.CRASHED)
         else:
             await self._score(delivery, group, prompt, rehearse=True)
         await self._buffer.let_go(delivery)
@@ -145,32 +144,32 @@ class Intake:
             raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
-            await self._dead_letter(delivery, repr(error))
+            await self._dead_letter(delivery, DeadReason.NOT_SCORED, repr(error))
             return
         if scored.estimate.informative:
             tokens = sum(len(group.rollouts[row].token_ids) for row in scored.estimate.kept)
             self._batch.append(_Taken(delivery, scored, Member(group.client, tokens, prompt)))
         else:
             self.flat += 1
-            why = "unanimous" if scored.estimate.label is not None else "no_label"
-            await self._settle([delivery], f"dropped:{why}")
+            unanimous = scored.estimate.label is not None
+            await self._settle([delivery], Outcome.UNANIMOUS if unanimous else Outcome.NO_LABEL)
 
     async def _share_out(self) -> int:
         """Take one group out of a full batch if a client has too much of it; how many were."""
         at = surplus([taken.member for taken in self._batch], self._limits.influence)
         if at is None:
             return 0
-        await self._leave_out(self._batch.pop(at).delivery, "client_quota")
+        await self._leave_out(self._batch.pop(at).delivery, Outcome.CLIENT_QUOTA)
         return 1
 
-    async def _leave_out(self, delivery: Delivery, why: str) -> None:
+    async def _leave_out(self, delivery: Delivery, why: Outcome) -> None:
         self._left_out += 1
         if self._left_out % (_PATIENCE * self._limits.groups) == 0:
             log.warning(
                 "%d groups left out of this update, the last for %s: it waits for other clients "
-                "or other questions", self._left_out, why,
+                "or other questions", self._left_out, why.removeprefix("dropped:"),
             )  # fmt: skip
-        await self._settle([delivery], f"dropped:{why}")
+        await self._settle([delivery], why)
 
     def _stale(self, delivery: Delivery, group: RolloutGroup) -> bool:
         """Too old, or of another branch; but what is replayed was, and was wanted back."""
@@ -180,13 +179,13 @@ class Intake:
     def _clear(self) -> None:
         self._batch, self.flat, self._left_out = [], 0, 0
 
-    async def _settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
+    async def _settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         await self._buffer.settle(deliveries, outcome)
         self._metrics.groups.labels(outcome).inc(len(deliveries))
 
-    async def _dead_letter(self, delivery: Delivery, reason: str) -> None:
-        await self._buffer.dead_letter(delivery, reason)
-        self._metrics.groups.labels("dead").inc()
+    async def _dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
+        await self._buffer.dead_letter(delivery, reason, detail)
+        self._metrics.groups.labels(Outcome.DEAD).inc()
 
 
 def _sound(group: RolloutGroup) -> bool:

@@ -15,6 +15,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from adapter.store.buffer import Outcome
+
 disable_created_metrics()  # twice the series, and nobody asks for them
 
 _LAST: Mapping[str, tuple[str, str]] = {
@@ -72,11 +74,8 @@ _LAST: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 """Numbers of an update, by their names in its release, and the gauges that show the last ones."""
 
-
-_DROPPED = (
-    "unanimous", "no_label", "stale", "truncated_sampling", "client_quota", "near_duplicate",
-    "diverged",
-)  # fmt: skip
+_SETTLED = [o for o in Outcome if o not in (Outcome.EXPIRED, Outcome.FORGOTTEN)]
+"""What the learner settles; the other two happen without it."""
 
 
 class LearnerMetrics:
@@ -90,10 +89,9 @@ class LearnerMetrics:
         ProcessCollector(registry=r)
         self.groups = Counter(
             "ratchet_groups",
-            "Groups settled by the learner, by outcome: `trained`, `dead` (put aside: unreadable, "
-            "or it broke the learner), or dropped because `unanimous` (all rewards equal), "
-            "`no_label`, `stale` (more than `max_lag` versions old), `truncated_sampling`, "
-            "`client_quota`, `near_duplicate` or `diverged`.",
+            f"Groups settled by the learner, by outcome: {', '.join(f'`{o}`' for o in _SETTLED)}. "
+            "Dead ones are unreadable or broke the learner, unanimous ones have equal rewards, "
+            "stale ones are more than `max_lag` versions old.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.updates = Counter(
@@ -102,7 +100,7 @@ class LearnerMetrics:
             "if it was promoted, `rejected` or `withdrawn`.",
             ["verdict"], registry=r,
         )  # fmt: skip
-        for outcome in ("trained", "dead", *(f"dropped:{reason}" for reason in _DROPPED)):
+        for outcome in _SETTLED:
             self.groups.labels(outcome)  # else the first one would show as no increase
         for verdict in ("live", "rejected"):
             self.updates.labels(verdict)

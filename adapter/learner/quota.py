@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapter.learner.prompt_print import PromptPrint
+from adapter.store.buffer import Outcome
 
 _ROUNDING = 1e-9
 
@@ -32,16 +33,16 @@ class Member:
 
 def refusal(
     batch: Sequence[Member], client: str, prompt: PromptPrint, limits: InfluenceLimits
-) -> str | None:
+) -> Outcome | None:
     """Why one more group of this client with this prompt must not join the batch, or None."""
     if limits.client_groups is not None:
         held = sum(member.client == client for member in batch)
         if held >= limits.client_groups:
-            return "client_quota"
+            return Outcome.CLIENT_QUOTA
     if limits.duplicates is not None:
         copies = sum(member.prompt.like(prompt) for member in batch)
         if copies >= limits.duplicates:
-            return "near_duplicate"
+            return Outcome.NEAR_DUPLICATE
     return None
 
 

@@ -24,7 +24,7 @@ from adapter.learner.quota import InfluenceLimits
 from adapter.learner.scoring import Scoring
 from adapter.learner.training_log import TrainingLog
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
-from adapter.store.buffer import TRAINED, BufferUnavailable, RolloutBuffer
+from adapter.store.buffer import BufferUnavailable, Outcome, RolloutBuffer
 from adapter.store.clients import pseudonym
 from adapter.store.releases import BASE, CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.tasks import end
@@ -221,7 +221,7 @@ class Worker:
         name, digest = await self._commit(draft.version, write)
         release = replace(draft, folder=name, sha256=digest)
         await self._releases.publish(release, token)
-        await self._intake.settle(TRAINED)
+        await self._intake.settle(Outcome.TRAINED)
         self._observe("publish", started)
         self._metrics.updated(draft.metrics)
         await asyncio.to_thread(self._log.write, release.version, metrics)
@@ -275,7 +275,7 @@ class Worker:
         self._diverged += 1
         self._metrics.diverged.inc()
         log.error("update skipped: %s", why)
-        await self._intake.settle("dropped:diverged")
+        await self._intake.settle(Outcome.DIVERGED)
         if self._diverged >= MAX_DIVERGED:
             raise LearnerDiverged(
                 f"{MAX_DIVERGED} updates in a row: {why}; lower learning_rate, look at the rewards"

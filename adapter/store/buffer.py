@@ -11,9 +11,9 @@ from typing import Protocol
 
 from rewards.rollouts import RolloutGroup
 
-TRAINED = "trained"
-DEAD = "dead"
 WEEK = 7 * 86_400.0
+MAX_CRASHES = 3
+"""Times that the learner may die while it works on a group alone."""
 
 
 class BufferUnavailable(Exception):
@@ -27,6 +27,31 @@ class Append(StrEnum):
     DUPLICATE = "duplicate"
     FULL = "buffer_full"
     OPTED_OUT = "opted_out"
+
+
+class Outcome(StrEnum):
+    """How a group leaves the buffer. Totals and metrics count by it."""
+
+    TRAINED = "trained"
+    DEAD = "dead"
+    UNANIMOUS = "dropped:unanimous"
+    NO_LABEL = "dropped:no_label"
+    STALE = "dropped:stale"
+    TRUNCATED_SAMPLING = "dropped:truncated_sampling"
+    CLIENT_QUOTA = "dropped:client_quota"
+    NEAR_DUPLICATE = "dropped:near_duplicate"
+    DIVERGED = "dropped:diverged"
+    EXPIRED = "expired"
+    FORGOTTEN = "forgotten"
+
+
+class DeadReason(StrEnum):
+    """Why a group is dead-lettered."""
+
+    UNREADABLE = "unreadable"
+    MALFORMED = "malformed"
+    CRASHED = f"crashed the learner {MAX_CRASHES} times"
+    NOT_SCORED = "cannot be scored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +120,14 @@ class RolloutBuffer(Protocol):
         """Work on this group alone is over, and the consumer alive."""
         ...
 
-    async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
-        """Done with these: counts them under `outcome` and lets go of them, but keeps what was
-        trained for a while if it is to. Repeating is harmless."""
+    async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
+        """Remove these and count them under `outcome`; keep trained ones for a while if the buffer
+        is to. Repeating is harmless."""
         ...
 
-    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Put a group that cannot be processed aside, with the reason, and settle it as dead."""
+    async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
+        """Move a group that cannot be processed to the dead letters and settle it as dead. The
+        letter carries `detail`, such as an error, in place of the reason if there is one."""
         ...
 
     async def expire(self) -> int:

@@ -6,7 +6,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from adapter.store.buffer import DEAD, TRAINED, WEEK, Append, BufferState, Delivery, Forgotten
+from adapter.store.buffer import (
+    WEEK,
+    Append,
+    BufferState,
+    DeadReason,
+    Delivery,
+    Forgotten,
+    Outcome,
+)
 from adapter.store.clients import pseudonym
 from adapter.store.wire import pack, unpack
 from rewards.rollouts import RolloutGroup
@@ -95,24 +103,24 @@ class MemoryBuffer:
     async def let_go(self, delivery: Delivery) -> None:
         del self._held[delivery.entry]
 
-    async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
+    async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         for delivery in deliveries:
             entry = self._remove(delivery.entry, outcome)
-            if entry is not None and outcome == TRAINED and self._keep_trained:
+            if entry is not None and outcome is Outcome.TRAINED and self._keep_trained:
                 self._kept.append(replace(entry, since=time.monotonic(), replay=False))
         while sum(len(entry.data) for entry in self._kept) > self._max_bytes:
             self._kept.popleft()
 
-    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        entry = self._remove(delivery.entry, DEAD)
+    async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
+        entry = self._remove(delivery.entry, Outcome.DEAD)
         if entry is not None:
-            self._dead.append(replace(entry, since=time.monotonic(), reason=reason))
+            self._dead.append(replace(entry, since=time.monotonic(), reason=detail or reason))
 
     async def expire(self) -> int:
         now = time.monotonic()
         old = [name for name, e in self._entries.items() if e.since <= now - self._retention]
         for name in old:
-            self._remove(name, "expired")
+            self._remove(name, Outcome.EXPIRED)
         self._dead = deque(e for e in self._dead if e.since > now - self._retention)
         self._kept = deque(e for e in self._kept if e.since > now - self._keep_trained)
         return len(old)
@@ -120,7 +128,7 @@ class MemoryBuffer:
     async def forget(self, client: str) -> Forgotten:
         waiting = [name for name, entry in self._entries.items() if entry.client == client]
         for name in waiting:
-            self._remove(name, "forgotten")
+            self._remove(name, Outcome.FORGOTTEN)
         dead, kept = len(self._dead), len(self._kept)
         self._dead = deque(entry for entry in self._dead if entry.client != client)
         self._kept = deque(entry for entry in self._kept if entry.client != client)
@@ -130,7 +138,7 @@ class MemoryBuffer:
         back = [entry for entry in self._kept if entry.group_id in group_ids]
         self._kept = deque(entry for entry in self._kept if entry.group_id not in group_ids)
         for entry in back:
-            self._totals[TRAINED] -= 1
+            self._totals[Outcome.TRAINED] -= 1
             await self._add(replace(entry, since=time.monotonic(), replay=True))
         return len(back)
 
@@ -160,7 +168,7 @@ class MemoryBuffer:
             self._unread.append(name)
             self._arrived.notify_all()
 
-    def _remove(self, name: str, outcome: str) -> _Entry | None:
+    def _remove(self, name: str, outcome: Outcome) -> _Entry | None:
         entry = self._entries.pop(name, None)
         if entry is not None:
             self._bytes -= len(entry.data)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adapter.store.buffer import Append, RolloutBuffer
+from adapter.store.buffer import Append, Outcome, RolloutBuffer
 from tests.contract.test_rollout_buffer import group, make
 
 __all__ = ["make"]
@@ -22,15 +22,15 @@ async def everything(buffer: RolloutBuffer) -> list[str]:
     return names
 
 
-# Compressed, these groups take 157 or 158 bytes each.
-@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 160}])
+# Compressed, these groups take 170 bytes each.
+@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 175}])
 async def test_nothing_unread_is_ever_trimmed(make: Make, limit: dict[str, int]) -> None:
     buffer = make(**limit)
     outcomes = [await buffer.append(group(number)) for number in range(9)]
     assert outcomes == [Append.RECORDED] * 5 + [Append.FULL] * 4
     taken = await buffer.read(2, 0.1)
     assert await buffer.append(group(5)) is Append.FULL  # what is in the learner's hands counts
-    await buffer.settle(taken[:1], "trained")
+    await buffer.settle(taken[:1], Outcome.TRAINED)
     assert await buffer.append(group(6)) is Append.RECORDED
     assert await buffer.append(group(7)) is Append.FULL
     assert await everything(buffer) == ["g1", "g2", "g3", "g4", "g6"]
@@ -53,7 +53,7 @@ async def test_who_was_refused_may_come_again(make: Make) -> None:
     await buffer.append(group(1))
     assert await buffer.append(group(2)) is Append.FULL
     assert await buffer.append(group(1)) is Append.DUPLICATE
-    await buffer.settle(await buffer.read(1, 0.1), "trained")
+    await buffer.settle(await buffer.read(1, 0.1), Outcome.TRAINED)
     assert await buffer.append(group(2)) is Append.RECORDED
     assert await everything(buffer) == ["g2"]
     await buffer.close()

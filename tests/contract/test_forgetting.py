@@ -9,7 +9,7 @@ import pytest
 
 from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
 from adapter.store.audit import faults
-from adapter.store.buffer import TRAINED, Append, Forgotten
+from adapter.store.buffer import Append, DeadReason, Forgotten, Outcome
 from adapter.store.clients import pseudonym
 from adapter.store.forgetting import REASON, forget
 from adapter.store.memory_buffer import MemoryBuffer
@@ -81,7 +81,7 @@ class World:
         clients = sorted({pseudonym(NAMES[name[0]]) for name in names})
         release = AdapterRelease(version, parent, folder, digest, list(names), {}, 0.0)
         await self.releases.publish(replace(release, clients=clients), token)
-        await self.buffer.settle(deliveries, TRAINED)
+        await self.buffer.settle(deliveries, Outcome.TRAINED)
         await self.releases.resign(token)
         return version
 
@@ -129,7 +129,7 @@ async def history(world: World) -> None:
     await world.publish("b6", "c1")
     await world.ask("a2", "b7", "a3")
     [_, _, poison] = await world.buffer.read(100, 0.1)
-    await world.buffer.dead_letter(poison, "poison")
+    await world.buffer.dead_letter(poison, DeadReason.MALFORMED, "poison")
 
 
 @pytest.fixture(params=["memory", *sorted(programs())])

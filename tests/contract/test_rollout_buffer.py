@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.store.buffer import TRAINED, Append, BufferUnavailable, Forgotten
+from adapter.store.buffer import Append, BufferUnavailable, DeadReason, Forgotten, Outcome
 from adapter.store.clients import pseudonym
 from adapter.store.memory_buffer import MemoryBuffer
 from adapter.store.redis.buffer import RedisBuffer
@@ -60,7 +60,7 @@ async def test_the_same_id_is_kept_once_even_after_it_was_settled(make) -> None:
     buffer = make()
     await buffer.append(group(1))
     assert await buffer.append(group(1)) is Append.DUPLICATE
-    await buffer.settle(await buffer.read(1, 0.1), "trained")
+    await buffer.settle(await buffer.read(1, 0.1), Outcome.TRAINED)
     assert await buffer.append(group(1)) is Append.DUPLICATE
     assert (await buffer.state()).totals == {"accepted": 1, "trained": 1}
     await buffer.close()
@@ -81,7 +81,7 @@ async def test_it_refuses_when_full_by_entries_and_by_bytes(make) -> None:
     assert [await by_count.append(group(n)) for n in range(3)] == [
         Append.RECORDED, Append.RECORDED, Append.FULL,
     ]  # fmt: skip
-    await by_count.settle(await by_count.read(1, 0.1), "trained")
+    await by_count.settle(await by_count.read(1, 0.1), Outcome.TRAINED)
     assert await by_count.append(group(2)) is Append.RECORDED
     await by_count.close()
 
@@ -100,10 +100,10 @@ async def test_accounting_adds_up(make) -> None:
     for number in range(6):
         await buffer.append(group(number))
     taken = await buffer.read(4, 0.1)
-    await buffer.settle(taken[:2], "trained")
-    await buffer.settle(taken[:2], "trained")
-    await buffer.settle(taken[2:3], "dropped:stale")
-    await buffer.dead_letter(taken[3], "poison")
+    await buffer.settle(taken[:2], Outcome.TRAINED)
+    await buffer.settle(taken[:2], Outcome.TRAINED)
+    await buffer.settle(taken[2:3], Outcome.STALE)
+    await buffer.dead_letter(taken[3], DeadReason.MALFORMED, "poison")
     state = await buffer.state()
     assert state.totals == {"accepted": 6, "trained": 2, "dropped:stale": 1, "dead": 1}
     assert state.waiting == 2
@@ -116,7 +116,7 @@ async def test_a_new_consumer_gets_what_was_left_unsettled_first(make) -> None:
     for number in range(4):
         await buffer.append(group(number))
     taken = await buffer.read(3, 0.1)
-    await buffer.settle(taken[:1], "trained")
+    await buffer.settle(taken[:1], Outcome.TRAINED)
     await buffer.rewind()
     again = await buffer.read(2, 0.1)
     assert [(d.group.id, d.attempts) for d in again] == [("g1", 2), ("g2", 2)]
@@ -130,10 +130,10 @@ async def test_what_waits_too_long_expires_whether_it_was_read_or_not(make) -> N
         await buffer.append(group(number))
     assert await buffer.expire() == 0
     [taken, other] = await buffer.read(2, 0.1)
-    await buffer.dead_letter(other, "poison")
+    await buffer.dead_letter(other, DeadReason.MALFORMED, "poison")
     await asyncio.sleep(0.6)  # the time that is to pass
     assert await buffer.expire() == 2
-    await buffer.settle([taken], TRAINED)  # too late: it is counted once
+    await buffer.settle([taken], Outcome.TRAINED)  # too late: it is counted once
     await buffer.rewind()
     assert await buffer.read(5, 0.05) == []
     assert await buffer.forget(pseudonym("c")) == Forgotten(0, 0, 0)  # nor is it a dead letter
@@ -167,8 +167,8 @@ async def test_everything_of_a_client_is_forgotten(make) -> None:
     for number in range(8):
         await buffer.append(group(number, "alice" if number % 2 else "bob"))
     taken = await buffer.read(4, 0.1)
-    await buffer.settle(taken[:2], TRAINED)
-    await buffer.dead_letter(taken[3], "poison")
+    await buffer.settle(taken[:2], Outcome.TRAINED)
+    await buffer.dead_letter(taken[3], DeadReason.MALFORMED, "poison")
     alice = pseudonym("alice")
     assert await buffer.forget(alice) == Forgotten(waiting=2, dead=1, kept=1)
     assert await buffer.forget(alice) == Forgotten(0, 0, 0)
@@ -205,8 +205,8 @@ async def test_trained_groups_can_be_replayed_once(make) -> None:
     for number in range(4):
         await buffer.append(group(number))
     taken = await buffer.read(4, 0.1)
-    await buffer.settle(taken[:3], TRAINED)
-    await buffer.settle(taken[3:], "dropped:stale")
+    await buffer.settle(taken[:3], Outcome.TRAINED)
+    await buffer.settle(taken[3:], Outcome.STALE)
     assert await buffer.replay(["g0", "g2", "g3", "g9"]) == 2
     assert await buffer.replay(["g0", "g2"]) == 0
     assert (await buffer.state()).totals == {"accepted": 4, "trained": 1, "dropped:stale": 1}
@@ -215,7 +215,7 @@ async def test_trained_groups_can_be_replayed_once(make) -> None:
         (taken[0].group, True), (taken[2].group, True),
     ]  # fmt: skip
     assert not any(d.replay for d in taken)
-    await buffer.settle(again, TRAINED)
+    await buffer.settle(again, Outcome.TRAINED)
     assert (await buffer.state()).totals["trained"] == 3
     assert await buffer.replay(["g0"]) == 1  # trained again, kept again
     await buffer.close()
@@ -225,7 +225,7 @@ async def test_only_the_latest_trained_groups_are_kept(make) -> None:
     buffer = make(size=2 * len(pack(GROUP)))
     for number in range(3):
         await buffer.append(group(number))
-        await buffer.settle(await buffer.read(1, 0.1), TRAINED)
+        await buffer.settle(await buffer.read(1, 0.1), Outcome.TRAINED)
     await buffer.expire()
     assert await buffer.replay(["g0"]) == 0
     assert await buffer.replay(["g1", "g2"]) == 2
@@ -235,7 +235,7 @@ async def test_only_the_latest_trained_groups_are_kept(make) -> None:
 async def test_trained_groups_are_not_kept_for_ever(make) -> None:
     buffer = make(keep=0.02)
     await buffer.append(group(1))
-    await buffer.settle(await buffer.read(1, 0.1), TRAINED)
+    await buffer.settle(await buffer.read(1, 0.1), Outcome.TRAINED)
     await asyncio.sleep(0.05)  # the time that is to pass
     await buffer.expire()
     assert await buffer.replay(["g1"]) == 0
@@ -245,7 +245,7 @@ async def test_trained_groups_are_not_kept_for_ever(make) -> None:
 async def test_nothing_is_kept_after_training_unless_it_is_to(make) -> None:
     buffer = make(keep=0.0)
     await buffer.append(group(1))
-    await buffer.settle(await buffer.read(1, 0.1), TRAINED)
+    await buffer.settle(await buffer.read(1, 0.1), Outcome.TRAINED)
     assert await buffer.replay(["g1"]) == 0
     assert await buffer.forget(pseudonym("c")) == Forgotten(0, 0, 0)
     await buffer.close()
@@ -285,7 +285,7 @@ async def test_unreadable_bytes_are_delivered_as_such(each_server) -> None:
     buffer = RedisBuffer(each_server.url)
     [delivery] = await buffer.read(1, 0.1)
     assert delivery.group is None
-    await buffer.dead_letter(delivery, "unreadable")
+    await buffer.dead_letter(delivery, DeadReason.UNREADABLE)
     assert (await buffer.state()).waiting == 0
     await buffer.close()
 

@@ -8,7 +8,15 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from adapter.store.buffer import DEAD, TRAINED, WEEK, Append, BufferState, Delivery, Forgotten
+from adapter.store.buffer import (
+    WEEK,
+    Append,
+    BufferState,
+    DeadReason,
+    Delivery,
+    Forgotten,
+    Outcome,
+)
 from adapter.store.clients import pseudonym
 from adapter.store.redis import buffer_scripts as scripts
 from adapter.store.redis import connection as keys
@@ -84,19 +92,19 @@ class RedisBuffer:
     async def let_go(self, delivery: Delivery) -> None:
         await reach(self._redis.hdel(keys.GROUPS_HELD, delivery.entry))
 
-    async def settle(self, deliveries: Sequence[Delivery], outcome: str) -> None:
+    async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         rows = [value for d in deliveries for value in (d.entry, d.size)]
-        keep = self._max_bytes if outcome == TRAINED and self._keep_trained else 0
+        keep = self._max_bytes if outcome is Outcome.TRAINED and self._keep_trained else 0
         if rows:
             names = [*_WAITING, *_KEPT]
             await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, keep, *rows)
 
-    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
         copied = await reach(self._redis.xrange(keys.GROUPS, delivery.entry, delivery.entry))
         for _, fields in copied:
-            dead = {**fields, b"reason": reason.encode()}
+            dead = {**fields, b"reason": (detail or reason).encode()}
             await reach(self._redis.xadd(keys.GROUPS_DEAD, dead, maxlen=_DEAD_KEPT))
-        await self.settle([delivery], DEAD)
+        await self.settle([delivery], Outcome.DEAD)
 
     async def expire(self) -> int:
         names = [*_WAITING, keys.GROUPS_DEAD, *_KEPT]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from adapter.learner.quota import InfluenceLimits
 from adapter.learner.worker import Recipe
+from adapter.store.buffer import Outcome
 from adapter.store.clients import pseudonym
 from adapter.store.memory_buffer import MemoryBuffer
 from tests.unit.adapter.learner.test_worker import RECIPE, Bench, group
@@ -71,7 +72,7 @@ async def test_a_replayed_group_is_not_stale(tmp_path) -> None:
     bench.buffer = MemoryBuffer(keep_trained=60.0)
     bench.worker = bench.new_worker()
     await bench.feed(group("a", 7), group("b", 7), group("c", 7))
-    await bench.buffer.settle(await bench.buffer.read(2, 0.1), "trained")
+    await bench.buffer.settle(await bench.buffer.read(2, 0.1), Outcome.TRAINED)
     assert await bench.buffer.replay(["a", "b"]) == 2
     async with bench.running():
         release = await bench.candidate()

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from adapter.learner.prompt_print import PromptPrint
 from adapter.learner.quota import InfluenceLimits, Member, refusal, surplus
+from adapter.store.buffer import Outcome
 
 PROMPTS = [PromptPrint.of(text) for text in ("red", "green", "blue")]
 
@@ -15,15 +16,15 @@ def batch(*members: tuple[str, int]) -> list[Member]:
 def test_groups_of_one_client() -> None:
     limits = InfluenceLimits(client_groups=2)
     members = batch(("a", 1), ("b", 1), ("a", 1))
-    assert refusal(members, "a", PROMPTS[1], limits) == "client_quota"
+    assert refusal(members, "a", PROMPTS[1], limits) == Outcome.CLIENT_QUOTA
     assert refusal(members, "b", PROMPTS[1], limits) is None
     assert refusal(members, "c", PROMPTS[1], limits) is None
 
 
 def test_copies_of_one_prompt() -> None:
     members = [Member("a", 1, PROMPTS[0]), Member("b", 1, PROMPTS[1]), Member("c", 1, PROMPTS[0])]
-    for limit, expected in ((1, ["near_duplicate", "near_duplicate", None]),
-                            (2, ["near_duplicate", None, None]),
+    copy = Outcome.NEAR_DUPLICATE
+    for limit, expected in ((1, [copy, copy, None]), (2, [copy, None, None]),
                             (3, [None, None, None])):  # fmt: skip
         limits = InfluenceLimits(duplicates=limit)
         assert [refusal(members, "d", prompt, limits) for prompt in PROMPTS] == expected
