@@ -1,12 +1,16 @@
 """The seam between the learner's bookkeeping and its mathematics."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
+
+T = TypeVar("T")
 
 TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "self_certainties"})
 """What one forward pass of the trainer yields beside log-probabilities."""
@@ -32,7 +36,7 @@ class TrainingGroup:
 
 
 class Trainer(Protocol):
-    """Holds the weights of one adapter. Methods block; the worker calls them from a thread."""
+    """Holds the weights of one adapter. Methods block: call them by way of a TrainerThread."""
 
     def load(self, folder: Path | None) -> None:
         """Take up an adapter's weights, or the base model's (no change) for None."""
@@ -50,7 +54,7 @@ class Trainer(Protocol):
         vocabulary and at the group's temperature, under the weights loaded."""
         ...
 
-    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+    def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
         """All the work of an update but its step: whatever it does to the process, weights and
         optimiser stay as they are."""
         ...
@@ -66,3 +70,16 @@ class Trainer(Protocol):
     def save(self, folder: Path) -> None:
         """Write adapter and probe sheet into an existing folder. Raises OSError."""
         ...
+
+
+class TrainerThread:
+    """A trainer on the one thread that does all of its work: further ones would hold memory of
+    their own."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._thread = trainer, ThreadPoolExecutor(1, "trainer")
+
+    async def do(self, work: Callable[[Trainer], T]) -> T:
+        """Call `work` with the trainer, without blocking the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, self._trainer)

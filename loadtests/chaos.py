@@ -47,8 +47,9 @@ class History:
 
 async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
     """The product's worker."""
+    from adapter.learner.recipe import Recipe
     from adapter.learner.scoring import Scoring
-    from adapter.learner.worker import Recipe, Worker
+    from adapter.learner.worker import Worker
     from adapter.store.adapter_folders import AdapterFolders
     from adapter.store.redis.buffer import RedisBuffer
     from adapter.store.redis.releases import RedisReleases
@@ -59,11 +60,12 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
 
     History(folder, "learner").write("start", pid=os.getpid())
     recipe = Recipe(
-        Scoring(Majority(), grpo, answer_kinds()), _PER_UPDATE, max_lag=10**6, keep_versions=3
-    )
+        scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds()),
+        groups_per_update=_PER_UPDATE, max_lag=10**6, keep_versions=3,
+    )  # fmt: skip
     worker = Worker(
-        RedisBuffer(url), RedisReleases(url), ScriptedTrainer(),
-        AdapterFolders(folder / "adapters"), recipe, lease_seconds=0.6,
+        buffer=RedisBuffer(url), releases=RedisReleases(url), trainer=ScriptedTrainer(),
+        folders=AdapterFolders(folder / "adapters"), recipe=recipe, lease_seconds=0.6,
     )  # fmt: skip
     await worker.run()
 

@@ -217,7 +217,7 @@ def _scored(
     """Rewards, advantages and the update, as the learner goes about them."""
     trainer = _trainer(model, workload)
     estimator = build(reward.split()[0], _REWARDS[reward])
-    scoring = Scoring(estimator, grpo, answer_kinds(), 0.05)
+    scoring = Scoring(estimator=estimator, advantage=grpo, kinds=answer_kinds(), std_floor=0.05)
 
     def step() -> None:
         scored = [scoring.score(tg.group, trainer) for tg in batch]

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from adapter.learner.recipe import Recipe
 from adapter.learner.scoring import Scoring
-from adapter.learner.worker import Recipe, Worker
+from adapter.learner.worker import Worker
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.redis.buffer import RedisBuffer
 from adapter.store.redis.releases import RedisReleases
@@ -23,9 +24,9 @@ from rewards.estimators.majority import Majority
 
 
 class Mortal(ScriptedTrainer):
-    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+    def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
         self._die_of(batch)
-        super().rehearse(batch)
+        super().dry_run(batch)
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         self._die_of(batch)
@@ -39,10 +40,13 @@ class Mortal(ScriptedTrainer):
 
 def main() -> None:
     url, folder = sys.argv[1], Path(sys.argv[2])
-    recipe = Recipe(Scoring(Majority(), grpo, answer_kinds()), 4, max_lag=100, keep_versions=3)
+    recipe = Recipe(
+        scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds()),
+        groups_per_update=4, max_lag=100, keep_versions=3,
+    )  # fmt: skip
     worker = Worker(
-        RedisBuffer(url), RedisReleases(url), Mortal(), AdapterFolders(folder), recipe,
-        lease_seconds=0.5,
+        buffer=RedisBuffer(url), releases=RedisReleases(url), trainer=Mortal(),
+        folders=AdapterFolders(folder), recipe=recipe, lease_seconds=0.5,
     )  # fmt: skip
     asyncio.run(worker.run())
 

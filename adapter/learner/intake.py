@@ -3,12 +3,13 @@
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from adapter.learner.lineage import Lineage
 from adapter.learner.metrics import LearnerMetrics
 from adapter.learner.prompt_print import PromptPrint
-from adapter.learner.quota import InfluenceLimits, Member, refusal, surplus
+from adapter.learner.quota import Member, refusal, surplus
+from adapter.learner.recipe import Recipe
 from adapter.store.buffer import MAX_CRASHES, DeadReason, Delivery, Outcome, RolloutBuffer
 from adapter.store.releases import ReleaseStore
 from adapter.trainer import TrainerLost
@@ -22,16 +23,7 @@ _PATIENCE = 4
 """Batches' worth of groups left out after which somebody should know."""
 
 Score = Callable[[RolloutGroup, bool], Awaitable[ScoredGroup]]
-"""Scores a group; True if the learning from it is to be rehearsed as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntakeLimits:
-    """Groups in one batch, how many promotions old they may be, and who they may come from."""
-
-    groups: int
-    max_lag: int
-    influence: InfluenceLimits = field(default_factory=InfluenceLimits)
+"""Scores a group; with True, dry-runs an update on it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +40,16 @@ class Intake:
 
     def __init__(
         self,
+        *,
         buffer: RolloutBuffer,
         releases: ReleaseStore,
         score: Score,
         lineage: Lineage,
-        limits: IntakeLimits,
+        recipe: Recipe,
         metrics: LearnerMetrics,
     ) -> None:
         self._buffer, self._releases, self._score_group = buffer, releases, score
-        self._lineage, self._limits, self._metrics = lineage, limits, metrics
+        self._lineage, self._recipe, self._metrics = lineage, recipe, metrics
         self._batch: list[_Taken] = []
         self._left_out = 0
         self.flat = 0
@@ -75,7 +68,7 @@ class Intake:
     async def fill(self) -> None:
         """Read until the batch is full and nobody has more than their share of it."""
         while True:
-            missing = self._limits.groups - len(self._batch) or await self._share_out()
+            missing = self._recipe.groups_per_update - len(self._batch) or await self._share_out()
             if not missing:
                 return
             deliveries = await self._buffer.read(missing, _POLL_SECONDS)
@@ -111,7 +104,7 @@ class Intake:
         else:
             prompt = PromptPrint.of(group.prompt)
             members = [taken.member for taken in self._batch]
-            why = refusal(members, group.client, prompt, self._limits.influence)
+            why = refusal(members, group.client, prompt, self._recipe.influence)
             if why is not None:
                 await self._leave_out(delivery, why)
             else:
@@ -127,7 +120,7 @@ class Intake:
         if died >= MAX_CRASHES:
             await self._dead_letter(delivery, DeadReason.CRASHED)
         else:
-            await self._score(delivery, group, prompt, rehearse=True)
+            await self._score(delivery, group, prompt, dry_run=True)
         await self._buffer.let_go(delivery)
 
     async def _score(
@@ -136,10 +129,10 @@ class Intake:
         group: RolloutGroup,
         prompt: PromptPrint,
         *,
-        rehearse: bool = False,
+        dry_run: bool = False,
     ) -> None:
         try:
-            scored = await self._score_group(group, rehearse)
+            scored = await self._score_group(group, dry_run)
         except TrainerLost:
             raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
@@ -156,7 +149,7 @@ class Intake:
 
     async def _share_out(self) -> int:
         """Take one group out of a full batch if a client has too much of it; how many were."""
-        at = surplus([taken.member for taken in self._batch], self._limits.influence)
+        at = surplus([taken.member for taken in self._batch], self._recipe.influence)
         if at is None:
             return 0
         await self._leave_out(self._batch.pop(at).delivery, Outcome.CLIENT_QUOTA)
@@ -164,7 +157,7 @@ class Intake:
 
     async def _leave_out(self, delivery: Delivery, why: Outcome) -> None:
         self._left_out += 1
-        if self._left_out % (_PATIENCE * self._limits.groups) == 0:
+        if self._left_out % (_PATIENCE * self._recipe.groups_per_update) == 0:
             log.warning(
                 "%d groups left out of this update, the last for %s: it waits for other clients "
                 "or other questions", self._left_out, why.removeprefix("dropped:"),
@@ -174,7 +167,7 @@ class Intake:
     def _stale(self, delivery: Delivery, group: RolloutGroup) -> bool:
         """Too old, or of another branch; but what is replayed was, and was wanted back."""
         lag = self._lineage.lag(group.policy_version)
-        return not delivery.replay and (lag is None or lag > self._limits.max_lag)
+        return not delivery.replay and (lag is None or lag > self._recipe.max_lag)
 
     def _clear(self) -> None:
         self._batch, self.flat, self._left_out = [], 0, 0

@@ -2,7 +2,9 @@
 
 import math
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import (
@@ -135,6 +137,13 @@ class LearnerMetrics:
             registry=r,
         )
         free.set_function(lambda: _free_bytes(adapters_dir))
+
+    @contextmanager
+    def stage(self, name: str) -> Generator[None]:
+        """Time a stage of an update; one that raises is not counted."""
+        started = time.monotonic()
+        yield
+        self.seconds.labels(name).observe(time.monotonic() - started)
 
     def updated(self, numbers: Mapping[str, float]) -> None:
         """An update has been published; what has no gauge is left to the training log."""

@@ -12,7 +12,7 @@ from rewards.estimators.evidence import Evidence, MissingEvidence
 from rewards.rollouts import RolloutGroup
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
     """What is rewarded, and how rewards become advantages; `name` is the estimator's in metrics."""
 

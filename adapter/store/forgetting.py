@@ -6,13 +6,13 @@ withdrawn version was trained on waits again only after that version can no long
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
-from adapter.store.buffer import BufferUnavailable, Forgotten, RolloutBuffer
+from adapter.store.buffer import Forgotten, RolloutBuffer
 from adapter.store.clients import pseudonym
+from adapter.store.lease import under_lease
 from adapter.store.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 
 REASON = "a client was forgotten"
@@ -40,25 +40,14 @@ async def forget(
     if await releases.paused() is None:
         await releases.pause(REASON)
     token = await releases.seize(_LEASE_SECONDS)  # a learner at work must not publish any more
+    work = _forget(pseudonym(client), buffer, releases, folders)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            keeper = tasks.create_task(_keep_lease(releases, token))
-            report = await _forget(pseudonym(client), buffer, releases, folders)
-            keeper.cancel()
-    except* (BufferUnavailable, Fenced) as failed:
-        raise failed.exceptions[0] from None
-    finally:
-        with contextlib.suppress(BufferUnavailable):
-            await releases.resign(token)
+        report = await under_lease(releases, token, _LEASE_SECONDS, work)
+    except Fenced:
+        raise Fenced("somebody else took the learner's lease: try again") from None
     if await releases.paused() == REASON:
         await releases.pause(None)
     return report
-
-
-async def _keep_lease(releases: ReleaseStore, token: int) -> None:
-    while await releases.renew(token, _LEASE_SECONDS):
-        await asyncio.sleep(_LEASE_SECONDS / 3)
-    raise Fenced("somebody else took the learner's lease: try again")
 
 
 async def _forget(

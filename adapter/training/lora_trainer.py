@@ -145,7 +145,7 @@ class LoraTrainer:
         self._ranks.add(list(means.values()))
         return {name: cast("list[float]", means[name].tolist()) for name in sorted(names)}
 
-    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
+    def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
         try:
             self._gradient.backward(rows_of(batch), self._device)
         finally:

@@ -16,7 +16,7 @@ class ScriptedTrainer:
     def __init__(self) -> None:
         self.learnt: list[str] = []
         self.batches: list[list[str]] = []
-        self.rehearsed: list[str] = []
+        self.dry_runs: list[str] = []
         self.loaded: list[Path | None] = []
         self.diverge = 0
 
@@ -32,8 +32,8 @@ class ScriptedTrainer:
     ) -> Mapping[Signal, Sequence[float]]:
         return {name: [0.5] * len(group.rollouts) for name in names}
 
-    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
-        self.rehearsed += [tg.group.id for tg in batch]
+    def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
+        self.dry_runs += [tg.group.id for tg in batch]
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         if self.diverge:

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from adapter.settings import AdapterSettings
 from adapter.store.wire import pack, unpack
-from adapter.tasks import end
+from adapter.tasks import beside
 from adapter.trainer import TrainerLost, TrainingGroup, UpdateDiverged
 from adapter.training.lora_trainer import LoraTrainer
 from adapter.training.orders import Orders
@@ -55,9 +55,9 @@ class SharedTrainer:
     def check(self, group: RolloutGroup) -> None:
         self._trainer.check(group)
 
-    def rehearse(self, batch: Sequence[TrainingGroup]) -> None:
-        with self._order({"do": "rehearse", **_advantages(batch)}, _packed(batch)):
-            self._trainer.rehearse(batch)
+    def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
+        with self._order({"do": "dry_run", **_advantages(batch)}, _packed(batch)):
+            self._trainer.dry_run(batch)
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         with self._order({"do": "update", **_advantages(batch)}, _packed(batch)):
@@ -74,19 +74,13 @@ class SharedTrainer:
     async def attended(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` while making sure that the other ranks are there, also when there is nothing to
         learn; then let them go. Raises TrainerLost as soon as one is missed."""
-        tasks = asyncio.create_task(self._attend()), asyncio.create_task(work)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            attending, working = tasks
-            if attending.done():
-                attending.result()
-            return working.result()
+            return await beside(self._attend(), work)
         finally:
-            await end(tasks)
             with suppress(TrainerLost):
                 await asyncio.to_thread(self._dismiss)
 
-    async def _attend(self) -> None:
+    async def _attend(self) -> NoReturn:
         while True:
             await asyncio.to_thread(self._beat)
             await asyncio.sleep(_BEAT_SECONDS)
@@ -150,10 +144,10 @@ def _obey(trainer: LoraTrainer, order: Mapping[str, Any], parts: Sequence[bytes]
                 trainer.load(Path(folder))
         case "signals":
             trainer.signals(unpack(parts[0]), frozenset(order["names"]))
-        case "update" | "rehearse":
+        case "update" | "dry_run":
             pairs = zip(parts, order["advantages"], strict=True)
             batch = [TrainingGroup(unpack(part), row) for part, row in pairs]
-            (trainer.update if order["do"] == "update" else trainer.rehearse)(batch)
+            (trainer.update if order["do"] == "update" else trainer.dry_run)(batch)
         case "undo":
             trainer.undo()
         case "probe":

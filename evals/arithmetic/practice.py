@@ -64,11 +64,11 @@ class Practice:
         self._words = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
         kinds = answer_kinds()  # integers: plain equality is all there is to decide
         self._scoring = Scoring(
-            estimator,
-            ADVANTAGES[chosen.advantage],
-            kinds,
-            chosen.advantage_std_floor,
-            chosen.advantage_clip,
+            estimator=estimator,
+            advantage=ADVANTAGES[chosen.advantage],
+            kinds=kinds,
+            std_floor=chosen.advantage_std_floor,
+            clip=chosen.advantage_clip,
         )
         self._decoding = decoding or Decoding()
         self._sampler = Sampler(self._trainer.model, self._words, seed)

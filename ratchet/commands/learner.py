@@ -6,9 +6,10 @@ import logging
 from adapter.learner.metrics import LearnerMetrics
 from adapter.learner.model_card import public
 from adapter.learner.quota import InfluenceLimits
+from adapter.learner.recipe import Recipe
 from adapter.learner.scoring import Scoring
 from adapter.learner.training_log import TrainingLog, TrainingLogUnavailable
-from adapter.learner.worker import LearnerDiverged, Recipe, Worker
+from adapter.learner.worker import LearnerDiverged, Worker
 from adapter.settings import AdapterSettings
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.channels import open_buffer, open_releases
@@ -57,14 +58,14 @@ def learn(settings: AdapterSettings) -> int:
         raise ConfigurationError(f"model: {settings.model!r} cannot be loaded: {why}") from None
     judge = MathJudge(settings.equality_deadline)
     worker = Worker(
-        open_buffer(settings),
-        open_releases(settings),
-        trainer,
-        AdapterFolders(settings.adapters_dir),
-        _recipe(settings, judge),
-        metrics,
-        settings.lease_seconds,
-        training_log,
+        buffer=open_buffer(settings),
+        releases=open_releases(settings),
+        trainer=trainer,
+        folders=AdapterFolders(settings.adapters_dir),
+        recipe=_recipe(settings, judge),
+        metrics=metrics,
+        lease_seconds=settings.lease_seconds,
+        training_log=training_log,
     )
     try:
         work = worker.run() if shared is None else shared.attended(worker.run())
@@ -80,21 +81,23 @@ def learn(settings: AdapterSettings) -> int:
 
 def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
     return Recipe(
-        Scoring(
-            settings.estimator(),
-            ADVANTAGES[settings.advantage],
-            answer_kinds(judge),
-            settings.advantage_std_floor,
-            settings.advantage_clip,
-            settings.reward,
+        scoring=Scoring(
+            estimator=settings.estimator(),
+            advantage=ADVANTAGES[settings.advantage],
+            kinds=answer_kinds(judge),
+            std_floor=settings.advantage_std_floor,
+            clip=settings.advantage_clip,
+            name=settings.reward,
         ),
-        settings.groups_per_update,
-        settings.max_lag,
-        settings.keep_versions,
-        settings.max_age,
-        settings.reanchor,
-        settings.model_dump(mode="json"),
-        InfluenceLimits(
-            settings.client_groups, settings.client_token_share, settings.duplicate_limit
+        groups_per_update=settings.groups_per_update,
+        max_lag=settings.max_lag,
+        keep_versions=settings.keep_versions,
+        max_age=settings.max_age,
+        reanchor=settings.reanchor,
+        config=settings.model_dump(mode="json"),
+        influence=InfluenceLimits(
+            client_groups=settings.client_groups,
+            client_token_share=settings.client_token_share,
+            duplicates=settings.duplicate_limit,
         ),
     )

@@ -14,8 +14,9 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from adapter.learner.recipe import Recipe
 from adapter.learner.scoring import Scoring
-from adapter.learner.worker import LearnerDiverged, Recipe, Worker
+from adapter.learner.worker import LearnerDiverged, Worker
 from adapter.settings import AdapterSettings
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.memory_releases import MemoryReleases
@@ -72,10 +73,12 @@ class Bench:
         self.buffer, self.releases = RedisBuffer(url), MemoryReleases()
         given = {"lora_rank": 1, "lora_alpha": 1, "threads": 1, **settings}
         self.trainer = LoraTrainer(AdapterSettings(model=str(model), **given))
-        recipe = Recipe(Scoring(Majority(), grpo, answer_kinds()), 2, 1, 2)
+        scoring = Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds())
         self.worker = Worker(
-            self.buffer, self.releases, self.trainer, AdapterFolders(folder), recipe
-        )
+            buffer=self.buffer, releases=self.releases, trainer=self.trainer,
+            folders=AdapterFolders(folder),
+            recipe=Recipe(scoring=scoring, groups_per_update=2, max_lag=1, keep_versions=2),
+        )  # fmt: skip
 
     async def first_release(self) -> list[str]:
         """Group ids of the first release, once they are settled."""

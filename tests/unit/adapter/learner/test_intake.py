@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from adapter.learner.quota import InfluenceLimits
-from adapter.learner.worker import Recipe
+from adapter.learner.recipe import Recipe
 from adapter.store.buffer import Outcome
 from adapter.store.clients import pseudonym
 from adapter.store.memory_buffer import MemoryBuffer

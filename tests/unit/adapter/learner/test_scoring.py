@@ -21,7 +21,9 @@ def group(answers: str, tokens: int = 1) -> RolloutGroup:
 
 
 def scoring(reward: str, options=None, advantage=grpo, **given) -> Scoring:
-    return Scoring(build(reward, options), advantage, answer_kinds(), **given)
+    return Scoring(
+        estimator=build(reward, options), advantage=advantage, kinds=answer_kinds(), **given
+    )
 
 
 def test_majority_asks_the_trainer_for_nothing() -> None:
@@ -98,7 +100,11 @@ def test_the_recipe_as_text() -> None:
 
 def test_recorded_entropies_cost_the_trainer_nothing() -> None:
     """A x 2 (H .4), B x 1 (H .2), tau 0: DARE's rewards, worked out by hand."""
-    scoring = Scoring(build("dare", {"entropy": "topk", "tau": "0"}), grpo, answer_kinds())
+    scoring = Scoring(
+        estimator=build("dare", {"entropy": "topk", "tau": "0"}),
+        advantage=grpo,
+        kinds=answer_kinds(),
+    )
     rollouts = [
         Rollout(rf"\boxed{{{answer}}}", [5], [-0.5], "stop", entropy)
         for answer, entropy in (("1", 0.4), ("1", 0.4), ("2", 0.2))
@@ -116,7 +122,9 @@ def test_recorded_entropies_cost_the_trainer_nothing() -> None:
 
 
 def test_a_group_without_entropies_is_refused_with_the_setting_to_change() -> None:
-    scoring = Scoring(build("dare", {"entropy": "topk"}), grpo, answer_kinds())
+    scoring = Scoring(
+        estimator=build("dare", {"entropy": "topk"}), advantage=grpo, kinds=answer_kinds()
+    )
     rollouts = [Rollout(r"\boxed{1}", [5], [-0.5], "stop")] * 2
     group = RolloutGroup("g", "p", [1], rollouts, 0, Sampling(), "c", 0.0)
     with pytest.raises(MissingEvidence, match="record_top_logprobs"):

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from adapter.learner.recipe import Recipe
 from adapter.learner.scoring import Scoring
 from adapter.learner.training_log import TrainingLog
-from adapter.learner.worker import LearnerDiverged, Recipe, Worker
+from adapter.learner.worker import LearnerDiverged, Worker
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.judgement import Step, StepVerdict
 from adapter.store.memory_buffer import MemoryBuffer
@@ -22,8 +23,8 @@ from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.unit.adapter.learner.test_training_log import written
 
-SCORING = Scoring(Majority(), grpo, answer_kinds())
-RECIPE = Recipe(SCORING, groups_per_update=2, max_lag=1, keep_versions=2)
+SCORING = Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds())
+RECIPE = Recipe(scoring=SCORING, groups_per_update=2, max_lag=1, keep_versions=2)
 
 
 def group(
@@ -62,8 +63,8 @@ class Bench:
 
     def new_worker(self) -> Worker:
         return Worker(
-            self.buffer, self.releases, self.trainer, self.folders, self.recipe,
-            lease_seconds=0.3, training_log=self.log,
+            buffer=self.buffer, releases=self.releases, trainer=self.trainer,
+            folders=self.folders, recipe=self.recipe, lease_seconds=0.3, training_log=self.log,
         )  # fmt: skip
 
     async def feed(self, *groups: RolloutGroup) -> None:
@@ -205,13 +206,13 @@ async def test_a_crash_before_publication_repeats_the_work(bench: Bench) -> None
     assert sorted(release.sample_ids) == ["a", "b"]
 
 
-async def test_what_was_left_behind_is_rehearsed_alone(bench: Bench) -> None:
+async def test_what_was_left_behind_is_dry_run_alone(bench: Bench) -> None:
     await bench.feed(group("a"), group("b"))
     await bench.buffer.read(2, 0.1)  # a predecessor took them and died
     await bench.feed(group("c"), group("d"))
     async with bench.running():
         await bench.candidate()
-    assert bench.trainer.rehearsed == ["a", "b"]
+    assert bench.trainer.dry_runs == ["a", "b"]
 
 
 async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -> None:

@@ -1,0 +1,83 @@
+"""Makes a candidate of the trainer's weights: its folder durably first, then its record."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adapter.learner.lineage import AGE, Lineage
+from adapter.learner.model_card import config_hash, write_card
+from adapter.learner.recipe import Recipe
+from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.clients import pseudonym
+from adapter.store.releases import BASE, AdapterRelease, ReleaseStore
+from adapter.trainer import Trainer, TrainerThread
+from rewards.estimators.estimate import ScoredGroup
+
+log = logging.getLogger("ratchet.learner")
+
+_DISK_SECONDS = 1.0
+
+
+class Publication:
+    """Publishes what the trainer has learnt since the lineage's tip."""
+
+    def __init__(
+        self,
+        *,
+        releases: ReleaseStore,
+        folders: AdapterFolders,
+        trainer: TrainerThread,
+        lineage: Lineage,
+        recipe: Recipe,
+    ) -> None:
+        self._releases, self._folders, self._trainer = releases, folders, trainer
+        self._lineage, self._config = lineage, recipe.config
+
+    async def publish(
+        self, token: int, batch: Sequence[ScoredGroup], metrics: Mapping[str, float]
+    ) -> AdapterRelease:
+        """Save and record the candidate that was trained on `batch`. Raises Fenced."""
+        draft = await self._draft(batch, metrics)
+        name, digest = await self._commit(draft)
+        release = replace(draft, folder=name, sha256=digest)
+        await self._releases.publish(release, token)
+        return release
+
+    async def _draft(
+        self, batch: Sequence[ScoredGroup], metrics: Mapping[str, float]
+    ) -> AdapterRelease:
+        """The release before its folder has a name."""
+        age = self._lineage.consider(scored.group.prompt for scored in batch)
+        return AdapterRelease(
+            version=await self._releases.reserve(),
+            parent=self._lineage.tip or BASE,
+            folder="",
+            sha256="",
+            sample_ids=[scored.group.id for scored in batch],
+            metrics={**metrics, AGE: age},
+            created_at=time.time(),
+            config=config_hash(self._config),
+            clients=sorted({pseudonym(scored.group.client) for scored in batch}),
+        )
+
+    async def _commit(self, draft: AdapterRelease) -> tuple[str, str]:
+        """Save the folder, trying until the disk allows it: batch and weights are still here, so
+        waiting loses nothing. Returns name and sha256."""
+
+        def commit(trainer: Trainer) -> tuple[str, str]:
+            def write(folder: Path) -> None:
+                trainer.save(folder)
+                self._lineage.save(folder)
+                write_card(folder, draft, self._config)
+
+            return self._folders.commit(draft.version, write)
+
+        while True:
+            try:
+                return await self._trainer.do(commit)
+            except OSError as error:
+                log.error("cannot write to adapters_dir %s: %s", self._folders.root, error)
+                await asyncio.sleep(_DISK_SECONDS)
