@@ -30,6 +30,7 @@ class TrainingLog:
     def __init__(
         self,
         folder: Path | None = None,
+        *,
         project: str = "",
         mode: str = "online",
         config: Mapping[str, Any] | None = None,

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from rewards.rollouts import RolloutGroup
 
-WEEK = 7 * 86_400.0
 MAX_CRASHES = 3
 """Times that the learner may die while it works on a group alone."""
 
@@ -54,7 +53,18 @@ class DeadReason(StrEnum):
     NOT_SCORED = "cannot be scored"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferLimits:
+    """Payload bytes and groups above which a buffer refuses more; how long groups may wait, and how
+    long trained ones are kept (`max_bytes` of them at most)."""
+
+    max_bytes: int = 1 << 30
+    max_groups: int = 50_000
+    retention_seconds: float = 7 * 86_400.0
+    keep_trained_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A group on loan. `group` is None if its bytes could not be read; `attempts`, the deliveries
     so far, starts at 1: more of them mean that a consumer left it behind, for whatever reason.

@@ -1,7 +1,7 @@
 """Opens the two channels that a settings object names."""
 
 from adapter.settings import ChannelSettings
-from adapter.store.buffer import RolloutBuffer
+from adapter.store.buffer import BufferLimits, RolloutBuffer
 from adapter.store.memory_buffer import MemoryBuffer
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.redis.buffer import RedisBuffer
@@ -11,15 +11,15 @@ from adapter.store.releases import ReleaseStore
 
 def open_buffer(settings: ChannelSettings) -> RolloutBuffer:
     """The rollout buffer at `redis_url`."""
-    limits = (
-        settings.buffer_max_bytes,
-        settings.buffer_max_groups,
-        settings.retention_seconds,
-        settings.keep_trained_seconds,
+    limits = BufferLimits(
+        max_bytes=settings.buffer_max_bytes,
+        max_groups=settings.buffer_max_groups,
+        retention_seconds=settings.retention_seconds,
+        keep_trained_seconds=settings.keep_trained_seconds,
     )
     if settings.redis_url.startswith("memory:"):
-        return MemoryBuffer(*limits)
-    return RedisBuffer(settings.redis_url, *limits)
+        return MemoryBuffer(limits)
+    return RedisBuffer(settings.redis_url, limits)
 
 
 def open_releases(settings: ChannelSettings) -> ReleaseStore:

@@ -46,7 +46,7 @@ class LedgerEntry:
 
 
 def entry_after(
-    head: LedgerEntry | None, at: float, event: str, version: int, live: int,
+    head: LedgerEntry | None, *, at: float, event: str, version: int, live: int,
     record: bytes | None, note: str = "",
 ) -> LedgerEntry:  # fmt: skip
     """The next entry of a ledger that ends in `head`; `record` is a release as JSON."""

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from adapter.store.buffer import (
-    WEEK,
     Append,
+    BufferLimits,
     BufferState,
     DeadReason,
     Delivery,
@@ -33,15 +33,8 @@ class _Entry:
 class MemoryBuffer:
     """Keeps packed groups, so that it has the limits and the fidelity of the real one."""
 
-    def __init__(
-        self,
-        max_bytes: int = 1 << 30,
-        max_groups: int = 50_000,
-        retention: float = WEEK,
-        keep_trained: float = 0.0,
-    ) -> None:
-        self._max_bytes, self._max_groups = max_bytes, max_groups
-        self._retention, self._keep_trained = retention, keep_trained
+    def __init__(self, limits: BufferLimits | None = None) -> None:
+        self._limits = limits or BufferLimits()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._kept: deque[_Entry] = deque()
         self._dead: deque[_Entry] = deque()
@@ -66,8 +59,8 @@ class MemoryBuffer:
             return Append.OPTED_OUT
         if group.id in self._seen:
             return Append.DUPLICATE
-        data = pack(group)
-        if len(self._entries) >= self._max_groups or self._bytes + len(data) > self._max_bytes:
+        data, limits = pack(group), self._limits
+        if len(self._entries) >= limits.max_groups or self._bytes + len(data) > limits.max_bytes:
             return Append.FULL
         self._seen.add(group.id)
         self._totals["accepted"] += 1
@@ -88,7 +81,13 @@ class MemoryBuffer:
             entries = [self._unread.popleft() for _ in range(min(count, len(self._unread)))]
         self._attempts.update(entries)
         return [
-            Delivery(name, unpack(e.data), len(e.data), self._attempts[name], e.replay)
+            Delivery(
+                entry=name,
+                group=unpack(e.data),
+                size=len(e.data),
+                attempts=self._attempts[name],
+                replay=e.replay,
+            )
             for name in entries
             if (e := self._entries.get(name)) is not None
         ]
@@ -106,9 +105,13 @@ class MemoryBuffer:
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         for delivery in deliveries:
             entry = self._remove(delivery.entry, outcome)
-            if entry is not None and outcome is Outcome.TRAINED and self._keep_trained:
+            if (
+                entry is not None
+                and outcome is Outcome.TRAINED
+                and self._limits.keep_trained_seconds
+            ):
                 self._kept.append(replace(entry, since=time.monotonic(), replay=False))
-        while sum(len(entry.data) for entry in self._kept) > self._max_bytes:
+        while sum(len(entry.data) for entry in self._kept) > self._limits.max_bytes:
             self._kept.popleft()
 
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
@@ -118,11 +121,13 @@ class MemoryBuffer:
 
     async def expire(self) -> int:
         now = time.monotonic()
-        old = [name for name, e in self._entries.items() if e.since <= now - self._retention]
+        oldest = now - self._limits.retention_seconds
+        old = [name for name, e in self._entries.items() if e.since <= oldest]
         for name in old:
             self._remove(name, Outcome.EXPIRED)
-        self._dead = deque(e for e in self._dead if e.since > now - self._retention)
-        self._kept = deque(e for e in self._kept if e.since > now - self._keep_trained)
+        self._dead = deque(e for e in self._dead if e.since > oldest)
+        oldest = now - self._limits.keep_trained_seconds
+        self._kept = deque(e for e in self._kept if e.since > oldest)
         return len(old)
 
     async def forget(self, client: str) -> Forgotten:

@@ -138,7 +138,10 @@ class MemoryReleases:
     async def _note(self, event: str, version: int, note: str = "") -> None:
         head = self._ledger[-1] if self._ledger else None
         record = self._releases[version].to_json() if version in self._releases else None
-        entry = entry_after(head, time.time(), event, version, self._live, record, note)
+        entry = entry_after(
+            head, at=time.time(), event=event, version=version, live=self._live, record=record,
+            note=note,
+        )  # fmt: skip
         async with self._changed:
             self._ledger.append(entry)
             self._changed.notify_all()

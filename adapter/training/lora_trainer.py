@@ -72,27 +72,27 @@ class LoraTrainer:
         self._fresh = self._adapter_state()
         self._pinned: list[list[int]] = []
         self._gradient = PolicyGradient(
-            self.model,
-            self._peft.disable_adapter,
-            settings.loss,
-            LossLimits(
-                settings.clip_low,
-                settings.clip_high,
-                settings.importance_cap,
-                settings.kl_coefficient,
+            model=self.model,
+            without_adapter=self._peft.disable_adapter,
+            loss=settings.loss,
+            limits=LossLimits(
+                low=settings.clip_low,
+                high=settings.clip_high,
+                importance_cap=settings.importance_cap,
+                kl_coefficient=settings.kl_coefficient,
             ),
-            settings.micro_batch_tokens,
-            self._ranks,
+            micro_batch_tokens=settings.micro_batch_tokens,
+            ranks=self._ranks,
         )
         self._optimiser = Optimiser(
             [p for p in self._peft.parameters() if p.requires_grad],
             OptimiserOptions(
-                settings.learning_rate,
-                settings.weight_decay,
-                settings.max_grad_norm,
-                settings.warmup_updates,
-                settings.schedule,
-                settings.schedule_updates,
+                learning_rate=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                max_grad_norm=settings.max_grad_norm,
+                warmup_updates=settings.warmup_updates,
+                schedule=settings.schedule,
+                schedule_updates=settings.schedule_updates,
             ),
         )
         self._before = self._snapshot()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LossLimits:
     """Clip [1 - low, 1 + high] of new/old, cap of old/engine, weight of the KL to base."""
 
@@ -23,7 +23,7 @@ class LossLimits:
     kl_coefficient: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """Log-probabilities of S sequences with N tokens together; `advantage` is [S], `lengths` S."""
 

@@ -17,7 +17,7 @@ PROGRESS = "trainer_state.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimiserOptions:
     """`schedule_updates` is where "cosine" reaches 0; "constant" never ends."""
 

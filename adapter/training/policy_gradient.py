@@ -28,7 +28,7 @@ from adapter.training.token_scores import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One rollout to learn from. `engine` has its sampling log-probabilities, one per token."""
 
@@ -43,11 +43,11 @@ def rows_of(batch: Sequence[TrainingGroup]) -> list[Row]:
     """The rollouts of a batch that have an advantage and at least one token."""
     return [
         Row(
-            TokenSequence(tg.group.prompt_ids, rollout.token_ids),
-            rollout.logprobs,
-            advantage,
-            tg.group.sampling.temperature,
-            tg.group.sampling.max_tokens,
+            sequence=TokenSequence(tg.group.prompt_ids, rollout.token_ids),
+            engine=rollout.logprobs,
+            advantage=advantage,
+            temperature=tg.group.sampling.temperature,
+            max_tokens=tg.group.sampling.max_tokens,
         )
         for tg in batch
         for rollout, advantage in zip(tg.group.rollouts, tg.advantages, strict=True)
@@ -68,6 +68,7 @@ class PolicyGradient:
 
     def __init__(
         self,
+        *,
         model: Any,
         without_adapter: Callable[[], AbstractContextManager[Any]],
         loss: str,
@@ -168,7 +169,10 @@ class PolicyGradient:
         old = torch.cat([self._old[index] for index in members])
         engine = torch.tensor([value for row in rows for value in row.engine]).to(new)
         advantage = torch.tensor([row.advantage for row in rows], dtype=torch.float64).to(new)
-        return Scores(new, old, engine, base, advantage, lengths), entropy
+        scores = Scores(
+            new=new, old=old, engine=engine, base=base, advantage=advantage, lengths=lengths
+        )
+        return scores, entropy
 
     def _micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Row indices in groups of one temperature and at most the token budget."""

@@ -37,9 +37,9 @@ def learn(settings: AdapterSettings) -> int:
     try:
         training_log = TrainingLog(
             settings.log_dir,
-            settings.wandb_project,
-            settings.wandb_mode,
-            public(settings.model_dump(mode="json")),
+            project=settings.wandb_project,
+            mode=settings.wandb_mode,
+            config=public(settings.model_dump(mode="json")),
         )
     except TrainingLogUnavailable as error:
         raise ConfigurationError(str(error)) from None

@@ -9,7 +9,7 @@ import pytest
 
 from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
 from adapter.store.audit import faults
-from adapter.store.buffer import Append, DeadReason, Forgotten, Outcome
+from adapter.store.buffer import Append, BufferLimits, DeadReason, Forgotten, Outcome
 from adapter.store.clients import pseudonym
 from adapter.store.forgetting import REASON, forget
 from adapter.store.memory_buffer import MemoryBuffer
@@ -20,6 +20,8 @@ from adapter.store.releases import AdapterRelease, Fenced, rollback
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.conftest import programs
 from tests.unit.adapter.learner.test_worker import Bench, group
+
+KEEPING = BufferLimits(keep_trained_seconds=60.0)
 
 NAMES = {"a": "alice", "b": "bob", "c": "carol"}
 
@@ -140,10 +142,10 @@ def worlds(request, servers, tmp_path):
     def make() -> World:
         root = tmp_path / str(len(made))
         if request.param == "memory":
-            made.append(World(MemoryBuffer(keep_trained=60.0), MemoryReleases(), root))
+            made.append(World(MemoryBuffer(KEEPING), MemoryReleases(), root))
         else:
             url = servers(request.param).url
-            made.append(World(RedisBuffer(url, keep_trained=60.0), RedisReleases(url), root))
+            made.append(World(RedisBuffer(url, KEEPING), RedisReleases(url), root))
         return made[-1]
 
     return make
@@ -276,7 +278,7 @@ async def test_killed_at_any_call_and_repeated(worlds, served: bool) -> None:
 async def test_the_learner_goes_on_from_there(tmp_path) -> None:
     """The real loop: what was in its hands is gone, and what it may learn again it learns."""
     bench = Bench(tmp_path)
-    bench.buffer = MemoryBuffer(keep_trained=60.0)
+    bench.buffer = MemoryBuffer(KEEPING)
     bench.worker = bench.new_worker()
     async with bench.running():
         await bench.feed(group("b1", client="bob"), group("b2", client="bob"))

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.store.buffer import Append, BufferUnavailable, DeadReason, Forgotten, Outcome
+from adapter.store.buffer import (
+    Append,
+    BufferLimits,
+    BufferUnavailable,
+    DeadReason,
+    Forgotten,
+    Outcome,
+)
 from adapter.store.clients import pseudonym
 from adapter.store.memory_buffer import MemoryBuffer
 from adapter.store.redis.buffer import RedisBuffer
@@ -27,13 +34,15 @@ def group(number: int, client: str = "c") -> RolloutGroup:
 def make(request, servers):
     """A maker of buffers with given limits; those on Redis share one database."""
     if request.param == "memory":
-        shared: dict[tuple[float, ...], MemoryBuffer] = {}
-        return lambda size=1 << 20, count=100, retention=60.0, keep=60.0: shared.setdefault(
-            (size, count, retention, keep), MemoryBuffer(size, count, retention, keep)
-        )
+        shared: dict[BufferLimits, MemoryBuffer] = {}
+        return lambda **given: shared.setdefault(limits(**given), MemoryBuffer(limits(**given)))
     server = servers(request.param)
-    return lambda size=1 << 20, count=100, retention=60.0, keep=60.0: RedisBuffer(
-        server.url, size, count, retention, keep
+    return lambda **given: RedisBuffer(server.url, limits(**given))
+
+
+def limits(size=1 << 20, count=100, retention=60.0, keep=60.0) -> BufferLimits:
+    return BufferLimits(
+        max_bytes=size, max_groups=count, retention_seconds=retention, keep_trained_seconds=keep
     )
 
 

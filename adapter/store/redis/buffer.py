@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from adapter.store.buffer import (
-    WEEK,
     Append,
+    BufferLimits,
     BufferState,
     DeadReason,
     Delivery,
@@ -36,27 +36,18 @@ _STRETCH = 16
 
 
 class RedisBuffer:
-    """Shared by any number of servers and one learner. What was trained is kept for `keep_trained`
-    seconds, but at most `max_bytes` of it."""
+    """Shared by any number of servers and one learner."""
 
-    def __init__(
-        self,
-        url: str,
-        max_bytes: int = 1 << 30,
-        max_groups: int = 50_000,
-        retention: float = WEEK,
-        keep_trained: float = 0.0,
-    ) -> None:
+    def __init__(self, url: str, limits: BufferLimits | None = None) -> None:
         self._redis: Any = connect(url)
-        self._max_bytes, self._max_groups = max_bytes, max_groups
-        self._retention, self._keep_trained = retention, keep_trained
+        self._limits = limits or BufferLimits()
         self._history: str | None = "0"
 
     async def append(self, group: RolloutGroup) -> Append:
         return (await self.append_all([group]))[0]
 
     async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
-        pipe = self._redis.pipeline(transaction=False)
+        pipe, limits = self._redis.pipeline(transaction=False), self._limits
         for group in groups:
             packed = pack(group) if _small(group) else await asyncio.to_thread(pack, group)
             names = [
@@ -64,7 +55,7 @@ class RedisBuffer:
                 keys.OPTED_OUT,
             ]  # fmt: skip
             pipe.eval(
-                scripts.APPEND, len(names), *names, packed, self._max_groups, self._max_bytes,
+                scripts.APPEND, len(names), *names, packed, limits.max_groups, limits.max_bytes,
                 _SEEN_SECONDS, pseudonym(group.client), group.id,
             )  # fmt: skip
         replies: list[bytes] = await reach(pipe.execute())
@@ -94,7 +85,8 @@ class RedisBuffer:
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         rows = [value for d in deliveries for value in (d.entry, d.size)]
-        keep = self._max_bytes if outcome is Outcome.TRAINED and self._keep_trained else 0
+        keeps = outcome is Outcome.TRAINED and self._limits.keep_trained_seconds
+        keep = self._limits.max_bytes if keeps else 0
         if rows:
             names = [*_WAITING, *_KEPT]
             await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, keep, *rows)
@@ -108,7 +100,8 @@ class RedisBuffer:
 
     async def expire(self) -> int:
         names = [*_WAITING, keys.GROUPS_DEAD, *_KEPT]
-        ages = [round(seconds * 1000) for seconds in (self._retention, self._keep_trained)]
+        limits = self._limits.retention_seconds, self._limits.keep_trained_seconds
+        ages = [round(seconds * 1000) for seconds in limits]
         total, more = 0, 1
         while more:
             expired, more = await self._run(scripts.EXPIRE, names, _CONSUMERS, *ages, _STRETCH)
@@ -195,4 +188,10 @@ def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delive
         group = unpack(data)
     except WireError:
         group = None
-    return Delivery(entry.decode(), group, len(data), attempts, b"r" in fields)
+    return Delivery(
+        entry=entry.decode(),
+        group=group,
+        size=len(data),
+        attempts=attempts,
+        replay=b"r" in fields,
+    )

@@ -180,7 +180,9 @@ class RedisReleases:
     ) -> int:  # fmt: skip
         """Run a script that changes something and writes it down; -1 if `head` is not the head."""
         entry_id, last = head
-        entry = entry_after(last, time.time(), event, version, live, record, note)
+        entry = entry_after(
+            last, at=time.time(), event=event, version=version, live=live, record=record, note=note
+        )
         return int(
             await self._run(script, [keys.LEDGER, *names], entry_id, entry.to_json(), *arguments)
         )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from adapter.learner.quota import InfluenceLimits
 from adapter.learner.recipe import Recipe
-from adapter.store.buffer import Outcome
+from adapter.store.buffer import BufferLimits, Outcome
 from adapter.store.clients import pseudonym
 from adapter.store.memory_buffer import MemoryBuffer
 from tests.unit.adapter.learner.test_worker import RECIPE, Bench, group
@@ -69,7 +69,7 @@ async def test_one_question_is_learnt_from_once_in_an_update(tmp_path) -> None:
 
 async def test_a_replayed_group_is_not_stale(tmp_path) -> None:
     bench = Bench(tmp_path)
-    bench.buffer = MemoryBuffer(keep_trained=60.0)
+    bench.buffer = MemoryBuffer(BufferLimits(keep_trained_seconds=60.0))
     bench.worker = bench.new_worker()
     await bench.feed(group("a", 7), group("b", 7), group("c", 7))
     await bench.buffer.settle(await bench.buffer.read(2, 0.1), Outcome.TRAINED)

@@ -77,13 +77,13 @@ def test_a_full_disk_ends_the_log_and_not_the_learner(tmp_path: Path) -> None:
 def test_weights_and_biases_wants_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(TrainingLogUnavailable, match=r"ratchet\[wandb\]"):
-        TrainingLog(None, "project")
+        TrainingLog(project="project")
 
 
 def test_weights_and_biases_offline(tmp_path: Path) -> None:
     """Where the package is installed; ours does not bring it."""
     pytest.importorskip("wandb")
-    log = TrainingLog(tmp_path, "project", "offline", {"reward": "majority"})
+    log = TrainingLog(tmp_path, project="project", mode="offline", config={"reward": "majority"})
     log.write(3, {"loss": 0.5})
     log.write(3, {"promoted": 1.0})
     log.close()

@@ -16,7 +16,11 @@ def chain(length: int) -> list[LedgerEntry]:
     entries: list[LedgerEntry] = []
     for index in range(length):
         head = entries[-1] if entries else None
-        entries.append(entry_after(head, float(index), "published", index, 0, b'{"v": 1}'))
+        entries.append(
+            entry_after(
+                head, at=float(index), event="published", version=index, live=0, record=b'{"v": 1}'
+            )
+        )
     return entries
 
 

@@ -1,6 +1,7 @@
 """Losses by hand, one token or one short sequence at a time."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from adapter.training.loss import (
 )
 from adapter.training.token_scores import PromptBatch, TokenSequence, micro_batches
 
+LIMITS = LossLimits(low=0.2, high=0.28, importance_cap=2.0, kl_coefficient=0.0)
 ONE = BatchSize(tokens=1, sequences=1, capacity=1)
 
 
@@ -30,9 +32,10 @@ def loss(
     """Of one token whose new/old is `ratio` and whose old/engine is `raw`; base gave it 1/e."""
     old = tensor(-1.0)
     scores = Scores(
-        old + math.log(ratio), old, old - math.log(raw), tensor(-1.0), tensor(advantage), [1]
-    )
-    return float(batch_loss(name, scores, LossLimits(0.2, 0.28, 2.0, kl), size))
+        new=old + math.log(ratio), old=old, engine=old - math.log(raw), base=tensor(-1.0),
+        advantage=tensor(advantage), lengths=[1],
+    )  # fmt: skip
+    return float(batch_loss(name, scores, replace(LIMITS, kl_coefficient=kl), size))
 
 
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "gspo"])
@@ -76,8 +79,8 @@ def test_gspo_compares_whole_sequences() -> None:
     # two tokens with ratios 2 and 1/2: the geometric mean is 1, and nothing is clipped
     old = tensor(-1.0, -1.0)
     new = old + tensor(math.log(2), -math.log(2))
-    scores = Scores(new, old, old, old, tensor(1.0), [2])
-    limits = LossLimits(3e-4, 4e-4, 2.0, 0.0)
+    scores = Scores(new=new, old=old, engine=old, base=old, advantage=tensor(1.0), lengths=[2])
+    limits = replace(LIMITS, low=3e-4, high=4e-4)
     assert float(batch_loss("gspo", scores, limits, ONE)) == pytest.approx(-1.0)
     assert float(batch_loss("grpo", scores, limits, ONE)) == pytest.approx(-(1.0004 + 0.5))
 
@@ -86,8 +89,11 @@ def test_gspo_compares_whole_sequences() -> None:
 def test_gradient_of_an_on_policy_step_is_minus_advantage(name: str) -> None:
     new = torch.tensor([-1.0, -2.0], requires_grad=True)
     still = new.detach()
-    scores = Scores(new, still, still, still, torch.tensor([0.5, -1.5]), [1, 1])
-    batch_loss(name, scores, LossLimits(0.2, 0.28, 2.0, 0.0), ONE).backward()
+    scores = Scores(
+        new=new, old=still, engine=still, base=still, advantage=torch.tensor([0.5, -1.5]),
+        lengths=[1, 1],
+    )  # fmt: skip
+    batch_loss(name, scores, LIMITS, ONE).backward()
     assert new.grad is not None
     assert new.grad.tolist() == pytest.approx([-0.5, 1.5])
 

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import AbstractContextManager
+from typing import Any
 
 import peft
 import pytest
@@ -33,6 +34,13 @@ def model():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     return wrapped
+
+
+def policy_gradient(model: Any, loss: str) -> PolicyGradient:
+    return PolicyGradient(
+        model=model.get_base_model(), without_adapter=model.disable_adapter, loss=loss,
+        limits=LIMITS, micro_batch_tokens=14,
+    )  # fmt: skip
 
 
 def rows(advantage: str) -> list[Row]:
@@ -117,7 +125,7 @@ def gradients(model) -> torch.Tensor:
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradients_equal_the_reference(model, name: str, advantage: str) -> None:
     batch = rows(advantage)
-    ours = PolicyGradient(model.get_base_model(), model.disable_adapter, name, LIMITS, 14)
+    ours = policy_gradient(model, name)
     old = [logprobs(model, row).detach() for row in batch]
     for later in (False, True):  # the second pass clips against what the first one saw
         found = ours.backward(batch, CPU)
@@ -139,7 +147,7 @@ def test_gradients_equal_the_reference(model, name: str, advantage: str) -> None
 
 
 def test_a_new_batch_starts_from_its_own_log_probabilities(model) -> None:
-    ours = PolicyGradient(model.get_base_model(), model.disable_adapter, "grpo", LIMITS, 14)
+    ours = policy_gradient(model, "grpo")
     ours.backward(rows("grpo"), CPU)
     ours.forget()
     with torch.no_grad():
@@ -174,7 +182,11 @@ def test_switching_the_adapter_off_is_the_models_own_business(model) -> None:
         def __exit__(self, *error):
             return self.inner.__exit__(*error)
 
-    PolicyGradient(model.get_base_model(), Watched, "grpo", LIMITS, 1000).backward(
-        rows("grpo"), CPU
-    )
+    PolicyGradient(
+        model=model.get_base_model(),
+        without_adapter=Watched,
+        loss="grpo",
+        limits=LIMITS,
+        micro_batch_tokens=1000,
+    ).backward(rows("grpo"), CPU)
     assert len(entered) == 2  # one micro-batch a temperature

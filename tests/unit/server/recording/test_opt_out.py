@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adapter.store.buffer import BufferLimits
 from adapter.store.clients import pseudonym
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
@@ -79,7 +80,7 @@ async def test_who_opts_out_is_refused_whatever_the_server_knows_and_then_forgot
 
 
 async def test_old_groups_expire_without_a_learner() -> None:
-    buffer = MemoryBuffer(retention=0.001)
+    buffer = MemoryBuffer(BufferLimits(retention_seconds=0.001))
     await buffer.append(
         RolloutGroup("g", "p", [1], [Rollout("7", [1], [-0.5], "stop")], 0, Sampling(), "c", 0.0)
     )
