@@ -1,4 +1,8 @@
-"""Settings of the learner process, and those it shares with the server."""
+"""Settings of the learner process, and those it shares with the server.
+
+Each group is a class; a process combines the groups it needs, so that names stay flat. pydantic
+lists the fields of the last base first.
+"""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -6,26 +10,51 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS
+from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Loss
+from rewards.advantages import ADVANTAGES
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.registry import build, options_of
 
 
-class ChannelSettings(BaseSettings):
-    """What every Ratchet process must agree on."""
+class SettingsGroup(BaseSettings):
+    """Settings that belong together."""
 
     model_config = SettingsConfigDict(
         env_prefix="RATCHET_", extra="forbid", use_attribute_docstrings=True, frozen=True
     )
 
+
+class ModelSettings(SettingsGroup):
+    """The model."""
+
     model: str = "evals/arithmetic/model"
     """Folder or Hugging Face id of the base model, as transformers and vLLM understand it."""
     model_name: str = "ratchet"
     """Name under which clients ask for the live, voted policy."""
+    equality_deadline: float = Field(1.0, gt=0)
+    """Seconds to decide whether two answers are mathematically equal; after that they count as
+    different. The same for server and learner, so that both see the same vote."""
+
+
+class PlaceSettings(SettingsGroup):
+    """Where the processes meet."""
+
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis or Valkey that carries groups and releases. `memory://` keeps both in one process."""
     adapters_dir: Path = Path(".ratchet/adapters")
     """Folder, shared by learner, server and engine, with one subfolder per adapter version."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://", "unix://", "memory:")):
+            raise ValueError("must look like redis://HOST:6379/0")
+        return value
+
+
+class BufferSettings(SettingsGroup):
+    """The rollout buffer."""
+
     buffer_max_bytes: int = Field(1 << 30, gt=0)
     """Rollout buffer: refuse new groups above this many payload bytes."""
     buffer_max_groups: int = Field(50_000, gt=0)
@@ -36,20 +65,14 @@ class ChannelSettings(BaseSettings):
     keep_trained_seconds: float = Field(7 * 86_400, ge=0)
     """Trained groups are kept this much longer, up to `buffer_max_bytes` of them, so that `ratchet
     forget` can train the lineage again without a client; with 0 it can only roll back."""
-    equality_deadline: float = Field(1.0, gt=0)
-    """Seconds that deciding whether two answers are mathematically equal may take; then they are
-    different. The same for server and learner, so that both see the same vote."""
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_a_redis_url(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "unix://", "memory:")):
-            raise ValueError("must look like redis://HOST:6379/0")
-        return value
 
 
-class AdapterSettings(ChannelSettings):
-    """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
+class ChannelSettings(BufferSettings, PlaceSettings, ModelSettings):
+    """What every Ratchet process must agree on."""
+
+
+class RewardSettings(SettingsGroup):
+    """Rewards and advantages."""
 
     reward: str = "dare"
     """Reward estimator: `majority` (TTRL), `dare`, `soft_majority`, `scrl`, `confidence_majority`,
@@ -58,18 +81,55 @@ class AdapterSettings(ChannelSettings):
     seed and is nowhere below it. It costs the trainer one more forward pass."""
     reward_options: str = ""
     """Options of the estimator: `key=value`, separated by commas."""
-    advantage: Literal[
-        "grpo", "dr_grpo", "rloo", "reinforce", "reinforce_pp", "reinforce_pp_baseline"
-    ] = "grpo"
+    advantage: str = "grpo"
     """How rewards become advantages."""
     advantage_std_floor: float = Field(0.05, ge=0)
     """Least standard deviation to divide rewards by; differences below it are mostly noise."""
     advantage_clip: float | None = Field(None, gt=0)
     """Largest absolute advantage; none leaves advantages as they are."""
-    loss: Literal["grpo", "dr_grpo", "cispo", "gspo", "reinforce"] = "grpo"
+
+    @field_validator("advantage")
+    @classmethod
+    def _is_an_advantage(cls, value: str) -> str:
+        if value not in ADVANTAGES:
+            raise ValueError(f"must be one of {', '.join(ADVANTAGES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_evidence(self) -> Self:
+        estimator = self.estimator()
+        if absent := estimator.needs - TRAINER_SIGNALS - RECORDED_SIGNALS:
+            raise ValueError(
+                f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
+                "not carry; `ratchet score` can use it on recorded rollouts"
+            )
+        return self
+
+    def estimator(self) -> RewardEstimator:
+        """The reward estimator described. Raises ValueError naming what is wrong."""
+        return build(self.reward, options_of(self.reward_options.split(",")))
+
+
+class LossSettings(SettingsGroup):
+    """The loss."""
+
+    loss: Loss = Loss.GRPO
     """Policy-gradient loss. `gspo` wants clips near 3e-4: it compares whole sequences."""
     passes: int = Field(1, gt=0)
     """Optimiser steps on each batch; from the second on, the clip has something to clip."""
+    kl_coefficient: float = Field(0.001, ge=0)
+    """Weight of the k3 KL estimate to the base model in the loss."""
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    """PPO clip below: ratios under 1 - clip_low are cut."""
+    clip_high: float = Field(0.28, gt=0)
+    """PPO clip above: ratios over 1 + clip_high are cut."""
+    importance_cap: float = Field(2.0, gt=0)
+    """Cap of the token-level trainer/engine importance weights."""
+
+
+class OptimiserSettings(SettingsGroup):
+    """The optimiser."""
+
     learning_rate: float = Field(1e-5, gt=0)
     """AdamW's rate. LoRA wants about ten times that of full fine-tuning; tiny models far more."""
     weight_decay: float = Field(0.01, ge=0)
@@ -82,16 +142,13 @@ class AdapterSettings(ChannelSettings):
     """What the learning rate does after its warm-up."""
     schedule_updates: int = Field(1000, gt=0)
     """Updates after which a cosine schedule reaches 0."""
+
+
+class BatchSettings(SettingsGroup):
+    """The groups of an update, and how much of it one client may be."""
+
     groups_per_update: int = Field(8, gt=0)
     """Groups with a training signal that make up one update."""
-    kl_coefficient: float = Field(0.001, ge=0)
-    """Weight of the k3 KL estimate to the base model in the loss."""
-    clip_low: float = Field(0.2, gt=0, lt=1)
-    """PPO clip below: ratios under 1 - clip_low are cut."""
-    clip_high: float = Field(0.28, gt=0)
-    """PPO clip above: ratios over 1 + clip_high are cut."""
-    importance_cap: float = Field(2.0, gt=0)
-    """Cap of the token-level trainer/engine importance weights."""
     max_lag: int = Field(4, ge=0)
     """Drop groups sampled by a policy more than this many versions old."""
     client_groups: int | None = Field(None, gt=0)
@@ -100,15 +157,27 @@ class AdapterSettings(ChannelSettings):
     deployment of too few clients to fill an update learns nothing, and says so in its log."""
     client_token_share: float = Field(1.0, gt=0, le=1)
     """Largest share of an update's completion tokens from one client. A full batch that breaks it
-    gives up a group of the client with most and waits for another; 1 is no limit."""
+    drops a group of the client with most and waits for another; 1 is no limit."""
     duplicate_limit: int | None = Field(1, gt=0)
-    """Most groups of nearly the same prompt in one update (adapter/learner/prompt_print.py tells);
-    none for no limit. With 1, an update needs `groups_per_update` different questions, which is no
-    more than the gate needs."""
+    """Most groups of nearly the same prompt (adapter/learner/prompt_print.py) in one update; none
+    for no limit. With 1, an update needs `groups_per_update` different questions, which is no more
+    than the gate needs."""
+
+
+class LoraSettings(SettingsGroup):
+    """The LoRA adapter."""
+
     lora_rank: int = Field(16, gt=0)
     """LoRA rank; the engine's --max-lora-rank must be at least this."""
     lora_alpha: int = Field(32, gt=0)
     """LoRA alpha."""
+    seed: int = 0
+    """Seed of the LoRA initialisation."""
+
+
+class DeviceSettings(SettingsGroup):
+    """Memory and devices."""
+
     micro_batch_tokens: int = Field(8192, gt=0)
     """Tokens per forward pass; lower it when the trainer runs out of memory."""
     gradient_checkpointing: bool = False
@@ -119,11 +188,15 @@ class AdapterSettings(ChannelSettings):
     """On several devices: seconds that one process waits for another before all give up."""
     threads: int = Field(0, ge=0)
     """CPU threads of torch; 0 leaves torch's own choice."""
-    seed: int = 0
-    """Seed of the LoRA initialisation."""
+
+
+class LineageSettings(SettingsGroup):
+    """Versions: how long one lineage learns, and which are kept."""
+
     max_age: int = Field(10_000, ge=0)
-    """Distinct queries that one lineage of versions may learn from, for it collapses if it learns
-    without labels for too long; 0 for no limit. Then `reanchor` is served and learnt from."""
+    """Distinct queries that one lineage of versions may learn from, because it collapses if it
+    learns without labels for too long; 0 for no limit. After that, `reanchor` is served and learnt
+    from."""
     reanchor: Literal["last_good", "base"] = "last_good"
     """Where to go back to after `max_age`: the newest version with at least half of it left, or the
     base model."""
@@ -131,33 +204,38 @@ class AdapterSettings(ChannelSettings):
     """Retired adapter folders to keep for rollback; older ones are deleted."""
     lease_seconds: float = Field(15.0, gt=0)
     """Time to live of the single-learner lease."""
+
+
+class TrackingSettings(SettingsGroup):
+    """The learner's metrics and logs."""
+
     adapter_metrics_port: int = Field(0, ge=0, le=65535)
     """Port of the learner's /metrics; 0 for none."""
     adapter_metrics_host: str = "127.0.0.1"
     """Address that it listens on. It has no key: keep it private."""
     log_dir: Path | None = Path(".ratchet/tensorboard")
-    """Folder for the numbers of every update, to be shown by `tensorboard --logdir`; empty for
-    none. The names are those of TRL's GRPOTrainer, the x axis is the version."""
+    """Folder for the numbers of every update, for `tensorboard --logdir`; empty for none. The names
+    are those of TRL's GRPOTrainer, the x axis is the version."""
     wandb_project: str = ""
     """Weights & Biases project for the same numbers; empty for none. Needs `ratchet[wandb]`."""
     wandb_mode: Literal["online", "offline"] = "online"
     """`offline` needs no network: `wandb sync` sends the run later."""
 
+
+class AdapterSettings(
+    TrackingSettings,
+    LineageSettings,
+    DeviceSettings,
+    LoraSettings,
+    BatchSettings,
+    OptimiserSettings,
+    LossSettings,
+    RewardSettings,
+    ChannelSettings,
+):
+    """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
+
     @field_validator("advantage_clip", "log_dir", "client_groups", "duplicate_limit", mode="before")
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value in ("", "none", "None") else value
-
-    @model_validator(mode="after")
-    def _reward_can_be_had(self) -> Self:
-        estimator = self.estimator()
-        if absent := estimator.needs - TRAINER_SIGNALS - RECORDED_SIGNALS:
-            raise ValueError(
-                f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
-                "not carry; `ratchet score` can use it on recorded rollouts"
-            )
-        return self
-
-    def estimator(self) -> RewardEstimator:
-        """The reward estimator described. Raises ValueError naming what is wrong."""
-        return build(self.reward, options_of(self.reward_options.split(",")))

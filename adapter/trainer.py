@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,6 +18,16 @@ TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "sel
 
 RECORDED_SIGNALS: frozenset[Signal] = frozenset({"topk_entropies"})
 """What a group may carry from its sampling."""
+
+
+class Loss(StrEnum):
+    """Policy-gradient losses, described in adapter/training/loss.py."""
+
+    GRPO = "grpo"
+    DR_GRPO = "dr_grpo"
+    CISPO = "cispo"
+    GSPO = "gspo"
+    REINFORCE = "reinforce"
 
 
 class UpdateDiverged(Exception):

@@ -12,6 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from adapter.trainer import Loss
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossLimits:
@@ -91,11 +93,11 @@ def gspo(scores: Scores, limits: LossLimits) -> Tensor:
 Surrogate = Callable[[Scores, LossLimits], Tensor]
 
 LOSSES: Mapping[str, tuple[Surrogate, Callable[[BatchSize], int]]] = {
-    "grpo": (ppo, lambda size: size.tokens),
-    "dr_grpo": (ppo, lambda size: size.capacity),
-    "cispo": (cispo, lambda size: size.tokens),
-    "gspo": (gspo, lambda size: size.sequences),
-    "reinforce": (reinforce, lambda size: size.tokens),
+    Loss.GRPO: (ppo, lambda size: size.tokens),
+    Loss.DR_GRPO: (ppo, lambda size: size.capacity),
+    Loss.CISPO: (cispo, lambda size: size.tokens),
+    Loss.GSPO: (gspo, lambda size: size.sequences),
+    Loss.REINFORCE: (reinforce, lambda size: size.tokens),
 }
 """Surrogate, and what its sum over the batch is divided by. `grpo` is the token mean of TTRL and
 DAPO; `dr_grpo` divides by a constant, so that long answers are not favoured (2503.20783)."""

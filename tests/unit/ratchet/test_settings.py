@@ -31,6 +31,8 @@ def test_one_file_serves_every_process(tmp_path: Path) -> None:
         ("", {"RATCHET_COLOUR": "red"}, "RATCHET_COLOUR"),
         ("port: many\n", {}, "port"),
         ("", {"RATCHET_LEARNING_RATE": "-1"}, "learning_rate"),
+        ("advantage: ppo\n", {}, "advantage.* must be one of grpo, dr_grpo, rloo, reinforce"),
+        ("loss: ppo\n", {}, "loss: Input should be 'grpo', 'dr_grpo', 'cispo', 'gspo' or 'rein"),
         ("a: [\n", {}, "ratchet.yaml"),
         ("- a\n", {}, "ratchet.yaml"),
     ],

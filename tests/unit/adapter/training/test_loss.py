@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from adapter.trainer import Loss
 from adapter.training.loss import (
     LOSSES,
     BatchSize,
@@ -36,6 +37,10 @@ def loss(
         advantage=tensor(advantage), lengths=[1],
     )  # fmt: skip
     return float(batch_loss(name, scores, replace(LIMITS, kl_coefficient=kl), size))
+
+
+def test_every_loss_that_settings_accept_is_there() -> None:
+    assert list(LOSSES) == list(Loss)
 
 
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "gspo"])
