@@ -8,10 +8,7 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from typing import Any
 
 log = logging.getLogger("ratchet.learner")
 
@@ -35,7 +32,7 @@ class TrainingLog:
         mode: str = "online",
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        self._board = None if folder is None else _board(folder)
+        self._board: Any = None if folder is None else _board(folder)
         self._run: Any = _run(project, mode, folder, dict(config or {})) if project else None
 
     def write(self, version: int, numbers: Mapping[str, float]) -> None:
@@ -60,8 +57,8 @@ class TrainingLog:
             self._run.finish()
 
 
-def _board(folder: Path) -> "SummaryWriter":
-    from torch.utils.tensorboard import SummaryWriter  # brings torch, which bookkeeping can spare
+def _board(folder: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter  # loads torch, so only if it is wanted
 
     try:
         return SummaryWriter(str(folder))
