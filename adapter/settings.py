@@ -24,25 +24,20 @@ class SettingsGroup(BaseSettings):
     )
 
 
-class ModelSettings(SettingsGroup):
-    """The model."""
+class PlaceSettings(SettingsGroup):
+    """The model, and where the processes meet."""
 
     model: str = "evals/arithmetic/model"
     """Folder or Hugging Face id of the base model, as transformers and vLLM understand it."""
     model_name: str = "ratchet"
     """Name under which clients ask for the live, voted policy."""
-    equality_deadline: float = Field(1.0, gt=0)
-    """Seconds to decide whether two answers are mathematically equal; after that they count as
-    different. The same for server and learner, so that both see the same vote."""
-
-
-class PlaceSettings(SettingsGroup):
-    """Where the processes meet."""
-
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis or Valkey that carries groups and releases. `memory://` keeps both in one process."""
     adapters_dir: Path = Path(".ratchet/adapters")
     """Folder, shared by learner, server and engine, with one subfolder per adapter version."""
+    equality_deadline: float = Field(1.0, gt=0)
+    """Seconds to decide whether two answers are mathematically equal; after that they count as
+    different. The same for server and learner, so that both see the same vote."""
 
     @field_validator("redis_url")
     @classmethod
@@ -67,7 +62,7 @@ class BufferSettings(SettingsGroup):
     forget` can train the lineage again without a client; with 0 it can only roll back."""
 
 
-class ChannelSettings(BufferSettings, PlaceSettings, ModelSettings):
+class ChannelSettings(BufferSettings, PlaceSettings):
     """What every Ratchet process must agree on."""
 
 
@@ -110,8 +105,8 @@ class RewardSettings(SettingsGroup):
         return build(self.reward, options_of(self.reward_options.split(",")))
 
 
-class LossSettings(SettingsGroup):
-    """The loss."""
+class UpdateSettings(SettingsGroup):
+    """Loss and optimiser."""
 
     loss: Loss = Loss.GRPO
     """Policy-gradient loss. `gspo` wants clips near 3e-4: it compares whole sequences."""
@@ -125,10 +120,6 @@ class LossSettings(SettingsGroup):
     """PPO clip above: ratios over 1 + clip_high are cut."""
     importance_cap: float = Field(2.0, gt=0)
     """Cap of the token-level trainer/engine importance weights."""
-
-
-class OptimiserSettings(SettingsGroup):
-    """The optimiser."""
 
     learning_rate: float = Field(1e-5, gt=0)
     """AdamW's rate. LoRA wants about ten times that of full fine-tuning; tiny models far more."""
@@ -223,16 +214,9 @@ class TrackingSettings(SettingsGroup):
 
 
 class AdapterSettings(
-    TrackingSettings,
-    LineageSettings,
-    DeviceSettings,
-    LoraSettings,
-    BatchSettings,
-    OptimiserSettings,
-    LossSettings,
-    RewardSettings,
-    ChannelSettings,
-):
+    TrackingSettings, LineageSettings, DeviceSettings, LoraSettings, BatchSettings, UpdateSettings,
+    RewardSettings, ChannelSettings,
+):  # fmt: skip
     """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
 
     @field_validator("advantage_clip", "log_dir", "client_groups", "duplicate_limit", mode="before")
