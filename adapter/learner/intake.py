@@ -121,7 +121,7 @@ class Intake:
             await self._dead_letter(delivery, DeadReason.CRASHED)
         else:
             await self._score(delivery, group, prompt, dry_run=True)
-        await self._buffer.let_go(delivery)
+        await self._buffer.release(delivery)
 
     async def _score(
         self,

@@ -1,4 +1,4 @@
-"""The rollout buffer: where the server leaves groups and the learner takes them.
+"""The rollout buffer: the server appends groups, the learner reads them.
 
 Delivery is at least once. A group stays pending until it is settled: trained, dropped with a
 reason, dead-lettered, expired or forgotten (invariant I1). Clients are named by their pseudonym.
@@ -12,11 +12,11 @@ from typing import Protocol
 from rewards.rollouts import RolloutGroup
 
 MAX_CRASHES = 3
-"""Times that the learner may die while it works on a group alone."""
+"""Times that the learner may die while it works on one group alone."""
 
 
 class BufferUnavailable(Exception):
-    """The buffer's server does not answer. Nothing is known of the operation's effect."""
+    """The buffer's server does not answer. The operation may or may not have taken effect."""
 
 
 class Append(StrEnum):
@@ -55,8 +55,8 @@ class DeadReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferLimits:
-    """Payload bytes and groups above which a buffer refuses more; how long groups may wait, and how
-    long trained ones are kept (`max_bytes` of them at most)."""
+    """Payload bytes and groups above which a buffer refuses more, how long groups may wait, and how
+    long trained ones are kept, up to `max_bytes` of them."""
 
     max_bytes: int = 1 << 30
     max_groups: int = 50_000
@@ -66,11 +66,9 @@ class BufferLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A group on loan. `group` is None if its bytes could not be read; `attempts`, the deliveries
-    so far, starts at 1: more of them mean that a consumer left it behind, for whatever reason.
-
-    A `replay` was trained on before, in versions that have been withdrawn since.
-    """
+    """A group read but not settled. `group` is None if its bytes are unreadable. `attempts` counts
+    its deliveries: more than 1 means that a consumer left it unsettled. A `replay` was trained on
+    before, in versions withdrawn since."""
 
     entry: str
     group: RolloutGroup | None
@@ -81,8 +79,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class BufferState:
-    """`waiting` entries not settled, their `size` in bytes, totals by outcome, and the age of the
-    oldest entry; 0 if there is none."""
+    """Unsettled entries, their size in bytes, totals by outcome, age of the oldest entry (or 0)."""
 
     waiting: int
     size: int
@@ -103,18 +100,16 @@ class RolloutBuffer(Protocol):
     """One producer side, one consumer. Every method may raise BufferUnavailable."""
 
     async def append(self, group: RolloutGroup) -> Append:
-        """Keep a group, once per group id, unless the buffer is full or its client opted out."""
+        """Keep a group, once per id, unless the buffer is full or its client has opted out."""
         ...
 
     async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
-        """The same for several at once, in order."""
+        """Append several, in order."""
         ...
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
-        """Up to `count` groups, oldest first; waits up to `wait` seconds for the first one.
-
-        A new consumer is first given what an earlier one left unsettled.
-        """
+        """Up to `count` groups, oldest first; waits up to `wait` seconds for the first one. A new
+        consumer first gets what an earlier one left unsettled."""
         ...
 
     async def rewind(self) -> None:
@@ -122,17 +117,17 @@ class RolloutBuffer(Protocol):
         ...
 
     async def hold(self, delivery: Delivery) -> int:
-        """Note that work on this group alone begins. Returns how often it had begun before without
-        `let_go` after it: as often as the consumer died of it."""
+        """Note that work on this group alone begins. Returns how many times it began before without
+        `release` after it, that is, with the consumer dying of it."""
         ...
 
-    async def let_go(self, delivery: Delivery) -> None:
-        """Work on this group alone is over, and the consumer alive."""
+    async def release(self, delivery: Delivery) -> None:
+        """Undo `hold`: the work is over and the consumer alive."""
         ...
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
-        """Remove these and count them under `outcome`; keep trained ones for a while if the buffer
-        is to. Repeating is harmless."""
+        """Remove these and count them under `outcome`; trained ones may be kept for replay. Can be
+        repeated."""
         ...
 
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
@@ -141,21 +136,21 @@ class RolloutBuffer(Protocol):
         ...
 
     async def expire(self) -> int:
-        """Settle what has waited too long as expired; drop dead letters and kept groups that are
-        too old. Returns how many groups expired."""
+        """Settle groups that have waited too long as expired; delete dead letters and kept groups
+        that are too old. Returns how many groups expired."""
         ...
 
     async def forget(self, client: str) -> Forgotten:
-        """Remove every group of a client. Those that waited are counted as forgotten."""
+        """Remove every group of a client; the waiting ones count as forgotten."""
         ...
 
     async def replay(self, group_ids: Collection[str]) -> int:
-        """Let those of these groups that are kept wait once more, as replays. They do not count as
-        trained any longer. Returns how many there were."""
+        """Append those of these groups that are kept again, as replays; they no longer count as
+        trained. Returns how many."""
         ...
 
     async def opt_out(self, client: str) -> None:
-        """Keep nothing of this client from now on."""
+        """Refuse this client's groups from now on."""
         ...
 
     async def opt_in(self, client: str) -> None:
@@ -163,7 +158,7 @@ class RolloutBuffer(Protocol):
         ...
 
     async def opted_out(self) -> frozenset[str]:
-        """All clients that have opted out."""
+        """Clients that have opted out."""
         ...
 
     async def state(self) -> BufferState:

@@ -1,4 +1,4 @@
-"""A rollout buffer inside one process: for trying things out, and for tests."""
+"""A rollout buffer inside one process, for trials and tests."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ class _Entry:
 
 
 class MemoryBuffer:
-    """Keeps packed groups, so that it has the limits and the fidelity of the real one."""
+    """Keeps groups packed, so that its limits and its fidelity are those of RedisBuffer."""
 
     def __init__(self, limits: BufferLimits | None = None) -> None:
         self._limits = limits or BufferLimits()
@@ -99,7 +99,7 @@ class MemoryBuffer:
         self._held[delivery.entry] += 1
         return self._held[delivery.entry] - 1
 
-    async def let_go(self, delivery: Delivery) -> None:
+    async def release(self, delivery: Delivery) -> None:
         del self._held[delivery.entry]
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:

@@ -1,13 +1,14 @@
 """A RolloutGroup as bytes: versioned, compact, checked on the way in.
 
 Layout: b"RG1" + zlib(u32 header length, JSON header, int32 token ids, float32 log-probabilities).
-The prompt's ids come first, then each rollout's, lengths standing in the header.
+The prompt's ids come first, then each rollout's; the header has their lengths.
 """
 
 import struct
 import sys
 import zlib
 from array import array
+from itertools import accumulate, pairwise
 from typing import Any
 
 import orjson
@@ -29,9 +30,7 @@ def pack(group: RolloutGroup) -> bytes:
     for rollout in group.rollouts:
         ids.extend(rollout.token_ids)
         logprobs.extend(rollout.logprobs)
-    if sys.byteorder == "big":
-        ids.byteswap()
-        logprobs.byteswap()
+    _swap_if_big_endian(ids, logprobs)
     s = group.sampling
     header = orjson.dumps(
         {
@@ -64,48 +63,45 @@ def unpack(data: bytes) -> RolloutGroup:
             raise WireError("truncated or oversized group")
         (header_length,) = struct.unpack_from("<I", body)
         header: dict[str, Any] = orjson.loads(body[4 : 4 + header_length])
-        lengths: list[int] = header["tokens"]
-        generated = sum(lengths)
-        id_bytes = 4 * (header["prompt_tokens"] + generated)
+        prompt_tokens, lengths = header["prompt_tokens"], header["tokens"]
         start = 4 + header_length
-        ids, logprobs = array("i"), array("f")
-        ids.frombytes(body[start : start + id_bytes])
-        logprobs.frombytes(body[start + id_bytes :])
-        if len(logprobs) != generated:
+        split = start + 4 * (prompt_tokens + sum(lengths))
+        ids, logprobs = array("i", body[start:split]), array("f", body[split:])
+        if len(logprobs) != sum(lengths):
             raise WireError("lengths do not add up")
-        if sys.byteorder == "big":
-            ids.byteswap()
-            logprobs.byteswap()
-        at = header["prompt_tokens"]
-        rollouts: list[Rollout] = []
-        # Groups of before entropies or answer kinds were recorded have none.
-        entropies: list[float | None] = header.get("entropies", [None] * len(lengths))
-        for text, finish, entropy, length in zip(
-            header["texts"], header["finish"], entropies, lengths, strict=True
-        ):
-            mine = slice(at, at + length)
-            offset = header["prompt_tokens"]
-            rollouts.append(
-                Rollout(
-                    text, ids[mine], logprobs[at - offset : at - offset + length], finish, entropy
-                )
+        _swap_if_big_endian(ids, logprobs)
+        prompt_ids, token_ids = ids[:prompt_tokens], ids[prompt_tokens:]
+        rollouts = [
+            Rollout(text, token_ids[begin:end], logprobs[begin:end], finish, entropy)
+            for text, finish, entropy, (begin, end) in zip(
+                header["texts"],
+                header["finish"],
+                header.get("entropies", [None] * len(lengths)),  # older groups have none
+                pairwise(accumulate(lengths, initial=0)),
+                strict=True,
             )
-            at += length
+        ]
         temperature, top_p, top_k, max_tokens = header["sampling"]
         if not all(type(n) in (int, float) for n in (*header["sampling"], header["created_at"])):
             raise WireError("not a number")  # JSON has null for one that is not finite
         return RolloutGroup(
             id=header["id"],
             prompt=header["prompt"],
-            prompt_ids=ids[: header["prompt_tokens"]],
+            prompt_ids=prompt_ids,
             rollouts=rollouts,
             policy_version=header["version"],
             sampling=Sampling(temperature, top_p, top_k, max_tokens),
             client=header["client"],
             created_at=header["created_at"],
-            answer_kind=header.get("answer_kind", DEFAULT_KIND),
+            answer_kind=header.get("answer_kind", DEFAULT_KIND),  # nor this
         )
     except (zlib.error, struct.error, orjson.JSONDecodeError) as error:
         raise WireError(f"damaged group: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"malformed group: {error!r}") from None
+
+
+def _swap_if_big_endian(*arrays: "array[Any]") -> None:
+    if sys.byteorder == "big":
+        for values in arrays:
+            values.byteswap()

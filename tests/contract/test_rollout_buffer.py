@@ -80,7 +80,7 @@ async def test_work_on_one_group_is_noted_until_it_is_over(make) -> None:
     await buffer.append(group(1))
     [delivery] = await buffer.read(1, 0.1)
     assert [await buffer.hold(delivery) for _ in range(3)] == [0, 1, 2]
-    await buffer.let_go(delivery)
+    await buffer.release(delivery)
     assert await buffer.hold(delivery) == 0
     await buffer.close()
 

@@ -1,10 +1,11 @@
 """The rollout buffer on Redis Streams: one stream, one consumer group, one consumer name.
 
-The name is shared by every learner that ever runs, so a restarted one finds what its predecessor
-left unsettled; the learner lease keeps two from running at once.
+Every learner uses that name, so a restarted one gets what its predecessor left unsettled; the
+learner lease keeps two from running at once.
 """
 
 import asyncio
+import functools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -31,8 +32,8 @@ _DEAD_KEPT = 1_000
 _WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
 _KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
 _SMALL_TOKENS = 4_096
-_STRETCH = 16
-"""Entries that one script looks at when it goes through a whole stream."""
+_CHUNK = 16
+"""Entries that one script processes of a long stream."""
 
 
 class RedisBuffer:
@@ -80,7 +81,7 @@ class RedisBuffer:
         held, _ = await reach(pipe.execute())
         return int(held) - 1
 
-    async def let_go(self, delivery: Delivery) -> None:
+    async def release(self, delivery: Delivery) -> None:
         await reach(self._redis.hdel(keys.GROUPS_HELD, delivery.entry))
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
@@ -104,7 +105,7 @@ class RedisBuffer:
         ages = [round(seconds * 1000) for seconds in limits]
         total, more = 0, 1
         while more:
-            expired, more = await self._run(scripts.EXPIRE, names, _CONSUMERS, *ages, _STRETCH)
+            expired, more = await self._run(scripts.EXPIRE, names, _CONSUMERS, *ages, _CHUNK)
             total += expired
         return total
 
@@ -118,7 +119,7 @@ class RedisBuffer:
     async def replay(self, group_ids: Collection[str]) -> int:
         wanted = {group_id.encode() for group_id in group_ids}
         replayed, start = 0, "-"
-        while found := await reach(self._redis.xrange(keys.GROUPS_KEPT, start, "+", _STRETCH)):
+        while found := await reach(self._redis.xrange(keys.GROUPS_KEPT, start, "+", _CHUNK)):
             for entry, fields in found:
                 if fields[b"i"] in wanted:
                     replayed += await self._run(scripts.REPLAY, [*_WAITING, *_KEPT], entry)
@@ -138,7 +139,7 @@ class RedisBuffer:
     async def state(self) -> BufferState:
         pipe = self._redis.pipeline(transaction=True)
         pipe.xlen(keys.GROUPS).get(keys.GROUPS_BYTES).hgetall(keys.GROUPS_TOTALS)
-        pipe.eval(scripts.AGE, 1, keys.GROUPS)
+        pipe.eval(scripts.PRELUDE + scripts.AGE, 1, keys.GROUPS)
         waiting, size, totals, age = await reach(pipe.execute())
         named = {name.decode(): int(count) for name, count in totals.items()}
         return BufferState(waiting, int(size or 0), named, age / 1000)
@@ -149,27 +150,23 @@ class RedisBuffer:
     async def _forget(self, client: str, *names: str) -> int:
         total, start = 0, "-"
         while start:
-            gone, last = await self._run(scripts.FORGET, names, _CONSUMERS, client, start, _STRETCH)
+            gone, last = await self._run(scripts.FORGET, names, _CONSUMERS, client, start, _CHUNK)
             total += gone
             start = "(" + last.decode() if last else ""
         return total
 
     async def _run(self, script: str, names: Sequence[str], *arguments: Any) -> Any:
+        script = scripts.PRELUDE + script
         return await reach(self._redis.eval(script, len(names), *names, *arguments))
 
     async def _read(self, start: str, count: int, block: int | None) -> list[Any]:
+        stream = {keys.GROUPS: start}
+        read = functools.partial(self._redis.xreadgroup, _CONSUMERS, _CONSUMERS, stream)
         try:
-            return await self._read_group(start, count, block)
+            reply = await reach(read(count=count, block=block))
         except NoConsumerGroup:
             await reach(self._redis.xgroup_create(keys.GROUPS, _CONSUMERS, id="0", mkstream=True))
-            return await self._read_group(start, count, block)
-
-    async def _read_group(self, start: str, count: int, block: int | None) -> list[Any]:
-        reply = await reach(
-            self._redis.xreadgroup(
-                _CONSUMERS, _CONSUMERS, {keys.GROUPS: start}, count=count, block=block
-            )
-        )
+            reply = await reach(read(count=count, block=block))
         return list(reply[0][1]) if reply else []
 
     async def _attempts(self, entry: bytes) -> int:
@@ -178,7 +175,7 @@ class RedisBuffer:
 
 
 def _small(group: RolloutGroup) -> bool:
-    """Whether packing takes so little time that a thread is not worth it."""
+    """Whether packing is too quick to be worth a thread."""
     return sum(len(rollout.token_ids) for rollout in group.rollouts) <= _SMALL_TOKENS
 
 

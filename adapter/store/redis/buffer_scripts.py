@@ -1,14 +1,19 @@
-"""The rollout buffer's changes of more than one Redis key: each happens whole or not at all.
+"""The rollout buffer's changes of more than one Redis key: each is made whole or not at all.
 
-An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and, if it is
-there to be learnt from once more, r.
+An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and, for a
+replay, r. The outcomes counted are those of adapter.store.buffer.
 """
 
-_FIELDS = """
+# Stands before the scripts after APPEND. Age is by entry ids, hence by this server's clock.
+PRELUDE = """
 local function fields(entry)
   local found = {}
   for i = 1, #entry[2], 2 do found[entry[2][i]] = entry[2][i + 1] end
   return found
+end
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 """
 
@@ -26,10 +31,8 @@ redis.call('HINCRBY', KEYS[4], 'accepted', 1)
 return 'recorded'
 """
 
-# What is kept after training displaces the oldest kept when it is over the limit.
-SETTLE = (
-    _FIELDS
-    + """
+# A group kept after training displaces the oldest ones kept if there are too many bytes of them.
+SETTLE = """
 local limit = tonumber(ARGV[3])
 for i = 4, #ARGV, 2 do
   local entry = limit > 0 and redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
@@ -50,15 +53,10 @@ for i = 4, #ARGV, 2 do
   end
 end
 """
-)
 
-# Age is by entry ids, so by this server's clock. Returns groups expired, and whether to go on.
-EXPIRE = (
-    _FIELDS
-    + """
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local function until_(age) return string.format('%.0f', math.max(0, ms - tonumber(age))) end
+# Returns groups expired, and whether there may be more.
+EXPIRE = """
+local function until_(age) return string.format('%.0f', math.max(0, now() - tonumber(age))) end
 local function delete(stream, bytes, age)
   local old = redis.call('XRANGE', stream, '-', until_(age), 'COUNT', ARGV[4])
   for _, entry in ipairs(old) do
@@ -77,21 +75,15 @@ redis.call('XTRIM', KEYS[4], 'MINID', '=', until_(ARGV[2]))
 local most = tonumber(ARGV[4])
 return {#expired, (#expired == most or #kept == most) and 1 or 0}
 """
-)
 
 # Milliseconds that the oldest entry has waited.
 AGE = """
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-if not oldest then return 0 end
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-return math.max(0, ms - tonumber(string.match(oldest[1], '%d+')))
+return oldest and math.max(0, now() - tonumber(string.match(oldest[1], '%d+'))) or 0
 """
 
-# One stretch of a stream. Returns entries deleted, and the last id looked at ('' at the end).
-FORGET = (
-    _FIELDS
-    + """
+# One chunk of a stream. Returns entries deleted, and the last id seen ('' at the end).
+FORGET = """
 local found = redis.call('XRANGE', KEYS[1], ARGV[3], '+', 'COUNT', ARGV[4])
 local gone = 0
 for _, entry in ipairs(found) do
@@ -108,12 +100,9 @@ for _, entry in ipairs(found) do
 end
 return {gone, #found == tonumber(ARGV[4]) and found[#found][1] or ''}
 """
-)
 
-# It was trained, and is not any more.
-REPLAY = (
-    _FIELDS
-    + """
+# The entry no longer counts as trained.
+REPLAY = """
 local entry = redis.call('XRANGE', KEYS[4], ARGV[1], ARGV[1])[1]
 if not entry then return 0 end
 local f = fields(entry)
@@ -124,4 +113,3 @@ redis.call('INCRBY', KEYS[2], #f.g)
 redis.call('HINCRBY', KEYS[3], 'trained', -1)
 return 1
 """
-)

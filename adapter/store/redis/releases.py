@@ -178,14 +178,14 @@ class RedisReleases:
         self, head: tuple[str, LedgerEntry | None], script: str, names: Sequence[str], event: str,
         version: int, live: int, record: bytes | None, note: str, *arguments: Any,
     ) -> int:  # fmt: skip
-        """Run a script that changes something and writes it down; -1 if `head` is not the head."""
+        """Make a change and append it to the ledger; -1 if `head` is no longer its head."""
         entry_id, last = head
         entry = entry_after(
             last, at=time.time(), event=event, version=version, live=live, record=record, note=note
         )
-        return int(
-            await self._run(script, [keys.LEDGER, *names], entry_id, entry.to_json(), *arguments)
-        )
+        whole = scripts.GUARD + script + scripts.APPEND
+        names = [keys.LEDGER, *names]
+        return int(await self._run(whole, names, entry_id, entry.to_json(), *arguments))
 
     async def _run(self, script: str, names: Sequence[str], *arguments: Any) -> Any:
         return await reach(self._redis.eval(script, len(names), *names, *arguments))
