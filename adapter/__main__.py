@@ -1,7 +1,6 @@
 """`python -m adapter FLAGS` is `ratchet adapt FLAGS`, in a form that `accelerate launch -m` takes.
 
-The command is put together in `ratchet`, which this room must not import; so it is run by its name,
-as `python -m ratchet` would run it.
+The command lives in `ratchet`, which this package must not import, so it is run by name.
 """
 
 import runpy

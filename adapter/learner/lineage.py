@@ -1,14 +1,14 @@
-"""The version being served and its ancestors: what counts as recent, and how much they learnt from.
+"""The live version and its ancestors: which groups are recent, and how much was learnt.
 
-Label-free learning sharpens what a model already believes; on many queries for long it collapses
-(docs/rewards.md). So a lineage has an age, the distinct queries it has learnt from, and a budget.
+Label-free learning sharpens what a model already believes; after too many queries the model
+collapses (docs/rewards.md). So a lineage has an age (distinct queries learnt from) and a budget.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from adapter.store.releases import BASE, AdapterRelease, ReleaseState
+from adapter.store.releases import BASE, AdapterRelease, ReleaseState, ancestry
 
 AGE = "lineage/queries"
 """Metric of a release: distinct queries that it and its ancestors learnt from."""
@@ -17,7 +17,7 @@ _DIGEST = 8
 
 
 class Lineage:
-    """Versions from base to the live one. Starts empty: nothing is followed yet."""
+    """Versions from base to the live one; empty until `follow`."""
 
     def __init__(self) -> None:
         self._versions: list[int] = []
@@ -26,7 +26,7 @@ class Lineage:
 
     @property
     def tip(self) -> int | None:
-        """The live version, as far as followed."""
+        """The live version, or None before `follow`."""
         return self._versions[-1] if self._versions else None
 
     @property
@@ -39,27 +39,25 @@ class Lineage:
         self._versions = []
 
     def follow(self, live: int, releases: Iterable[AdapterRelease], folder: Path | None) -> None:
-        """Take up the ancestry of `live`, whose adapter folder this is (None for base)."""
-        parents = {release.version: release.parent for release in releases}
-        self._versions = [live]
-        while self._versions[0] != BASE:
-            self._versions.insert(0, parents[self._versions[0]])
+        """Adopt the ancestry of `live`, whose adapter folder this is (None for base)."""
+        known = {release.version: release for release in releases}
+        self._versions = [BASE, *reversed(ancestry(live, known))]
         file = None if folder is None else folder / _QUERIES
         data = file.read_bytes() if file is not None and file.is_file() else b""
         self._queries = {data[at : at + _DIGEST] for at in range(0, len(data), _DIGEST)}
 
     def consider(self, prompts: Iterable[str]) -> int:
-        """Prompts that the next version will have learnt from too; returns its age."""
+        """Add the prompts that the next version learns from; returns its age."""
         digests = (hashlib.sha256(prompt.encode()).digest()[:_DIGEST] for prompt in prompts)
         self._next = self._queries.union(digests)
         return len(self._next)
 
     def save(self, folder: Path) -> None:
-        """Write what the version considered learnt from into its folder, as digests."""
+        """Write the digests of all that the next version learnt from into its folder."""
         (folder / _QUERIES).write_bytes(b"".join(sorted(self._next)))
 
     def grow(self, version: int) -> None:
-        """The version considered last, a child of the tip, has gone live."""
+        """Make the next version, which has gone live, the tip."""
         self._versions.append(version)
         self._queries = self._next
 
@@ -71,14 +69,11 @@ class Lineage:
 
 
 def last_good(releases: Sequence[AdapterRelease], live: int, budget: int) -> int:
-    """The newest of `live` and its ancestors that has at least half of the age budget left; base if
-    there is none. Every one of them has passed the gate."""
+    """The newest of `live` and its ancestors that was served, so has passed the gate, and has at
+    least half of the age budget left; base if there is none."""
     known = {release.version: release for release in releases}
-    version = live
-    while version != BASE:
-        release = known[version]
-        served = release.state in (ReleaseState.LIVE, ReleaseState.RETIRED)
-        if served and release.metrics.get(AGE, 0) <= budget / 2:
+    for version in ancestry(live, known):
+        served = known[version].state in (ReleaseState.LIVE, ReleaseState.RETIRED)
+        if served and known[version].metrics.get(AGE, 0) <= budget / 2:
             return version
-        version = release.parent
     return BASE

@@ -1,4 +1,4 @@
-"""Adapter folders on disk: one per version, complete or absent, and provably unchanged."""
+"""Adapter folders on disk: one a version, complete or absent, checked by hash."""
 
 import errno
 import hashlib
@@ -19,7 +19,7 @@ class ReleaseCorrupt(Exception):
 
 
 class AdapterFolders:
-    """The folders under `root`. Names are `vN-sha12`; nothing a client sends ever becomes one."""
+    """The folders under `root`, named `vN-sha12`; nothing that a client sends becomes a name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
@@ -27,7 +27,7 @@ class AdapterFolders:
     def commit(self, version: int, write: Callable[[Path], None]) -> tuple[str, str]:
         """Let `write` fill a folder and put it in place durably. Returns (name, sha256).
 
-        tmp, fsync, rename, fsync the parent: a crash leaves the old state or the new, never half.
+        tmp, fsync, rename, fsync the parent: a crash leaves the old state or the new one.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         temporary = self.root / f"{_TEMPORARY}v{version}"
@@ -49,7 +49,7 @@ class AdapterFolders:
         return name, digest
 
     def verified(self, release: AdapterRelease) -> Path:
-        """The release's folder, its content hashed afresh. Raises ReleaseCorrupt."""
+        """The release's folder after hashing its content. Raises ReleaseCorrupt."""
         folder = self.root / release.folder
         try:
             digest = fingerprint(folder)
@@ -60,7 +60,7 @@ class AdapterFolders:
         return folder
 
     def prune(self, keep: Collection[str]) -> list[str]:
-        """Delete every folder whose name is not in `keep`, unfinished ones too. Returns names."""
+        """Delete all folders but those named, unfinished ones too. Returns their names."""
         if not self.root.is_dir():
             return []
         gone = [entry.name for entry in self.root.iterdir() if entry.name not in keep]
@@ -68,7 +68,7 @@ class AdapterFolders:
         return sorted(gone)
 
     def remove(self, names: Collection[str]) -> None:
-        """Delete these folders, as far as they are there."""
+        """Delete these folders if they exist."""
         for name in names:
             shutil.rmtree(self.root / name, ignore_errors=True)
 
@@ -76,7 +76,7 @@ class AdapterFolders:
 def fingerprint(folder: Path) -> str:
     """sha256 over names, sizes and bytes of all files in the folder, in order of name.
 
-    Raises OSError; for a link too, since what it leads to may change unseen.
+    Raises OSError, for a link too: its target may change unseen.
     """
     for path in [folder, *folder.rglob("*")]:
         if path.is_symlink():

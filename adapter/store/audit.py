@@ -1,4 +1,4 @@
-"""Does everything on record hold? What `ratchet releases verify` checks."""
+"""Checks ledger, records and adapter folders against each other: `ratchet releases verify`."""
 
 from collections.abc import AsyncIterator
 
@@ -8,30 +8,30 @@ from adapter.store.releases import BASE, AdapterRelease, ReleaseState, ReleaseSt
 
 
 async def faults(store: ReleaseStore, folders: AdapterFolders) -> AsyncIterator[str]:
-    """Everything that is wrong, in words: the chain, the records against it, the live adapter.
+    """Every fault in words: in the chain, in the records against it, in the adapter folders.
 
-    Only folders that are still kept can be checked; of those, live and candidates must be.
+    Folders of live and candidates must exist; others are checked if they do.
     """
     entries = await store.ledger()
     if broken := fault_in(entries):
         yield f"ledger: {broken}"
-    told: dict[int, AdapterRelease] = {}
+    noted: dict[int, AdapterRelease] = {}
     live = BASE
     for entry in entries:
-        if entry.live != live and live in told:
-            told[live] = told[live].retired()
+        if entry.live != live and live in noted:
+            noted[live] = noted[live].retired()
         live = entry.live
         if entry.record is not None:
-            told[entry.version] = AdapterRelease.from_record(entry.record)
+            noted[entry.version] = AdapterRelease.from_record(entry.record)
     if await store.live() != live:
         yield f"v{await store.live()} is live, the ledger says v{live}"
     kept = {release.version: release for release in await store.all()}
-    for version in sorted({*told, *kept}):
+    for version in sorted({*noted, *kept}):
         if version not in kept:
             yield f"v{version}: its record is gone"
-        elif version not in told:
+        elif version not in noted:
             yield f"v{version}: nothing in the ledger says where it comes from"
-        elif kept[version] != told[version]:
+        elif kept[version] != noted[version]:
             yield f"v{version}: its record is not what the ledger says"
     for release in kept.values():
         needed = release.state in (ReleaseState.LIVE, ReleaseState.CANDIDATE)

@@ -1,4 +1,4 @@
-"""Opens the two channels that a settings object names."""
+"""Opens the buffer and the release store that the settings name."""
 
 from adapter.settings import ChannelSettings
 from adapter.store.buffer import BufferLimits, RolloutBuffer

@@ -1,4 +1,4 @@
-"""Clients in records: by a short hash of their name, never by the name."""
+"""Records name clients by a short hash, never by their name."""
 
 import hashlib
 
@@ -8,6 +8,6 @@ _LENGTH = 16
 def pseudonym(client: str) -> str:
     """The first 64 bits of the SHA-256 of a client's name, in hexadecimal.
 
-    No key: whoever guesses a name can find it again. It keeps names out of records that stay.
+    There is no key: anybody who guesses a name can check the guess. It keeps names out of records.
     """
     return hashlib.sha256(client.encode(errors="surrogateescape")).hexdigest()[:_LENGTH]

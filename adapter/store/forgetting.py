@@ -1,8 +1,8 @@
 """Forgetting a client: its groups go, and so does every version that learnt from them.
 
-Every step can be repeated, so a call that was interrupted is completed by the next one; until then
-no candidate is judged. The order keeps other clients' groups from being learnt twice: what a
-withdrawn version was trained on waits again only after that version can no longer be served.
+Every step can be repeated, so the next call completes one that was interrupted; until then no
+candidate is judged. The order keeps other clients' groups from being learnt twice: what a withdrawn
+version was trained on waits again only after that version can no longer be served.
 """
 
 import asyncio
@@ -13,7 +13,14 @@ from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.store.buffer import Forgotten, RolloutBuffer
 from adapter.store.clients import pseudonym
 from adapter.store.lease import under_lease
-from adapter.store.releases import BASE, AdapterRelease, Fenced, ReleaseState, ReleaseStore
+from adapter.store.releases import (
+    BASE,
+    AdapterRelease,
+    Fenced,
+    ReleaseState,
+    ReleaseStore,
+    ancestry,
+)
 
 REASON = "a client was forgotten"
 _LEASE_SECONDS = 15.0
@@ -21,8 +28,8 @@ _LEASE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was removed, where the live pointer was and is, the versions that are withdrawn now, and
-    how many groups of other clients are to be learnt from again."""
+    """What was removed, the live version before and after, the versions withdrawn, and how many
+    groups of other clients wait to be learnt from again."""
 
     removed: Forgotten
     left: int
@@ -35,7 +42,7 @@ async def forget(
     client: str, buffer: RolloutBuffer, releases: ReleaseStore, folders: AdapterFolders
 ) -> Report:
     """Opt a client out, remove all that is stored of it, and go back to the newest version that
-    never saw it. Raises BufferUnavailable, and Fenced if somebody else took over."""
+    never saw it. Raises BufferUnavailable, and Fenced if another process took over the lease."""
     await buffer.opt_out(pseudonym(client))  # from here on nothing new comes in
     if await releases.paused() is None:
         await releases.pause(REASON)
@@ -54,16 +61,14 @@ async def _forget(
     client: str, buffer: RolloutBuffer, releases: ReleaseStore, folders: AdapterFolders
 ) -> Report:
     removed = await buffer.forget(client)
-    for release in await _seen_by(client, releases):
-        if release.state is ReleaseState.CANDIDATE:  # before a server can still promote it
-            await releases.withdraw(release.version, REASON)
+    known = await _by_version(releases)
+    for version in _seen_by(client, known):
+        if known[version].state is ReleaseState.CANDIDATE:  # before a server can promote it
+            await releases.withdraw(version, REASON)
     left = await releases.live()
     live = await _go_back(client, releases, folders)
-    withdrawn = [
-        version
-        for version in await _not_wanted(client, live, releases, folders)
-        if await releases.withdraw(version, REASON)
-    ]
+    unwanted = _unwanted(client, live, await _by_version(releases), folders)
+    withdrawn = [version for version in unwanted if await releases.withdraw(version, REASON)]
     everything = await releases.all()
     gone = [release for release in everything if release.state is ReleaseState.WITHDRAWN]
     elsewhere = {i for r in everything if r not in gone for i in r.sample_ids}
@@ -77,45 +82,34 @@ async def _forget(
 async def _go_back(client: str, releases: ReleaseStore, folders: AdapterFolders) -> int:
     """Serve the newest version of the live lineage that never saw the client; returns it."""
     while True:
-        live = await releases.live()
-        by_version = {release.version: release for release in await releases.all()}
-        clean = [v for v in _line(live, by_version) if not _saw(v, client, by_version)]
-        if live in clean:
+        live, known = await releases.live(), await _by_version(releases)
+        seen = _seen_by(client, known)
+        if live not in seen:
             return live
-        target = next(v for v in clean if v == BASE or _usable(by_version[v], folders))
+        clean = [version for version in ancestry(live, known) if version not in seen]
+        target = next((v for v in clean if _usable(known[v], folders)), BASE)
         if await releases.promote(target, live, REASON):
             return target
 
 
-async def _not_wanted(
-    client: str, live: int, releases: ReleaseStore, folders: AdapterFolders
+def _unwanted(
+    client: str, live: int, known: Mapping[int, AdapterRelease], folders: AdapterFolders
 ) -> list[int]:
-    """Versions that saw the client, and those on the way to them that no folder is left of: they
-    were clean, but could not be gone back to."""
-    by_version = {release.version: release for release in await releases.all()}
-    seen = {version for version in by_version if _saw(version, client, by_version)}
-    passed = {v for version in seen for v in _line(version, by_version)}
-    passed -= {*seen, *_line(live, by_version)}
-    lost = {version for version in passed if not _usable(by_version[version], folders)}
-    return sorted(seen | lost)
+    """Versions that saw the client, and ancestors of theirs that did not but whose folder is gone,
+    so that nothing can go back to them."""
+    seen = _seen_by(client, known)
+    passed = {v for version in seen for v in ancestry(version, known)}
+    passed -= {*seen, *ancestry(live, known)}
+    return sorted(seen | {version for version in passed if not _usable(known[version], folders)})
 
 
-async def _seen_by(client: str, releases: ReleaseStore) -> list[AdapterRelease]:
-    by_version = {release.version: release for release in await releases.all()}
-    return [r for version, r in by_version.items() if _saw(version, client, by_version)]
+async def _by_version(releases: ReleaseStore) -> Mapping[int, AdapterRelease]:
+    return {release.version: release for release in await releases.all()}
 
 
-def _saw(version: int, client: str, by_version: Mapping[int, AdapterRelease]) -> bool:
-    """Whether a version, or one it stands on, was trained on a group of the client."""
-    return any(client in by_version[v].clients for v in _line(version, by_version) if v != BASE)
-
-
-def _line(version: int, by_version: Mapping[int, AdapterRelease]) -> list[int]:
-    """A version and its ancestors, base last."""
-    line = [version]
-    while line[-1] != BASE:
-        line.append(by_version[line[-1]].parent)
-    return line
+def _seen_by(client: str, known: Mapping[int, AdapterRelease]) -> set[int]:
+    """Versions that were, or whose ancestors were, trained on a group of the client."""
+    return {v for v in known if any(client in known[one].clients for one in ancestry(v, known))}
 
 
 def _usable(release: AdapterRelease, folders: AdapterFolders) -> bool:

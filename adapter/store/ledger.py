@@ -1,6 +1,6 @@
-"""The ledger: every change of a release, append-only, each entry sealed over the one before.
+"""The ledger: every change of a release, append-only, each entry hashed over the one before.
 
-An entry that was altered, dropped or slipped in breaks the chain from there on.
+An entry that was altered, removed or inserted breaks the chain from there on.
 """
 
 import hashlib
@@ -11,13 +11,13 @@ from typing import Any
 import orjson
 
 GENESIS = "0" * 64
-"""What the first entry has for a predecessor."""
+"""The first entry's `previous`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One change. `event` is published, promoted, rejected, withdrawn, paused or resumed; `live`
-    the version served after it; `record` the release as it stands after it, None for the base."""
+    """One change: published, promoted, rejected, withdrawn, paused or resumed. `live` and `record`
+    are the live version and the release after it (None for the base)."""
 
     seq: int
     at: float
@@ -39,7 +39,7 @@ class LedgerEntry:
         return LedgerEntry(**orjson.loads(data))
 
     def sealed(self) -> "LedgerEntry":
-        """This entry with the hash that belongs to it."""
+        """This entry with its hash."""
         content = {**asdict(self), "hash": ""}
         text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return replace(self, hash=hashlib.sha256(text).hexdigest())

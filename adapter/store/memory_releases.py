@@ -1,4 +1,4 @@
-"""A release store inside one process: for trying things out, and for tests."""
+"""A release store inside one process, for trials and tests."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from adapter.store.releases import (
 
 
 class MemoryReleases:
-    """The contract of ReleaseStore on a dict."""
+    """ReleaseStore on a dict."""
 
     def __init__(self) -> None:
         self._releases: dict[int, AdapterRelease] = {}

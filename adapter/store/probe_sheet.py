@@ -1,7 +1,7 @@
 """Pinned tokens with the trainer's log-probabilities, shipped in every adapter folder.
 
-The server asks the engine for the same numbers: that is how a silently ignored or stale adapter is
-found out before it answers anybody.
+The server asks the engine for the same numbers and so detects an ignored or stale adapter before it
+answers anybody.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ FILE = "probe.json"
 
 @dataclass(frozen=True, slots=True)
 class ProbeSheet:
-    """`sequences[i]` are token ids; `adapter[i]` and `base[i]` the natural log-probabilities of its
-    tokens from the second on, given all before (temperature 1)."""
+    """`sequences[i]` are token ids; `adapter[i]` and `base[i]` the natural log-probabilities, at
+    temperature 1, of its tokens from the second on."""
 
     sequences: Sequence[Sequence[int]]
     adapter: Sequence[Sequence[float]]

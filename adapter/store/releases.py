@@ -1,8 +1,8 @@
 """Adapter releases: what the learner publishes and the server promotes.
 
 State of a release: candidate -> live -> retired, or candidate -> rejected; candidate or retired ->
-withdrawn, when what it was trained on has to go. One version is live at a time; version 0, the base
-model, needs no record. The pointer moves by compare-and-set only.
+withdrawn, when its training data must go. One version is live at a time; version 0, the base model,
+has no record. The live pointer moves by compare-and-set only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Fenced(Exception):
 
 
 class UnknownRelease(LookupError):
-    """No release has that version, or it cannot be brought back from its state."""
+    """No release has that version, or its state does not allow what was asked."""
 
 
 class ReleaseState(StrEnum):
@@ -109,19 +109,19 @@ class ReleaseStore(Protocol):
     """Shared by learner and servers. Every method may raise BufferUnavailable."""
 
     async def acquire(self, ttl: float) -> int | None:
-        """Become the learner for `ttl` seconds: a fencing token, or None while another one is."""
+        """Take the lease for `ttl` seconds. Returns a fencing token, or None if it is held."""
         ...
 
     async def seize(self, ttl: float) -> int:
-        """Become the learner whoever is: a fencing token that ends the other's lease."""
+        """Take over the lease, whoever holds it. Returns a fencing token."""
         ...
 
     async def renew(self, token: int, ttl: float) -> bool:
-        """Prolong the lease. False if it is no longer ours."""
+        """Renew the lease. False if it is lost."""
         ...
 
     async def resign(self, token: int) -> None:
-        """Give the lease up, if it is still ours."""
+        """Give up the lease if it is still held."""
         ...
 
     async def reserve(self) -> int:
@@ -133,7 +133,7 @@ class ReleaseStore(Protocol):
         ...
 
     async def trained(self, group_ids: Sequence[str]) -> set[str]:
-        """Which of these groups are already part of a release."""
+        """Those of these groups that are part of a release."""
         ...
 
     async def live(self) -> int:
@@ -167,19 +167,19 @@ class ReleaseStore(Protocol):
         ...
 
     async def untrain(self, group_ids: Sequence[str]) -> None:
-        """These groups are part of a release no longer."""
+        """Remove these groups from those that are part of a release."""
         ...
 
     async def pause(self, reason: str | None) -> None:
-        """Stop judging candidates, for the given reason; None goes on."""
+        """Stop judging candidates for the given reason; None resumes."""
         ...
 
     async def paused(self) -> str | None:
-        """Why no candidate is judged at present; None if they are."""
+        """Why judging is paused; None if it is not."""
         ...
 
     async def ledger(self) -> list[LedgerEntry]:
-        """Every change there was, oldest first."""
+        """Every change, oldest first."""
         ...
 
     async def wait(self, seen: str, seconds: float) -> str:
@@ -191,6 +191,15 @@ class ReleaseStore(Protocol):
         ...
 
 
+def ancestry(version: int, known: Mapping[int, AdapterRelease]) -> list[int]:
+    """A version and its ancestors without base, newest first."""
+    line: list[int] = []
+    while version != BASE:
+        line.append(version)
+        version = known[version].parent
+    return line
+
+
 async def promote_by_hand(store: ReleaseStore, version: int) -> int:
     """Serve a candidate or retired version whatever the gate says. Returns the one served before.
 
@@ -199,8 +208,7 @@ async def promote_by_hand(store: ReleaseStore, version: int) -> int:
     release, live = await store.get(version), await store.live()
     if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
         raise UnknownRelease(f"v{version} is {release.state}: it cannot be promoted")
-    if not await store.promote(version, live, "promoted by hand"):
-        raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
+    await _move(store, version, live, "promoted by hand")
     return live
 
 
@@ -215,6 +223,10 @@ async def rollback(store: ReleaseStore, to: int | None = None) -> tuple[int, int
     target = (await store.get(live)).parent if to is None else to
     if target != BASE and (await store.get(target)).state is not ReleaseState.RETIRED:
         raise UnknownRelease(f"version {target} was never live: it cannot be rolled back to")
-    if not await store.promote(target, live, f"rollback from v{live}"):
-        raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")
+    await _move(store, target, live, f"rollback from v{live}")
     return live, target
+
+
+async def _move(store: ReleaseStore, target: int, live: int, reason: str) -> None:
+    if not await store.promote(target, live, reason):
+        raise UnknownRelease(f"v{live} is no longer live: look at the list and try again")

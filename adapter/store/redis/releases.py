@@ -1,4 +1,4 @@
-"""The release store on Redis: each change of more than one key is one script, hence atomic."""
+"""The release store on Redis. Each change of more than one key is one script, hence atomic."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -146,7 +146,7 @@ class RedisReleases:
         self, version: int, event: str, reason: str, states: Sequence[ReleaseState],
         closed: Callable[[AdapterRelease], AdapterRelease],
     ) -> bool:  # fmt: skip
-        """Put a release from one of `states` into a closed one; False if it is in another."""
+        """Close a release that is in one of `states`; False if it is in another."""
         moved = _AGAIN
         while moved == _AGAIN:
             head = await self._head()
