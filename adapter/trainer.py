@@ -1,4 +1,4 @@
-"""The seam between the learner's bookkeeping and its mathematics."""
+"""The seam between the learner's loop and its mathematics."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +14,14 @@ from rewards.rollouts import RolloutGroup
 T = TypeVar("T")
 
 TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "self_certainties"})
-"""What one forward pass of the trainer yields beside log-probabilities."""
+"""Signals that one forward pass of the trainer yields."""
 
 RECORDED_SIGNALS: frozenset[Signal] = frozenset({"topk_entropies"})
-"""What a group may carry from its sampling."""
+"""Signals that a group may carry from its sampling."""
 
 
 class Loss(StrEnum):
-    """Policy-gradient losses, described in adapter/training/loss.py."""
+    """Policy-gradient losses; adapter/training/loss.py describes them."""
 
     GRPO = "grpo"
     DR_GRPO = "dr_grpo"
@@ -31,11 +31,11 @@ class Loss(StrEnum):
 
 
 class UpdateDiverged(Exception):
-    """Loss or gradient is not finite. The weights were not touched."""
+    """Loss or gradient is not finite. The weights are unchanged."""
 
 
 class TrainerLost(Exception):
-    """A process that trains together with this one is gone or out of step: start afresh."""
+    """A process that trains together with this one is gone or out of step: restart all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +47,26 @@ class TrainingGroup:
 
 
 class Trainer(Protocol):
-    """Holds the weights of one adapter. Methods block: call them by way of a TrainerThread."""
+    """Holds the weights of one adapter. Methods block: call them through TrainerThread."""
 
     def load(self, folder: Path | None) -> None:
-        """Take up an adapter's weights, or the base model's (no change) for None."""
+        """Load an adapter's weights; None is the base model."""
         ...
 
     def check(self, group: RolloutGroup) -> None:
-        """Raises ValueError if there is nothing of the model's language in a group. On a GPU, what
-        is wrong with one would spoil everything after it."""
+        """Raises ValueError if a group has no tokens or foreign ones, which on a GPU would spoil
+        everything after it."""
         ...
 
     def signals(
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:
         """The named ones of TRAINER_SIGNALS: means over each rollout's tokens, over the full
-        vocabulary and at the group's temperature, under the weights loaded."""
+        vocabulary, at the group's temperature, under the loaded weights."""
         ...
 
     def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
-        """All the work of an update but its step: whatever it does to the process, weights and
-        optimiser stay as they are."""
+        """Do all the work of an update but its step. Weights and optimiser are unchanged."""
         ...
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
@@ -75,7 +74,7 @@ class Trainer(Protocol):
         ...
 
     def undo(self) -> None:
-        """Back to weights and optimiser as they were before the last update."""
+        """Restore weights and optimiser from before the last update."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -84,8 +83,7 @@ class Trainer(Protocol):
 
 
 class TrainerThread:
-    """A trainer on the one thread that does all of its work: further ones would hold memory of
-    their own."""
+    """A trainer and the one thread that does its work: each further one would hold memory."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer, self._thread = trainer, ThreadPoolExecutor(1, "trainer")

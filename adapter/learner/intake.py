@@ -20,10 +20,10 @@ log = logging.getLogger("ratchet.learner")
 
 _POLL_SECONDS = 1.0
 _PATIENCE = 4
-"""Batches' worth of groups left out after which somebody should know."""
+"""Batches' worth of groups left out before each warning."""
 
 Score = Callable[[RolloutGroup, bool], Awaitable[ScoredGroup]]
-"""Scores a group; with True, dry-runs an update on it as well."""
+"""Scores a group; with True, does a dry run of an update on it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Taken:
 
 
 class Intake:
-    """The batch in the making. Everything read is in it or settled, or will be delivered again."""
+    """The next batch. Every group read is in it, settled, or delivered again later."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Intake:
         recipe: Recipe,
         metrics: LearnerMetrics,
     ) -> None:
-        self._buffer, self._releases, self._score_group = buffer, releases, score
+        self._buffer, self._releases, self._score = buffer, releases, score
         self._lineage, self._recipe, self._metrics = lineage, recipe, metrics
         self._batch: list[_Taken] = []
         self._left_out = 0
         self.flat = 0
-        """Groups dropped since the last batch because all their rewards were equal."""
+        """Groups dropped since the last batch because their rewards were all equal."""
 
     @property
     def batch(self) -> list[ScoredGroup]:
@@ -61,12 +61,12 @@ class Intake:
         return [taken.scored for taken in self._batch]
 
     async def restart(self) -> None:
-        """Forget the batch; everything unsettled is delivered again."""
+        """Drop the batch; everything unsettled is delivered again."""
         self._clear()
         await self._buffer.rewind()
 
     async def fill(self) -> None:
-        """Read until the batch is full and nobody has more than their share of it."""
+        """Read until the batch is full and no client has more than its share."""
         while True:
             missing = self._recipe.groups_per_update - len(self._batch) or await self._share_out()
             if not missing:
@@ -77,17 +77,15 @@ class Intake:
                 await self._take(delivery, known)
 
     async def settle(self, outcome: Outcome) -> None:
-        """Done with the whole batch."""
+        """Settle the whole batch."""
         await self._settle([taken.delivery for taken in self._batch], outcome)
         self._clear()
 
     async def drop_stale(self) -> None:
-        """After the lineage has moved elsewhere: drop what is no longer of it."""
-        old = [self._stale(taken.delivery, taken.scored.group) for taken in self._batch]
-        stale = [taken.delivery for taken, gone in zip(self._batch, old, strict=True) if gone]
-        self._batch = [taken for taken, gone in zip(self._batch, old, strict=True) if not gone]
-        if stale:
-            await self._settle(stale, Outcome.STALE)
+        """Drop groups that are stale now that another version is live."""
+        stale = [one for one in self._batch if self._stale(one.delivery, one.scored.group)]
+        self._batch = [one for one in self._batch if one not in stale]
+        await self._settle([one.delivery for one in stale], Outcome.STALE)
 
     async def _take(self, delivery: Delivery, known: set[str]) -> None:
         group = delivery.group
@@ -111,28 +109,24 @@ class Intake:
                 await self._try(delivery, group, prompt)
 
     async def _try(self, delivery: Delivery, group: RolloutGroup, prompt: PromptPrint) -> None:
-        """Score a group. One that a learner left behind may be what it died of, and so may any
-        other of its batch: then all of the work is tried on it alone, and noted before."""
+        """Score a group. One delivered before may have killed the learner, as may any other of its
+        batch: so do a dry run on it alone, under `hold`."""
         if delivery.attempts == 1:
-            await self._score(delivery, group, prompt)
+            await self._add(delivery, group, prompt)
             return
-        died = 1 + await self._buffer.hold(delivery)  # the first time it had not been noted
-        if died >= MAX_CRASHES:
+        crashes = 1 + await self._buffer.hold(delivery)  # the first one was not noted
+        if crashes >= MAX_CRASHES:
             await self._dead_letter(delivery, DeadReason.CRASHED)
         else:
-            await self._score(delivery, group, prompt, dry_run=True)
+            await self._add(delivery, group, prompt, dry_run=True)
         await self._buffer.release(delivery)
 
-    async def _score(
-        self,
-        delivery: Delivery,
-        group: RolloutGroup,
-        prompt: PromptPrint,
-        *,
-        dry_run: bool = False,
+    async def _add(
+        self, delivery: Delivery, group: RolloutGroup, prompt: PromptPrint, dry_run: bool = False
     ) -> None:
+        """Score a group and add it to the batch if it teaches anything."""
         try:
-            scored = await self._score_group(group, dry_run)
+            scored = await self._score(group, dry_run)
         except TrainerLost:
             raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
@@ -148,7 +142,7 @@ class Intake:
             await self._settle([delivery], Outcome.UNANIMOUS if unanimous else Outcome.NO_LABEL)
 
     async def _share_out(self) -> int:
-        """Take one group out of a full batch if a client has too much of it; how many were."""
+        """Drop one group of a full batch if a client has too much of it. Returns how many."""
         at = surplus([taken.member for taken in self._batch], self._recipe.influence)
         if at is None:
             return 0
@@ -165,7 +159,7 @@ class Intake:
         await self._settle([delivery], why)
 
     def _stale(self, delivery: Delivery, group: RolloutGroup) -> bool:
-        """Too old, or of another branch; but what is replayed was, and was wanted back."""
+        """Too old or of another branch, unless it is a replay."""
         lag = self._lineage.lag(group.policy_version)
         return not delivery.replay and (lag is None or lag > self._recipe.max_lag)
 
@@ -182,7 +176,7 @@ class Intake:
 
 
 def _sound(group: RolloutGroup) -> bool:
-    """Whether it has a prompt, rollouts, and numbers such as tokens and log-probabilities are."""
+    """Whether it has a prompt, rollouts, no negative token and finite log-probabilities."""
     return bool(group.prompt_ids and group.rollouts) and all(
         min(rollout.token_ids, default=0) >= 0 and all(map(math.isfinite, rollout.logprobs))
         for rollout in group.rollouts

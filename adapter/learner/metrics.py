@@ -19,72 +19,48 @@ from prometheus_client import (
 
 from adapter.store.buffer import Outcome
 
-disable_created_metrics()  # twice the series, and nobody asks for them
+disable_created_metrics()  # they double the series, and nobody needs them
 
 _LAST: Mapping[str, tuple[str, str]] = {
     "loss": ("ratchet_update_loss", "Loss."),
-    "kl": (
-        "ratchet_update_kl_nats",
-        "k3 estimate of the KL of the policy before the update to base, mean over tokens.",
-    ),
+    "kl": ("ratchet_update_kl_nats",
+        "k3 estimate of the KL of the policy before the update to base, mean over tokens."),
     "entropy": ("ratchet_update_entropy_nats", "Entropy of the next token, mean over tokens."),
     "grad_norm": ("ratchet_update_grad_norm", "Gradient norm before clipping."),
     "learning_rate": ("ratchet_update_learning_rate", "Learning rate used."),
     "reward": ("ratchet_update_reward_mean", "Reward, mean over rollouts."),
     "reward_std": ("ratchet_update_reward_std", "Standard deviation of the rollouts' rewards."),
-    "majority_ratio": (
-        "ratchet_update_majority_ratio",
-        "Commonest answer's share of the rollouts, mean over groups.",
-    ),
-    "frac_reward_zero_std": (
-        "ratchet_update_flat_ratio",
-        "Groups left out because all their rewards were equal, as a share of those read.",
-    ),
-    "completions/mean_length": (
-        "ratchet_update_completion_tokens",
-        "Tokens of a completion, mean.",
-    ),
-    "completions/clipped_ratio": (
-        "ratchet_update_clipped_completions_ratio",
-        "Share of completions that ended at their token limit.",
-    ),
-    "clip_ratio/region_mean": (
-        "ratchet_update_clip_ratio",
-        "Share of tokens whose policy ratio the loss cut off.",
-    ),
-    "sampling/importance_sampling_ratio/mean": (
-        "ratchet_update_importance_ratio_mean",
-        "Trainer's over engine's probability of the sampled tokens before the cap, mean.",
-    ),
-    "sampling/importance_sampling_ratio/max": (
-        "ratchet_update_importance_ratio_max",
-        "The largest of these ratios.",
-    ),
-    "importance/clipped": (
-        "ratchet_update_importance_capped_ratio",
-        "Share of tokens whose ratio is above `importance_cap`.",
-    ),
-    "importance/effective_sample_size": (
-        "ratchet_update_effective_sample_ratio",
-        "Effective sample size of these ratios as a share of the tokens: (sum w)^2 / (n sum w^2).",
-    ),
-    "lag": (
-        "ratchet_update_lag_versions",
+    "majority_ratio": ("ratchet_update_majority_ratio",
+        "Commonest answer's share of the rollouts, mean over groups."),
+    "frac_reward_zero_std": ("ratchet_update_flat_ratio",
+        "Groups left out because all their rewards were equal, as a share of those read."),
+    "completions/mean_length": ("ratchet_update_completion_tokens",
+        "Tokens of a completion, mean."),
+    "completions/clipped_ratio": ("ratchet_update_clipped_completions_ratio",
+        "Share of completions that ended at their token limit."),
+    "clip_ratio/region_mean": ("ratchet_update_clip_ratio",
+        "Share of tokens whose policy ratio the loss cut off."),
+    "sampling/importance_sampling_ratio/mean": ("ratchet_update_importance_ratio_mean",
+        "Trainer's over engine's probability of the sampled tokens before the cap, mean."),
+    "sampling/importance_sampling_ratio/max": ("ratchet_update_importance_ratio_max",
+        "The largest of these ratios."),
+    "importance/clipped": ("ratchet_update_importance_capped_ratio",
+        "Share of tokens whose ratio is above `importance_cap`."),
+    "importance/effective_sample_size": ("ratchet_update_effective_sample_ratio",
+        "Effective sample size of these ratios as a share of the tokens: (sum w)^2 / (n sum w^2)."),
+    "lag": ("ratchet_update_lag_versions",
         "Staleness: versions between the one that sampled a group and the one updated, mean over "
-        "groups.",
-    ),
+        "groups."),
 }  # fmt: skip
-"""Numbers of an update, by their names in its release, and the gauges that show the last ones."""
+"""Numbers of an update by their names in its release, and the gauges that show the last update."""
 
 _SETTLED = [o for o in Outcome if o not in (Outcome.EXPIRED, Outcome.FORGOTTEN)]
-"""What the learner settles; the other two happen without it."""
+"""What the learner settles groups with; the others happen without it."""
 
 
 class LearnerMetrics:
-    """All metrics of one learner, in a registry of their own.
-
-    `adapters_dir` is the folder whose disk is looked at when somebody asks.
-    """
+    """All metrics of one learner, in a registry of their own. The disk of `adapters_dir` is looked
+    at on each scrape."""
 
     def __init__(self, adapters_dir: Path | None = None) -> None:
         r = self.registry = CollectorRegistry()
@@ -140,20 +116,20 @@ class LearnerMetrics:
 
     @contextmanager
     def stage(self, name: str) -> Generator[None]:
-        """Time a stage of an update; one that raises is not counted."""
+        """Time a stage of an update; a stage that raises is not counted."""
         started = time.monotonic()
         yield
         self.seconds.labels(name).observe(time.monotonic() - started)
 
     def updated(self, numbers: Mapping[str, float]) -> None:
-        """An update has been published; what has no gauge is left to the training log."""
+        """Show a published update. Numbers without a gauge are in the training log only."""
         self.updated_at.set_to_current_time()
         for name, gauge in self._last.items():
             if name in numbers:
                 gauge.set(numbers[name])
 
     def serve(self, host: str, port: int) -> None:
-        """Expose them; port 0 means not at all. Raises OSError if it cannot be listened on."""
+        """Serve them over HTTP unless port is 0. Raises OSError if the port cannot be opened."""
         if port:
             start_http_server(port, host, registry=self.registry)
 

@@ -1,4 +1,4 @@
-"""What lies beside an adapter's weights so that others can use and judge it: card and manifest."""
+"""Model card and manifest beside an adapter's weights, so that others can use and judge it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from adapter.store.releases import AdapterRelease
 
 MANIFEST = "manifest.json"
 _SECRET = frozenset({"redis_url"})
-# What is not known yet, and what is nobody's business where the folder may be copied to.
+# Not known yet, or private, as the folder may be copied anywhere.
 _LEFT_OUT = frozenset({"folder", "sha256", "state", "clients"})
 
 
@@ -23,7 +23,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def write_card(folder: Path, draft: AdapterRelease, config: Mapping[str, Any]) -> None:
-    """Write README.md and manifest.json; `draft` is the release before its folder has a name."""
+    """Write README.md and manifest.json; `draft` has no folder name yet."""
     record = {name: value for name, value in asdict(draft).items() if name not in _LEFT_OUT}
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     manifest = {**record, "weights_sha256": weights, "settings": public(config)}

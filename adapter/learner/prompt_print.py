@@ -1,8 +1,8 @@
-"""When are two prompts nearly the same? Cheap, and rather too strict than too lax.
+"""Detects prompts that are nearly the same: cheap, and rather too strict than too lax.
 
 A copy with other case, spacing or punctuation, or a long text with a few words changed, is nearly
-the same. Questions with other numbers or other signs are not, however alike their words: "What is
-12+7?" is neither "What is 12+8?" nor "What is 12-7?".
+the same. Questions with other numbers or signs are not, however alike their words: "What is 12+7?"
+is neither "What is 12+8?" nor "What is 12-7?".
 """
 
 import re
@@ -25,14 +25,14 @@ _BRACKETS = frozenset("()[]{}")
 
 @dataclass(frozen=True, slots=True)
 class PromptPrint:
-    """What is compared of a prompt: its word pairs, and its numbers and signs in order."""
+    """A prompt for comparison: its word pairs, and its numbers and signs in order."""
 
     pairs: frozenset[tuple[str, str]]
     numbers: tuple[str, ...]
 
     @staticmethod
     def of(prompt: str) -> "PromptPrint":
-        """Of a prompt as a group carries it: of the last user message, if it is a JSON chat."""
+        """Of a group's prompt; of the last user message if it is a JSON chat."""
         text = unicodedata.normalize("NFKC", _last_question(prompt)).casefold()
         tokens: list[str] = _TOKEN.findall(text)
         words = [token for token in tokens if token[0].isalpha()]
@@ -48,7 +48,7 @@ class PromptPrint:
 
 
 def _counts(tokens: list[str], at: int) -> bool:
-    """Whether a token is a number or a sign that changes what is asked."""
+    """Whether a token is a number or a sign that changes the question."""
     token = tokens[at]
     if token in _SIGNS_AT_NUMBERS:  # a hyphen or an exclamation mark elsewhere
         beside = [*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2]]

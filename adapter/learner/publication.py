@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapter.learner.lineage import AGE, Lineage
@@ -21,20 +21,15 @@ log = logging.getLogger("ratchet.learner")
 _DISK_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """Publishes what the trainer has learnt since the lineage's tip."""
 
-    def __init__(
-        self,
-        *,
-        releases: ReleaseStore,
-        folders: AdapterFolders,
-        trainer: TrainerThread,
-        lineage: Lineage,
-        recipe: Recipe,
-    ) -> None:
-        self._releases, self._folders, self._trainer = releases, folders, trainer
-        self._lineage, self._config = lineage, recipe.config
+    releases: ReleaseStore
+    folders: AdapterFolders
+    trainer: TrainerThread
+    lineage: Lineage
+    recipe: Recipe
 
     async def publish(
         self, token: int, batch: Sequence[ScoredGroup], metrics: Mapping[str, float]
@@ -43,23 +38,23 @@ class Publication:
         draft = await self._draft(batch, metrics)
         name, digest = await self._commit(draft)
         release = replace(draft, folder=name, sha256=digest)
-        await self._releases.publish(release, token)
+        await self.releases.publish(release, token)
         return release
 
     async def _draft(
         self, batch: Sequence[ScoredGroup], metrics: Mapping[str, float]
     ) -> AdapterRelease:
         """The release before its folder has a name."""
-        age = self._lineage.consider(scored.group.prompt for scored in batch)
+        age = self.lineage.consider(scored.group.prompt for scored in batch)
         return AdapterRelease(
-            version=await self._releases.reserve(),
-            parent=self._lineage.tip or BASE,
+            version=await self.releases.reserve(),
+            parent=self.lineage.tip or BASE,
             folder="",
             sha256="",
             sample_ids=[scored.group.id for scored in batch],
             metrics={**metrics, AGE: age},
             created_at=time.time(),
-            config=config_hash(self._config),
+            config=config_hash(self.recipe.config),
             clients=sorted({pseudonym(scored.group.client) for scored in batch}),
         )
 
@@ -70,14 +65,14 @@ class Publication:
         def commit(trainer: Trainer) -> tuple[str, str]:
             def write(folder: Path) -> None:
                 trainer.save(folder)
-                self._lineage.save(folder)
-                write_card(folder, draft, self._config)
+                self.lineage.save(folder)
+                write_card(folder, draft, self.recipe.config)
 
-            return self._folders.commit(draft.version, write)
+            return self.folders.commit(draft.version, write)
 
         while True:
             try:
-                return await self._trainer.do(commit)
+                return await self.trainer.do(commit)
             except OSError as error:
-                log.error("cannot write to adapters_dir %s: %s", self._folders.root, error)
+                log.error("cannot write to adapters_dir %s: %s", self.folders.root, error)
                 await asyncio.sleep(_DISK_SECONDS)

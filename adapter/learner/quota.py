@@ -1,4 +1,4 @@
-"""How much of one update may come from one client, or from one question asked again and again."""
+"""Limits how much of one update comes from one client or from one repeated question."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +13,7 @@ _ROUNDING = 1e-9
 @dataclass(frozen=True, slots=True)
 class InfluenceLimits:
     """Of one update: groups and share of tokens of one client, groups of nearly the same prompt.
-
-    None and 1.0 are no limits.
-    """
+    None and 1.0 are no limits."""
 
     client_groups: int | None = None
     client_token_share: float = 1.0
@@ -24,7 +22,7 @@ class InfluenceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A group in the batch: its client, the completion tokens it would teach, its prompt."""
+    """A group in the batch: its client, its completion tokens to learn from, its prompt."""
 
     client: str
     tokens: int
@@ -34,7 +32,7 @@ class Member:
 def refusal(
     batch: Sequence[Member], client: str, prompt: PromptPrint, limits: InfluenceLimits
 ) -> Outcome | None:
-    """Why one more group of this client with this prompt must not join the batch, or None."""
+    """Why a group of this client with this prompt must not join the batch, or None."""
     if limits.client_groups is not None:
         held = sum(member.client == client for member in batch)
         if held >= limits.client_groups:
@@ -47,10 +45,10 @@ def refusal(
 
 
 def surplus(batch: Sequence[Member], limits: InfluenceLimits) -> int | None:
-    """The member to leave out of a full batch before it may be learnt from, or None.
+    """Index of the member to drop from a full batch, or None.
 
     If a client has more than its share of the batch's tokens, it is the longest group (of equals
-    the last) of the client that has most. One at a time: what replaces it changes all shares.
+    the last) of the client with most. One at a time: its replacement changes all shares.
     """
     tokens: Counter[str] = Counter()
     for member in batch:

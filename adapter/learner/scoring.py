@@ -1,4 +1,4 @@
-"""From groups to what the trainer learns from: rewards, then advantages."""
+"""Turns groups into what the trainer learns from: rewards, then advantages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rewards.rollouts import RolloutGroup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
-    """What is rewarded, and how rewards become advantages; `name` is the estimator's in metrics."""
+    """How groups are rewarded and rewards become advantages; `name` stands in metrics."""
 
     estimator: RewardEstimator
     advantage: Advantage
@@ -24,8 +24,8 @@ class Scoring:
     name: str = "estimate"
 
     def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
-        """Rewards of one group; the trainer is asked for the signals they need and that were not
-        recorded. Raises MissingEvidence, and ValueError for what the trainer cannot learn from."""
+        """Rewards of one group, with signals from the trainer unless they were recorded. Raises
+        MissingEvidence, and ValueError for a group that the trainer cannot learn from."""
         trainer.check(group)
         names = TRAINER_SIGNALS & self.estimator.needs
         kind = self.kinds[group.answer_kind]
@@ -37,7 +37,7 @@ class Scoring:
         return ScoredGroup(group, self.estimator.estimate(evidence))
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
-        """One advantage per rollout of each group; None for rollouts that were left out."""
+        """One advantage per rollout of each group; None for rollouts left out."""
         advantages = advantages_of(
             [scored.estimate for scored in batch],
             [[len(r.token_ids) for r in scored.group.rollouts] for scored in batch],

@@ -1,6 +1,6 @@
-"""The numbers of every update over versions: in TensorBoard's format, and to Weights & Biases.
+"""Logs the numbers of every update to TensorBoard and to Weights & Biases.
 
-Numbers only: no prompt, no client, no label ever gets here (invariant I10).
+Numbers only: no prompt, client or label (invariant I10).
 """
 
 import importlib
@@ -14,14 +14,14 @@ log = logging.getLogger("ratchet.learner")
 
 
 class TrainingLogUnavailable(Exception):
-    """A log that was asked for cannot be opened; the message names the setting."""
+    """A log cannot be opened; the message names the setting."""
 
 
 class TrainingLog:
-    """Writes to `folder`, to a W&B project, to both or, by default, to nothing.
+    """Writes to `folder`, to a W&B project, to both or, by default, to neither. W&B's `mode` is
+    "online", or "offline" to sync by hand later.
 
-    Accelerate's trackers do the same but speak to its process state, which a learner that only
-    follows the lease has not. W&B's `mode` is "online", or "offline" to sync by hand later.
+    Accelerate's trackers do the same but need its process state, which a standby learner has not.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TrainingLog:
         self._run: Any = _run(project, mode, folder, dict(config or {})) if project else None
 
     def write(self, version: int, numbers: Mapping[str, float]) -> None:
-        """Add numbers of one version, the x axis. What is not finite is left out."""
+        """Add the finite numbers of one version, the x axis."""
         finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
         if self._board is not None:
             try:
@@ -74,7 +74,7 @@ def _run(project: str, mode: str, folder: Path | None, config: dict[str, Any]) -
             "wandb_project is set, but wandb is not installed: pip install 'ratchet[wandb]'"
         ) from None
     try:
-        quiet = wandb.Settings(console="off")  # numbers only: nothing of what we print
+        quiet = wandb.Settings(console="off")  # numbers only, no console output
         return wandb.init(project=project, mode=mode, dir=folder, config=config, settings=quiet)
     except wandb.Error as error:
         raise TrainingLogUnavailable(f"wandb_project: {error}") from None

@@ -56,7 +56,9 @@ class Worker:
             releases=releases, folders=folders, trainer=self._trainer, lineage=self._lineage,
             recipe=recipe,
         )  # fmt: skip
-        self._update = Update(releases, self._trainer, self._lineage, recipe)
+        self._update = Update(
+            releases=releases, trainer=self._trainer, lineage=self._lineage, scoring=recipe.scoring
+        )
         self._intake = Intake(
             buffer=buffer, releases=releases, score=self._update.score, lineage=self._lineage,
             recipe=recipe, metrics=self._metrics,
@@ -87,18 +89,18 @@ class Worker:
         self._lineage.clear()
         await self._intake.restart()
         for release in await self._releases.all():
-            if release.state is ReleaseState.CANDIDATE:  # what a predecessor left unjudged
+            if release.state is ReleaseState.CANDIDATE:  # left unjudged by a predecessor
                 await self._log_verdict(await self._verdict(release.version))
         await self._checkpoints.prune()
         while True:
             try:
                 await self.learn(token)
-            except ReleaseCorrupt as error:  # until it is back, or another version is live
+            except ReleaseCorrupt as error:  # until it is back or another version is live
                 log.error("cannot go on from what is live in adapters_dir: %s", error)
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def learn(self, token: int) -> AdapterRelease | None:
-        """Fill a batch, make one candidate of it, and wait for its verdict."""
+        """Fill a batch, make a candidate of it, and wait for its verdict."""
         if await self._checkpoints.follow_live():
             await self._intake.drop_stale()
         if await self._checkpoints.reanchor():

@@ -1,7 +1,7 @@
-"""Exact per-token signals over the full vocabulary, without ever holding the full logits.
+"""Exact per-token signals over the full vocabulary, without holding the full logits.
 
-One pass over blocks of positions x blocks of the vocabulary keeps running sums, as online softmax
-does (Milakov and Gimelshein, arXiv 1805.02867).
+One pass over blocks of positions and of the vocabulary keeps running sums, like online softmax
+(Milakov and Gimelshein, arXiv 1805.02867).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from torch import Tensor
 from rewards.estimators.evidence import Signal
 
 TOP_K = 20
-"""Tokens that DeepConf's confidence looks at, as many as vLLM returns at most by default."""
+"""Tokens in DeepConf's confidence: as many as vLLM returns at most by default."""
 
 _POSITIONS = 512
 _VOCABULARY = 8_192

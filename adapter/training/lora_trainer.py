@@ -40,7 +40,7 @@ class LoraTrainer:
     """One adapter on one base model. fp32 on CPU, bf16 base weights on a GPU.
 
     All linear layers but the output head get LoRA: attention-only adapters underperform. With
-    `ranks`, every rank has one of these, all are asked for the same, and each does its share.
+    `ranks`, every rank has one of these; all get the same calls and each does its share.
     """
 
     def __init__(self, settings: AdapterSettings, ranks: Ranks | None = None) -> None:
@@ -63,7 +63,7 @@ class LoraTrainer:
         self._peft: peft.PeftModel = peft.get_peft_model(base, config)  # pyright: ignore[reportAssignmentType]
         self._peft.eval()
         if settings.gradient_checkpointing:
-            # Checkpointing works in training mode only; with no dropout the two modes are the same.
+            # Checkpointing needs training mode, which without dropout is the same as evaluation.
             self._peft.train()
             self._peft.enable_input_require_grads()
             base.gradient_checkpointing_enable({"use_reentrant": False})
@@ -169,7 +169,7 @@ class LoraTrainer:
                         f"loss {latest['loss']:.3g}, gradient norm {latest['grad_norm']:.3g}"
                     )
                 latest["learning_rate"] = self._optimiser.step()
-                # What the engine sampled from is what the first pass sees.
+                # The first pass sees the weights that the engine sampled from.
                 metrics = {**latest, **{k: v for k, v in metrics.items() if _of_first_pass(k)}}
         finally:
             self._gradient.forget()
@@ -187,7 +187,7 @@ class LoraTrainer:
         try:
             self._peft.save_pretrained(str(folder), safe_serialization=True)
             self._optimiser.save(folder, {"pinned": self._pinned})
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # that is how it reports a full disk
             raise OSError(str(error)) from None
         sheet.write(folder)
 
@@ -204,10 +204,10 @@ class LoraTrainer:
         return list(map(float, score_tokens(self.model, batch)[0]))
 
     def _pin(self, batch: Sequence[TrainingGroup]) -> None:
-        """Choose the probe's tokens once: the first rollout of a few groups, and keep them.
+        """Choose the probe's tokens once: the first rollout of a few groups.
 
-        They are of groups that this version or an ancestor was trained on, never of others: where
-        a client is forgotten, its tokens go with the versions that saw it.
+        They come only from groups that this version or an ancestor was trained on, so a forgotten
+        client's tokens go with the versions that saw it.
         """
         if not self._pinned:
             groups = [tg.group for tg in batch[:_PINNED]]

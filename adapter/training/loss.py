@@ -1,8 +1,8 @@
 """Policy-gradient losses over one micro-batch, with their off-policy corrections.
 
 Log-probabilities are natural and [N], one per completion token, sequence after sequence: `new`
-carries the gradient, `old` is the trainer's own value before its first step on the batch, `engine`
-what the engine reported when it sampled, `base` the model without adapter.
+carries the gradient, `old` is the trainer's value before its first step on the batch, `engine` the
+engine's when it sampled, `base` that of the model without adapter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ class LossLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Log-probabilities of S sequences with N tokens together; `advantage` is [S], `lengths` S."""
+    """Log-probabilities of S sequences with N tokens; `advantage` is [S], `lengths` has S items."""
 
     new: Tensor
     old: Tensor
@@ -49,7 +49,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """Of the whole batch: tokens, sequences, and the tokens that could have been generated."""
+    """Of the whole batch: tokens, sequences, and tokens that could have been generated."""
 
     tokens: int
     sequences: int
@@ -81,8 +81,8 @@ def reinforce(scores: Scores, limits: LossLimits) -> Tensor:
 def gspo(scores: Scores, limits: LossLimits) -> Tensor:
     """PPO's surrogate on length-normalised sequence ratios, [S] (GSPO, 2507.18071).
 
-    Both ratios are geometric means over a sequence's tokens, so they lie far closer to 1 than a
-    token's: the paper clips at 3e-4 and 4e-4.
+    Both ratios are geometric means over a sequence's tokens, far closer to 1 than a token's: the
+    paper clips at 3e-4 and 4e-4.
     """
     ratio = scores.means(scores.new - scores.old).exp()
     clipped = ratio.clamp(1 - limits.low, 1 + limits.high)
@@ -99,12 +99,12 @@ LOSSES: Mapping[str, tuple[Surrogate, Callable[[BatchSize], int]]] = {
     Loss.GSPO: (gspo, lambda size: size.sequences),
     Loss.REINFORCE: (reinforce, lambda size: size.tokens),
 }
-"""Surrogate, and what its sum over the batch is divided by. `grpo` is the token mean of TTRL and
-DAPO; `dr_grpo` divides by a constant, so that long answers are not favoured (2503.20783)."""
+"""Surrogate, and the divisor of its sum over the batch. `grpo` is the token mean of TTRL and DAPO;
+`dr_grpo` divides by a constant, so that long answers are not favoured (2503.20783)."""
 
 
 def batch_loss(name: str, scores: Scores, limits: LossLimits, size: BatchSize) -> Tensor:
-    """This micro-batch's part of the batch's loss; parts add up. KL is a token mean throughout."""
+    """This micro-batch's part of the batch's loss; parts add up. KL is always a token mean."""
     surrogate, divisor = LOSSES[name]
     loss = surrogate(scores, limits).sum() / divisor(size)
     if limits.kl_coefficient:
@@ -119,11 +119,11 @@ def kl_k3(new: Tensor, base: Tensor) -> Tensor:
 
 
 def effective_sample_size(count: float, total: float, squares: float) -> float:
-    """(sum w)^2 / (N sum w^2) of N raw importance weights, whose sum is `total` and whose squares
-    add up to `squares`: 1 when all are equal."""
+    """(sum w)^2 / (N sum w^2) of N raw importance weights, given their sum and the sum of their
+    squares: 1 when all are equal."""
     return total**2 / (count * squares)
 
 
 def _importance(gap: Tensor, limits: LossLimits) -> Tensor:
-    """Truncated importance weights between trainer and engine (Ionides 2008), without gradient."""
+    """Truncated importance weights of trainer over engine (Ionides 2008), without gradient."""
     return gap.exp().clamp(max=limits.importance_cap).detach()

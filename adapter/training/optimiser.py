@@ -1,4 +1,4 @@
-"""AdamW with warm-up and schedule, whose state can be kept beside an adapter and taken up again."""
+"""AdamW with warm-up and schedule, whose state is saved beside an adapter and loaded again."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimiserOptions:
-    """`schedule_updates` is where "cosine" reaches 0; "constant" never ends."""
+    """`schedule` is "constant" or "cosine", which reaches 0 after `schedule_updates`."""
 
     learning_rate: float
     weight_decay: float
@@ -37,7 +37,7 @@ class Optimiser:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all moments and start counting updates anew."""
+        """Reset moments and the count of updates."""
         self._adam = torch.optim.AdamW(
             self._parameters, self._options.learning_rate, weight_decay=self._options.weight_decay
         )
@@ -56,7 +56,7 @@ class Optimiser:
         return float(torch.nn.utils.clip_grad_norm_(self._parameters, self._options.max_grad_norm))
 
     def step(self) -> float:
-        """One step at the scheduled rate, which is returned."""
+        """Make one step at the scheduled rate; returns the rate."""
         rate = self.rate()
         for group in self._adam.param_groups:
             group["lr"] = rate
@@ -73,7 +73,7 @@ class Optimiser:
         return options.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
 
     def snapshot(self) -> tuple[dict[str, Any], int]:
-        """State to `restore` later."""
+        """State for `restore`."""
         return copy.deepcopy(self._adam.state_dict()), self.updates
 
     def restore(self, snapshot: tuple[dict[str, Any], int]) -> None:
@@ -82,7 +82,7 @@ class Optimiser:
         self._adam.load_state_dict(copy.deepcopy(state))
 
     def save(self, folder: Path, progress: dict[str, Any]) -> None:
-        """Write moments and counters; `progress` goes along."""
+        """Write moments, counters and `progress`."""
         moments = {
             f"{index}.{name}": torch.as_tensor(state[name]).detach().cpu().contiguous()
             for index, state in self._adam.state_dict()["state"].items()
@@ -92,7 +92,7 @@ class Optimiser:
         (folder / PROGRESS).write_text(json.dumps({"updates": self.updates, **progress}))
 
     def load(self, folder: Path) -> dict[str, Any]:
-        """Take up what `save` wrote, if it is there; returns the progress. Starts anew if not."""
+        """Load what `save` wrote, else reset. Returns the progress."""
         self.reset()
         if not (folder / STATE).is_file():
             return {}

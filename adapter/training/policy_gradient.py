@@ -1,4 +1,4 @@
-"""The gradient of one batch, in micro-batches, and what is worth knowing about it."""
+"""The gradient of one batch, in micro-batches, and its metrics."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from adapter.training.token_scores import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One rollout to learn from. `engine` has its sampling log-probabilities, one per token."""
+    """One rollout to learn from; `engine` has its sampling log-probabilities, one per token."""
 
     sequence: TokenSequence
     engine: Sequence[float]
@@ -56,7 +56,7 @@ def rows_of(batch: Sequence[TrainingGroup]) -> list[Row]:
 
 
 def size_of(rows: Sequence[Row]) -> BatchSize:
-    """Sizes of a batch. Where no limit was set, the longest completion stands for it."""
+    """Sizes of a batch. The longest completion stands for a limit that was not set."""
     lengths = [len(row.sequence.completion) for row in rows]
     longest = max(lengths, default=0)
     limits = [row.max_tokens or longest for row in rows]
@@ -82,12 +82,9 @@ class PolicyGradient:
         self._old: dict[int, Tensor] = {}
 
     def backward(self, rows: Sequence[Row], device: torch.device) -> dict[str, float]:
-        """Add this rank's share of the batch's gradient to the parameters'; returns the metrics of
-        the whole batch.
-
-        The first call on a batch remembers the log-probabilities that later ones clip against;
-        `forget` ends the batch.
-        """
+        """Add this rank's share of the batch's gradient to the parameters'. Returns metrics of the
+        whole batch. The first call on a batch stores the log-probabilities that later ones clip
+        against; `forget` ends the batch."""
         size = size_of(rows)
         sums = torch.zeros(9, dtype=torch.float64, device=device)
         greatest = torch.full((3,), -torch.inf, dtype=torch.float64, device=device)
@@ -108,13 +105,13 @@ class PolicyGradient:
         )
 
     def forget(self) -> None:
-        """The next batch is another one."""
+        """End the batch."""
         self._old = {}
 
     def _metrics(
         self, size: BatchSize, sums: Sequence[float], greatest: Sequence[float]
     ) -> dict[str, float]:
-        """By TRL's names where it has one; importance ratios are as they are, before the cap."""
+        """By TRL's names where it has one; importance ratios are before the cap."""
         loss, *others = sums
         entropy, kl, low, high, gap, raw, squares, capped = (n / size.tokens for n in others)
         widest, least, most = greatest
@@ -138,7 +135,7 @@ class PolicyGradient:
         }
 
     def _summed(self, scores: Scores, gap: Tensor, loss: Tensor, entropy: Tensor) -> Tensor:
-        """[9]: what the metrics are made of, summed over a micro-batch's tokens."""
+        """[9]: terms of the metrics, summed over a micro-batch's tokens."""
         new, limits = scores.new.detach(), self._limits
         raw, ratio, advantage = gap.exp(), (new - scores.old).exp(), scores.by_token()
         sums = [

@@ -1,4 +1,4 @@
-"""The processes that make one update together, as Hugging Face Accelerate launched them."""
+"""The processes that make one update together, launched by Hugging Face Accelerate."""
 
 import math
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process is number `rank` of `count`, and computes on `device` (None: as it likes).
+    """This process is number `rank` of `count` and computes on `device` (None: any).
 
     `shard_base` spreads the base model's layers over all of them; with `reshard` a layer's weights
-    are gathered anew for its backward pass.
+    are gathered again for its backward pass.
     """
 
     rank: int = 0
@@ -35,8 +35,8 @@ class Ranks:
     reshard: bool = True
 
     def share(self, items: Sequence[T], filler: T) -> list[tuple[T, float]]:
-        """This rank's items, each with weight 1. Every rank is given equally many, for those of a
-        sharded model must call its layers in step: a short share ends in `filler`, weight 0."""
+        """This rank's items, each with weight 1. Ranks of a sharded model must call its layers in
+        step, so all get equally many: a short share ends in `filler`, weight 0."""
         rounds = math.ceil(len(items) / self.count)
         return [
             (items[index], 1.0) if index < len(items) else (filler, 0.0)
@@ -44,12 +44,12 @@ class Ranks:
         ]
 
     def budget(self, limit: int, tokens: int) -> int:
-        """Largest micro-batch, in tokens, when `tokens` are to be shared out and one process would
-        take `limit` at a time: small enough that nobody is left without one."""
+        """Largest micro-batch, in tokens, of a batch of `tokens`: at most `limit`, and small enough
+        that every rank gets one."""
         return limit if self.count == 1 else min(limit, math.ceil(tokens / self.count))
 
     def add(self, tensors: Sequence[Tensor]) -> None:
-        """Put in place of each tensor its sum over all ranks. All have one dtype and device."""
+        """Replace each tensor by its sum over all ranks. All have one dtype and device."""
         if self.count == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -60,14 +60,13 @@ class Ranks:
             tensor.copy_(part.view_as(tensor))
 
     def greatest(self, tensor: Tensor) -> None:
-        """Put in place of each number the greatest of all ranks."""
+        """Replace each number by the greatest of all ranks."""
         if self.count > 1:
             torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
 
 
 def device_for(choice: str) -> torch.device:
-    """The device that the setting means: "cuda", "cpu", or "auto". Raises ValueError if there is
-    none."""
+    """The device for the setting "cuda", "cpu" or "auto". Raises ValueError if there is none."""
     available = torch.cuda.is_available()
     if choice == "cuda" and not available:
         raise ValueError("device: cuda is wanted, but torch sees no GPU; set it to auto or cpu")
@@ -75,11 +74,8 @@ def device_for(choice: str) -> torch.device:
 
 
 def join(choice: str, patience: float) -> Ranks:
-    """Take part in what Accelerate launched; alone if it launched nothing or one process only.
-
-    Whoever waits longer than `patience` seconds for the others gives up. Raises ValueError for a
-    device or a kind of sharding that there is not.
-    """
+    """Join the processes that Accelerate launched, if there are several. Each waits up to
+    `patience` seconds for the others. Raises ValueError for an unsupported device or sharding."""
     state: Any = PartialState(
         cpu=device_for(choice).type == "cpu", timeout=timedelta(seconds=patience)
     )

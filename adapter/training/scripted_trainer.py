@@ -1,4 +1,4 @@
-"""A trainer that learns nothing: to exercise the learner's bookkeeping without torch."""
+"""A trainer that learns nothing: exercises the learner's loop without torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from rewards.rollouts import RolloutGroup
 
 
 class ScriptedTrainer:
-    """Its "weights" are the ids it was trained on. Set `diverge` to fail that many updates."""
+    """Its weights are the ids it was trained on. Set `diverge` to fail that many updates."""
 
     def __init__(self) -> None:
         self.learnt: list[str] = []

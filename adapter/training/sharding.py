@@ -10,11 +10,11 @@ from adapter.training.ranks import Ranks
 
 def shard_base(model: Any, ranks: Ranks) -> None:
     """Spread the frozen weights of the decoder's layers over the ranks, layer by layer, and move
-    what is left to this rank's device.
+    the rest to this rank's device.
 
     `model` is a transformers causal language model with its adapter, on the CPU. The adapter,
-    embeddings, last norm and output head stay whole on every rank: the optimiser, saving, and
-    `adapter.training.token_scores` use them as they are.
+    embeddings, last norm and output head stay whole on every rank, for the optimiser, saving and
+    `adapter.training.token_scores`.
     """
     assert ranks.device is not None
     decoder = model.get_decoder()

@@ -1,7 +1,7 @@
-"""One trainer made of several processes: rank 0 learns as ever, and has the others do the same.
+"""One trainer made of several processes: rank 0 learns, and commands the others to do the same.
 
-Rank 0 alone reads groups, holds the lease, and writes. The other ranks need neither Redis nor the
-adapters folder: groups, weights and settings reach them as orders.
+Rank 0 alone reads groups, holds the lease and writes. The other ranks need neither Redis nor the
+adapters folder: commands bring them groups, weights and settings.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from adapter.settings import AdapterSettings
 from adapter.store.wire import pack, unpack
 from adapter.tasks import beside
 from adapter.trainer import TrainerLost, TrainingGroup, UpdateDiverged
+from adapter.training.commands import Commands
 from adapter.training.lora_trainer import LoraTrainer
-from adapter.training.orders import Orders
 from adapter.training.ranks import Ranks
 from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
@@ -27,83 +27,83 @@ log = logging.getLogger("ratchet.learner")
 
 T = TypeVar("T")
 
-_BEAT_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 5.0
 
 
 class SharedTrainer:
-    """Rank 0's trainer. Whatever fails here in the midst of an order leaves the ranks out of step,
-    so it ends as TrainerLost: the process is to end, and what launched it to start all afresh."""
+    """Rank 0's trainer. A failure within a command leaves the ranks out of step, so it is raised as
+    TrainerLost: the process should end, and its launcher restart all of them."""
 
     def __init__(self, settings: AdapterSettings, ranks: Ranks) -> None:
         self._turn = threading.Lock()
-        self._orders = Orders(settings.peer_seconds)
-        with self._order({"settings": settings.model_dump(mode="json")}):
+        self._commands = Commands(settings.peer_seconds)
+        with self._command({"settings": settings.model_dump(mode="json")}):
             self._trainer = LoraTrainer(settings, ranks)
 
     def load(self, folder: Path | None) -> None:
         files = [] if folder is None else sorted(f for f in folder.iterdir() if f.is_file())
         names = None if folder is None else [file.name for file in files]
-        with self._order({"do": "load", "files": names}, [file.read_bytes() for file in files]):
+        with self._command({"do": "load", "files": names}, [file.read_bytes() for file in files]):
             self._trainer.load(folder)
 
     def signals(
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:
-        with self._order({"do": "signals", "names": sorted(names)}, [pack(group)]):
+        with self._command({"do": "signals", "names": sorted(names)}, [pack(group)]):
             return self._trainer.signals(group, names)
 
     def check(self, group: RolloutGroup) -> None:
         self._trainer.check(group)
 
     def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
-        with self._order({"do": "dry_run", **_advantages(batch)}, _packed(batch)):
+        with self._command({"do": "dry_run", **_advantages(batch)}, _packed(batch)):
             self._trainer.dry_run(batch)
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
-        with self._order({"do": "update", **_advantages(batch)}, _packed(batch)):
+        with self._command({"do": "update", **_advantages(batch)}, _packed(batch)):
             return self._trainer.update(batch)
 
     def undo(self) -> None:
-        with self._order({"do": "undo"}):
+        with self._command({"do": "undo"}):
             self._trainer.undo()
 
     def save(self, folder: Path) -> None:
-        with self._order({"do": "probe"}):
+        with self._command({"do": "probe"}):
             self._trainer.save(folder)
 
-    async def attended(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` while making sure that the other ranks are there, also when there is nothing to
-        learn; then let them go. Raises TrainerLost as soon as one is missed."""
+    async def with_heartbeats(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` while checking that the other ranks live, also when there is nothing to learn;
+        then stop them. Raises TrainerLost as soon as one is gone."""
         try:
-            return await beside(self._attend(), work)
+            return await beside(self._heartbeats(), work)
         finally:
             with suppress(TrainerLost):
-                await asyncio.to_thread(self._dismiss)
+                await asyncio.to_thread(self._stop)
 
-    async def _attend(self) -> NoReturn:
+    async def _heartbeats(self) -> NoReturn:
         while True:
-            await asyncio.to_thread(self._beat)
-            await asyncio.sleep(_BEAT_SECONDS)
+            await asyncio.to_thread(self._heartbeat)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
 
-    def _beat(self) -> None:
-        if self._turn.acquire(blocking=False):  # an order under way is as good
+    def _heartbeat(self) -> None:
+        if self._turn.acquire(blocking=False):  # a command under way serves as well
             try:
-                self._orders.tell({"do": "wait"})
+                self._commands.send({"do": "wait"})
             finally:
                 self._turn.release()
 
-    def _dismiss(self) -> None:
+    def _stop(self) -> None:
         with self._turn:
-            self._orders.tell({"do": "stop"})
+            self._commands.send({"do": "stop"})
 
     @contextmanager
-    def _order(self, order: Mapping[str, Any], parts: Sequence[bytes] = ()) -> Generator[None]:
+    def _command(self, command: Mapping[str, Any], parts: Sequence[bytes] = ()) -> Generator[None]:
         with self._turn:
             try:
-                self._orders.tell(order, parts)
+                self._commands.send(command, parts)
                 yield
             except (UpdateDiverged, OSError, TrainerLost):
-                raise  # the first on all ranks alike, the second after all was done
+                raise  # the first on all ranks alike, the second after the command
             except Exception as error:
                 raise TrainerLost(f"out of step: {error!r}") from error
 
@@ -116,41 +116,41 @@ def _packed(batch: Sequence[TrainingGroup]) -> list[bytes]:
     return [pack(tg.group) for tg in batch]
 
 
-def follow(ranks: Ranks, patience: float) -> int:
-    """Do what rank 0 orders until it says stop; returns the exit status, 1 if it is gone."""
-    orders = Orders(patience)
+def execute_commands(ranks: Ranks, patience: float) -> int:
+    """Execute rank 0's commands until it sends stop. Returns the exit status, 1 if it is gone."""
+    commands = Commands(patience)
     try:
-        given, _ = orders.hear()
+        given, _ = commands.receive()
         trainer = LoraTrainer(AdapterSettings.model_validate(given["settings"]), ranks)
         while True:
-            order, parts = orders.hear()
-            if order["do"] == "stop":
+            command, parts = commands.receive()
+            if command["do"] == "stop":
                 return 0
             with suppress(UpdateDiverged):
-                _obey(trainer, order, parts)
+                _execute(trainer, command, parts)
     except TrainerLost as error:
         log.error("rank %d stops: %s", ranks.rank, error)
         return 1
 
 
-def _obey(trainer: LoraTrainer, order: Mapping[str, Any], parts: Sequence[bytes]) -> None:
-    match order["do"]:
-        case "load" if order["files"] is None:
+def _execute(trainer: LoraTrainer, command: Mapping[str, Any], parts: Sequence[bytes]) -> None:
+    match command["do"]:
+        case "load" if command["files"] is None:
             trainer.load(None)
         case "load":
             with tempfile.TemporaryDirectory() as folder:
-                for name, data in zip(order["files"], parts, strict=True):
+                for name, data in zip(command["files"], parts, strict=True):
                     (Path(folder) / name).write_bytes(data)
                 trainer.load(Path(folder))
         case "signals":
-            trainer.signals(unpack(parts[0]), frozenset(order["names"]))
+            trainer.signals(unpack(parts[0]), frozenset(command["names"]))
         case "update" | "dry_run":
-            pairs = zip(parts, order["advantages"], strict=True)
+            pairs = zip(parts, command["advantages"], strict=True)
             batch = [TrainingGroup(unpack(part), row) for part, row in pairs]
-            (trainer.update if order["do"] == "update" else trainer.dry_run)(batch)
+            (trainer.update if command["do"] == "update" else trainer.dry_run)(batch)
         case "undo":
             trainer.undo()
         case "probe":
             trainer.probe_sheet()
         case _:
-            pass  # a sign of life
+            pass  # a heartbeat

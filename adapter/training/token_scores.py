@@ -1,7 +1,7 @@
 """Log-probabilities and entropies of given tokens, from one forward pass.
 
-A prompt that several sequences share is computed once; only positions that predict a completion
-token see the output head; and the full logits are never held.
+A prompt shared by several sequences is computed once, only positions that predict a completion
+token reach the output head, and the full logits are never held.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from adapter.training.sharding import is_sharded
 
 _HEAD_ELEMENTS = 1 << 23
-"""Logits held at once (elements): 32 MB in fp32."""
+"""Logits held at once: 32 MB in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class TokenSequence:
 class PromptBatch:
     """B sequences over G prompts of one length P: `prompts` [G, P], right-padded `completions`
     [B, C], `owner` [B] the prompt of each, `real` [B, C] marks tokens that are not padding,
-    `targets` [N] are those tokens in row order. Padding stands right of all that looks back, so no
-    attention mask is needed."""
+    `targets` [N] are those tokens in row order. Padding is on the right, so causal attention needs
+    no mask."""
 
     prompts: Tensor
     completions: Tensor
@@ -44,7 +44,7 @@ class PromptBatch:
 
     @staticmethod
     def of(sequences: Sequence[TokenSequence], device: torch.device) -> "PromptBatch":
-        """Of sequences whose prompts have one length. Raises ValueError if they do not."""
+        """Of sequences whose prompts have one length, else raises ValueError."""
         places: dict[tuple[int, ...], int] = {}
         owner = [places.setdefault(tuple(s.prompt), len(places)) for s in sequences]
         if len({len(prompt) for prompt in places}) != 1:
@@ -75,8 +75,8 @@ def predicting_states(model: Any, batch: PromptBatch) -> Tensor:
 
 def score_tokens(model: Any, batch: PromptBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """Log-probability and entropy (nats) of the N completion tokens under `model`, each [N] in fp32
-    or better, in row order. Only log-probabilities carry a gradient, and without one to carry
-    entropies are not worked out: they are nan (`adapter.training.exact_signals` has them alone).
+    or better, in row order. Only log-probabilities carry a gradient; when there is none to carry,
+    entropies are nan (`adapter.training.exact_signals` computes them alone).
 
     `temperature` divides the logits, as the engine did when it sampled.
     """
@@ -115,22 +115,22 @@ def tokens_once(sequences: Sequence[TokenSequence]) -> int:
 
 
 def _may_share(model: Any, batch: PromptBatch) -> bool:
-    """Whether there are prompts to compute once, and nothing that forbids it."""
+    """Whether prompts are shared and nothing forbids computing them once."""
     if len(batch.prompts) == len(batch.owner) or model.is_gradient_checkpointing:
         return False
-    # All ranks of a sharded model must call its layers equally often, whatever they have to do.
+    # All ranks of a sharded model must call its layers equally often.
     return not is_sharded(model) and _sees_everything(model, batch)
 
 
 def _sees_everything(model: Any, batch: PromptBatch) -> bool:
-    """No sliding window shorter than the sequences, which a shared cache would have to cut."""
+    """Whether no sliding window, which a shared cache would have to cut, is shorter than a row."""
     window = getattr(model.config, "sliding_window", None)
     length = batch.prompts.shape[1] + batch.completions.shape[1]
     return window is None or length <= window
 
 
 def _after_shared_prompts(model: Any, batch: PromptBatch) -> Tensor:
-    """[B, C, d]: prompts once, then all completions on the keys and values of their prompt."""
+    """[B, C, d]: prompts once, then all completions on their prompt's keys and values."""
     decoder = model.get_decoder()
     cache = DynamicCache(config=model.config)
     prompts = decoder(input_ids=batch.prompts, past_key_values=cache, use_cache=True)
@@ -145,8 +145,8 @@ def _after_shared_prompts(model: Any, batch: PromptBatch) -> Tensor:
 class _HeadScores(torch.autograd.Function):
     """Scores of targets [N] under a frozen output head, in blocks of rows.
 
-    The gradient of a log-probability with respect to its hidden state, (W[y] - p W) / T, is worked
-    out in the forward pass, where p is at hand, so that nothing of size [N, V] is kept.
+    The gradient of a log-probability with respect to its hidden state, (W[y] - p W) / T, is
+    computed in the forward pass, where p is at hand, so that nothing of size [N, V] is kept.
     """
 
     @staticmethod

@@ -15,7 +15,7 @@ from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.channels import open_buffer, open_releases
 from adapter.training.lora_trainer import LoraTrainer
 from adapter.training.ranks import join
-from adapter.training.shared_trainer import SharedTrainer, follow
+from adapter.training.shared_trainer import SharedTrainer, execute_commands
 from ratchet.errors import ConfigurationError
 from ratchet.local.child import GAVE_UP
 from ratchet.settings import require_writable
@@ -27,13 +27,13 @@ from rewards.answers.math_judge import MathJudge
 
 def learn(settings: AdapterSettings) -> int:
     """Learn until told to stop; GAVE_UP if updates keep failing. On several devices all but the
-    first process only follow. Raises ConfigurationError."""
+    first process only execute its commands. Raises ConfigurationError."""
     try:
         ranks = join(settings.device, settings.peer_seconds)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     if ranks.rank > 0:
-        return follow(ranks, settings.peer_seconds)
+        return execute_commands(ranks, settings.peer_seconds)
     try:
         training_log = TrainingLog(
             settings.log_dir,
@@ -68,7 +68,7 @@ def learn(settings: AdapterSettings) -> int:
         training_log=training_log,
     )
     try:
-        work = worker.run() if shared is None else shared.attended(worker.run())
+        work = worker.run() if shared is None else shared.with_heartbeats(worker.run())
         asyncio.run(until_signalled(work))
     except LearnerDiverged as error:
         logging.getLogger("ratchet").error("stopped: %s", error)
