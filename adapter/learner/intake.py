@@ -85,7 +85,8 @@ class Intake:
         """Drop groups that are stale now that another version is live."""
         stale = [one for one in self._batch if self._stale(one.delivery, one.scored.group)]
         self._batch = [one for one in self._batch if one not in stale]
-        await self._settle([one.delivery for one in stale], Outcome.STALE)
+        if stale:
+            await self._settle([one.delivery for one in stale], Outcome.STALE)
 
     async def _take(self, delivery: Delivery, known: set[str]) -> None:
         group = delivery.group

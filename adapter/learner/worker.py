@@ -57,8 +57,9 @@ class Worker:
             recipe=recipe,
         )  # fmt: skip
         self._update = Update(
-            releases=releases, trainer=self._trainer, lineage=self._lineage, scoring=recipe.scoring
-        )
+            releases=releases, trainer=self._trainer, lineage=self._lineage,
+            scoring=recipe.scoring,
+        )  # fmt: skip
         self._intake = Intake(
             buffer=buffer, releases=releases, score=self._update.score, lineage=self._lineage,
             recipe=recipe, metrics=self._metrics,

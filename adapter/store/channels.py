@@ -12,11 +12,10 @@ from adapter.store.releases import ReleaseStore
 def open_buffer(settings: ChannelSettings) -> RolloutBuffer:
     """The rollout buffer at `redis_url`."""
     limits = BufferLimits(
-        max_bytes=settings.buffer_max_bytes,
-        max_groups=settings.buffer_max_groups,
+        max_bytes=settings.buffer_max_bytes, max_groups=settings.buffer_max_groups,
         retention_seconds=settings.retention_seconds,
         keep_trained_seconds=settings.keep_trained_seconds,
-    )
+    )  # fmt: skip
     if settings.redis_url.startswith("memory:"):
         return MemoryBuffer(limits)
     return RedisBuffer(settings.redis_url, limits)

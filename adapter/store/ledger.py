@@ -52,15 +52,10 @@ def entry_after(
     """The next entry of a ledger that ends in `head`; `record` is a release as JSON."""
     return LedgerEntry(
         seq=1 if head is None else head.seq + 1,
-        at=at,
-        event=event,
-        version=version,
-        live=live,
-        record=None if record is None else orjson.loads(record),
-        note=note,
-        previous=GENESIS if head is None else head.hash,
-        hash="",
-    ).sealed()
+        at=at, event=event, version=version, live=live,
+        record=None if record is None else orjson.loads(record), note=note,
+        previous=GENESIS if head is None else head.hash, hash="",
+    ).sealed()  # fmt: skip
 
 
 def fault_in(entries: Sequence[LedgerEntry]) -> str | None:

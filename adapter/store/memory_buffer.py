@@ -82,15 +82,12 @@ class MemoryBuffer:
         self._attempts.update(entries)
         return [
             Delivery(
-                entry=name,
-                group=unpack(e.data),
-                size=len(e.data),
-                attempts=self._attempts[name],
-                replay=e.replay,
+                entry=name, group=unpack(e.data), size=len(e.data),
+                attempts=self._attempts[name], replay=e.replay,
             )
             for name in entries
             if (e := self._entries.get(name)) is not None
-        ]
+        ]  # fmt: skip
 
     async def rewind(self) -> None:
         self._unread = deque(self._entries)

@@ -85,16 +85,12 @@ def unpack(data: bytes) -> RolloutGroup:
         if not all(type(n) in (int, float) for n in (*header["sampling"], header["created_at"])):
             raise WireError("not a number")  # JSON has null for one that is not finite
         return RolloutGroup(
-            id=header["id"],
-            prompt=header["prompt"],
-            prompt_ids=prompt_ids,
-            rollouts=rollouts,
+            id=header["id"], prompt=header["prompt"], prompt_ids=prompt_ids, rollouts=rollouts,
             policy_version=header["version"],
             sampling=Sampling(temperature, top_p, top_k, max_tokens),
-            client=header["client"],
-            created_at=header["created_at"],
+            client=header["client"], created_at=header["created_at"],
             answer_kind=header.get("answer_kind", DEFAULT_KIND),  # nor this
-        )
+        )  # fmt: skip
     except (zlib.error, struct.error, orjson.JSONDecodeError) as error:
         raise WireError(f"damaged group: {error}") from None
     except (KeyError, TypeError, ValueError) as error:

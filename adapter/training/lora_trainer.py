@@ -52,12 +52,9 @@ class LoraTrainer:
         base: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
         torch.manual_seed(settings.seed)
         config = peft.LoraConfig(
-            r=settings.lora_rank,
-            lora_alpha=settings.lora_alpha,
-            lora_dropout=0.0,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        )
+            r=settings.lora_rank, lora_alpha=settings.lora_alpha, lora_dropout=0.0,
+            target_modules="all-linear", task_type="CAUSAL_LM",
+        )  # fmt: skip
         if not self._ranks.shard_base:
             base.to(self._device)
         self._peft: peft.PeftModel = peft.get_peft_model(base, config)  # pyright: ignore[reportAssignmentType]
@@ -72,29 +69,21 @@ class LoraTrainer:
         self._fresh = self._adapter_state()
         self._pinned: list[list[int]] = []
         self._gradient = PolicyGradient(
-            model=self.model,
-            without_adapter=self._peft.disable_adapter,
-            loss=settings.loss,
+            model=self.model, without_adapter=self._peft.disable_adapter, loss=settings.loss,
             limits=LossLimits(
-                low=settings.clip_low,
-                high=settings.clip_high,
-                importance_cap=settings.importance_cap,
-                kl_coefficient=settings.kl_coefficient,
+                low=settings.clip_low, high=settings.clip_high,
+                importance_cap=settings.importance_cap, kl_coefficient=settings.kl_coefficient,
             ),
-            micro_batch_tokens=settings.micro_batch_tokens,
-            ranks=self._ranks,
-        )
+            micro_batch_tokens=settings.micro_batch_tokens, ranks=self._ranks,
+        )  # fmt: skip
         self._optimiser = Optimiser(
             [p for p in self._peft.parameters() if p.requires_grad],
             OptimiserOptions(
-                learning_rate=settings.learning_rate,
-                weight_decay=settings.weight_decay,
-                max_grad_norm=settings.max_grad_norm,
-                warmup_updates=settings.warmup_updates,
-                schedule=settings.schedule,
-                schedule_updates=settings.schedule_updates,
+                learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
+                max_grad_norm=settings.max_grad_norm, warmup_updates=settings.warmup_updates,
+                schedule=settings.schedule, schedule_updates=settings.schedule_updates,
             ),
-        )
+        )  # fmt: skip
         self._before = self._snapshot()
 
     @property

@@ -26,28 +26,27 @@ from adapter.training.token_scores import (
     score_tokens,
     tokens_once,
 )
+from rewards.rollouts import Sampling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One rollout to learn from; `engine` has its sampling log-probabilities, one per token."""
 
     sequence: TokenSequence
     engine: Sequence[float]
     advantage: float
-    temperature: float
-    max_tokens: int
+    sampling: Sampling
 
 
 def rows_of(batch: Sequence[TrainingGroup]) -> list[Row]:
     """The rollouts of a batch that have an advantage and at least one token."""
     return [
         Row(
-            sequence=TokenSequence(tg.group.prompt_ids, rollout.token_ids),
-            engine=rollout.logprobs,
-            advantage=advantage,
-            temperature=tg.group.sampling.temperature,
-            max_tokens=tg.group.sampling.max_tokens,
+            TokenSequence(tg.group.prompt_ids, rollout.token_ids),
+            rollout.logprobs,
+            advantage,
+            tg.group.sampling,
         )
         for tg in batch
         for rollout, advantage in zip(tg.group.rollouts, tg.advantages, strict=True)
@@ -59,7 +58,7 @@ def size_of(rows: Sequence[Row]) -> BatchSize:
     """Sizes of a batch. The longest completion stands for a limit that was not set."""
     lengths = [len(row.sequence.completion) for row in rows]
     longest = max(lengths, default=0)
-    limits = [row.max_tokens or longest for row in rows]
+    limits = [row.sampling.max_tokens or longest for row in rows]
     return BatchSize(sum(lengths), len(rows), sum(limits))
 
 
@@ -155,7 +154,7 @@ class PolicyGradient:
         self, rows: Sequence[Row], members: Sequence[int], device: torch.device
     ) -> tuple[Scores, Tensor]:
         padded = PromptBatch.of([row.sequence for row in rows], device)
-        temperature = rows[0].temperature
+        temperature = rows[0].sampling.temperature
         new, entropy = score_tokens(self._model, padded, temperature)
         with torch.no_grad(), self._without_adapter():
             base, _ = score_tokens(self._model, padded, temperature)
@@ -178,7 +177,7 @@ class PolicyGradient:
         )
         by_temperature: dict[float, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
-            by_temperature[row.temperature].append(index)
+            by_temperature[row.sampling.temperature].append(index)
         return [
             [members[at] for at in part]
             for members in by_temperature.values()

@@ -186,9 +186,6 @@ def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delive
     except WireError:
         group = None
     return Delivery(
-        entry=entry.decode(),
-        group=group,
-        size=len(data),
-        attempts=attempts,
+        entry=entry.decode(), group=group, size=len(data), attempts=attempts,
         replay=b"r" in fields,
-    )
+    )  # fmt: skip

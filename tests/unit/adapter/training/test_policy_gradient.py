@@ -64,7 +64,7 @@ def rows(advantage: str) -> list[Row]:
 
 def logprobs(model, row: Row) -> torch.Tensor:
     prompt, completion = list(row.sequence.prompt), list(row.sequence.completion)
-    logits = model(torch.tensor([prompt + completion])).logits[0] / row.temperature
+    logits = model(torch.tensor([prompt + completion])).logits[0] / row.sampling.temperature
     logs = torch.log_softmax(logits, dim=-1)
     at = range(len(prompt) - 1, len(prompt) + len(completion) - 1)
     return torch.stack([logs[i, token] for i, token in zip(at, completion, strict=True)])
@@ -74,7 +74,7 @@ def reference(name: str, model, batch: list[Row], old: list[torch.Tensor]) -> to
     """The definition, sequence by sequence and token by token."""
     tokens = sum(len(row.engine) for row in batch)
     longest = max(len(row.engine) for row in batch)
-    capacity = sum(row.max_tokens or longest for row in batch)
+    capacity = sum(row.sampling.max_tokens or longest for row in batch)
     total = torch.zeros((), dtype=torch.float64)
     for row, before in zip(batch, old, strict=True):
         new = logprobs(model, row)
