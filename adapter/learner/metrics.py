@@ -84,17 +84,14 @@ class LearnerMetrics:
             self.updates.labels(verdict)
         self.diverged = Counter(
             "ratchet_updates_diverged",
-            "Updates skipped because loss or gradient was not finite.",
-            registry=r,
-        )
+            "Updates skipped because loss or gradient was not finite.", registry=r,
+        )  # fmt: skip
         self.seconds = Histogram(
             "ratchet_update_seconds",
             "Seconds of an update, by stage: `collect` (waiting for groups and scoring them), "
             "`train`, `publish`, and `verdict` (waiting for the server's).",
-            ["stage"],
-            registry=r,
-            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
-        )
+            ["stage"], registry=r, buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+        )  # fmt: skip
         self.leading = Gauge(
             "ratchet_learner_leading", "1 while this learner holds the lease.", registry=r
         )

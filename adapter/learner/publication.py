@@ -35,21 +35,11 @@ class Publication:
         self, token: int, batch: Sequence[ScoredGroup], metrics: Mapping[str, float]
     ) -> AdapterRelease:
         """Save and record the candidate that was trained on `batch`. Raises Fenced."""
-        draft = await self._draft(batch, metrics)
-        name, digest = await self._commit(draft)
-        release = replace(draft, folder=name, sha256=digest)
-        await self.releases.publish(release, token)
-        return release
-
-    async def _draft(
-        self, batch: Sequence[ScoredGroup], metrics: Mapping[str, float]
-    ) -> AdapterRelease:
-        """The release before its folder has a name."""
         age = self.lineage.consider(scored.group.prompt for scored in batch)
-        return AdapterRelease(
+        draft = AdapterRelease(
             version=await self.releases.reserve(),
             parent=self.lineage.tip or BASE,
-            folder="",
+            folder="",  # not known yet
             sha256="",
             sample_ids=[scored.group.id for scored in batch],
             metrics={**metrics, AGE: age},
@@ -57,6 +47,10 @@ class Publication:
             config=config_hash(self.recipe.config),
             clients=sorted({pseudonym(scored.group.client) for scored in batch}),
         )
+        name, digest = await self._commit(draft)
+        release = replace(draft, folder=name, sha256=digest)
+        await self.releases.publish(release, token)
+        return release
 
     async def _commit(self, draft: AdapterRelease) -> tuple[str, str]:
         """Save the folder, trying until the disk allows it: batch and weights are still here, so

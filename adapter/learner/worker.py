@@ -71,10 +71,8 @@ class Worker:
         self._diverged = 0
 
     async def run(self) -> NoReturn:
-        """Learn whenever the lease is free; start over when it or Redis is lost.
-
-        Raises LearnerDiverged, TrainerLost.
-        """
+        """Learn whenever the lease is free; start over when it or Redis is lost. Raises
+        LearnerDiverged, TrainerLost."""
         while True:
             try:
                 token = await acquire(self._releases, self._lease_seconds)

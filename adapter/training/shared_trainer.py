@@ -56,11 +56,11 @@ class SharedTrainer:
         self._trainer.check(group)
 
     def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
-        with self._command({"do": "dry_run", **_advantages(batch)}, _packed(batch)):
+        with self._command(*_on_batch("dry_run", batch)):
             self._trainer.dry_run(batch)
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
-        with self._command({"do": "update", **_advantages(batch)}, _packed(batch)):
+        with self._command(*_on_batch("update", batch)):
             return self._trainer.update(batch)
 
     def undo(self) -> None:
@@ -108,12 +108,10 @@ class SharedTrainer:
                 raise TrainerLost(f"out of step: {error!r}") from error
 
 
-def _advantages(batch: Sequence[TrainingGroup]) -> dict[str, Any]:
-    return {"advantages": [list(tg.advantages) for tg in batch]}
-
-
-def _packed(batch: Sequence[TrainingGroup]) -> list[bytes]:
-    return [pack(tg.group) for tg in batch]
+def _on_batch(do: str, batch: Sequence[TrainingGroup]) -> tuple[dict[str, Any], list[bytes]]:
+    """A command and its parts."""
+    advantages = [list(tg.advantages) for tg in batch]
+    return {"do": do, "advantages": advantages}, [pack(tg.group) for tg in batch]
 
 
 def execute_commands(ranks: Ranks, patience: float) -> int:
