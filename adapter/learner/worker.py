@@ -17,9 +17,9 @@ from adapter.learner.publication import Publication
 from adapter.learner.recipe import Recipe
 from adapter.learner.training_log import TrainingLog
 from adapter.learner.update import Update
+from adapter.lease import acquire, under_lease
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.store.buffer import BufferUnavailable, Outcome, RolloutBuffer
-from adapter.store.lease import acquire, under_lease
 from adapter.store.releases import CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.trainer import Trainer, TrainerThread, UpdateDiverged
 

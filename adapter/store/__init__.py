@@ -1,1 +1,1 @@
-"""What learner and server share: buffer, releases, ledger, lease, adapter folders. No torch."""
+"""What learner and server share: buffer, releases, ledger, adapter folders. No torch."""

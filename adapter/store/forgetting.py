@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from adapter.lease import under_lease
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.store.buffer import Forgotten, RolloutBuffer
 from adapter.store.clients import pseudonym
-from adapter.store.lease import under_lease
 from adapter.store.releases import (
     BASE,
     AdapterRelease,
@@ -46,7 +46,7 @@ async def forget(
     await buffer.opt_out(pseudonym(client))  # from here on nothing new comes in
     if await releases.paused() is None:
         await releases.pause(REASON)
-    token = await releases.seize(_LEASE_SECONDS)  # a learner at work must not publish any more
+    token = await releases.take_over(_LEASE_SECONDS)  # a learner at work must not publish any more
     work = _forget(pseudonym(client), buffer, releases, folders)
     try:
         report = await under_lease(releases, token, _LEASE_SECONDS, work)

@@ -33,9 +33,9 @@ class MemoryReleases:
     async def acquire(self, ttl: float) -> int | None:
         if time.monotonic() < self._lease_ends:
             return None
-        return await self.seize(ttl)
+        return await self.take_over(ttl)
 
-    async def seize(self, ttl: float) -> int:
+    async def take_over(self, ttl: float) -> int:
         self._fence += 1
         self._lease_ends = time.monotonic() + ttl
         return self._fence

@@ -112,7 +112,7 @@ class ReleaseStore(Protocol):
         """Take the lease for `ttl` seconds. Returns a fencing token, or None if it is held."""
         ...
 
-    async def seize(self, ttl: float) -> int:
+    async def take_over(self, ttl: float) -> int:
         """Take over the lease, whoever holds it. Returns a fencing token."""
         ...
 

@@ -298,7 +298,7 @@ async def test_a_rejected_release_cannot_be_promoted(store) -> None:
 
 async def test_the_lease_can_be_seized(store) -> None:
     learner = await store.acquire(5.0)
-    token = await store.seize(5.0)
+    token = await store.take_over(5.0)
     assert token > learner
     assert not await store.renew(learner, 5.0)
     with pytest.raises(Fenced):

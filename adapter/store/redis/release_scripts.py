@@ -11,7 +11,7 @@ redis.call('SET', KEYS[1], token, 'PX', ARGV[1])
 return token
 """
 
-SEIZE = """
+TAKE_OVER = """
 local token = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], token, 'PX', ARGV[1])
 return token

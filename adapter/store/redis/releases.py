@@ -33,8 +33,10 @@ class RedisReleases:
         token = await self._run(scripts.ACQUIRE, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
         return int(token) or None
 
-    async def seize(self, ttl: float) -> int:
-        return int(await self._run(scripts.SEIZE, [keys.LEARNER, keys.FENCE], round(ttl * 1000)))
+    async def take_over(self, ttl: float) -> int:
+        return int(
+            await self._run(scripts.TAKE_OVER, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
+        )
 
     async def renew(self, token: int, ttl: float) -> bool:
         return bool(await self._run(scripts.RENEW, [keys.LEARNER], token, round(ttl * 1000)))
