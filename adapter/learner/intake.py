@@ -1,8 +1,9 @@
 """Fills batches with groups worth learning from; settles all others with a counted reason."""
 
+import functools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapter.learner.lineage import Lineage
@@ -12,7 +13,7 @@ from adapter.learner.quota import Member, refusal, surplus
 from adapter.learner.recipe import Recipe
 from adapter.store.buffer import MAX_CRASHES, DeadReason, Delivery, Outcome, RolloutBuffer
 from adapter.store.releases import ReleaseStore
-from adapter.trainer import TrainerLost
+from adapter.trainer import TrainerLost, TrainerThread
 from rewards.estimators.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
 
@@ -21,9 +22,6 @@ log = logging.getLogger("ratchet.learner")
 _POLL_SECONDS = 1.0
 _PATIENCE = 4
 """Batches' worth of groups left out before each warning."""
-
-Score = Callable[[RolloutGroup, bool], Awaitable[ScoredGroup]]
-"""Scores a group; with True, does a dry run of an update on it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +41,12 @@ class Intake:
         *,
         buffer: RolloutBuffer,
         releases: ReleaseStore,
-        score: Score,
+        trainer: TrainerThread,
         lineage: Lineage,
         recipe: Recipe,
         metrics: LearnerMetrics,
     ) -> None:
-        self._buffer, self._releases, self._score = buffer, releases, score
+        self._buffer, self._releases, self._trainer = buffer, releases, trainer
         self._lineage, self._recipe, self._metrics = lineage, recipe, metrics
         self._batch: list[_Taken] = []
         self._left_out = 0
@@ -127,7 +125,8 @@ class Intake:
     ) -> None:
         """Score a group and add it to the batch if it teaches anything."""
         try:
-            scored = await self._score(group, dry_run)
+            score = functools.partial(self._recipe.scoring.score, group, dry_run=dry_run)
+            scored = await self._trainer.do(score)
         except TrainerLost:
             raise
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on

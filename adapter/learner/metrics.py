@@ -7,19 +7,11 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    start_http_server,
-)
+import prometheus_client as prometheus
 
 from adapter.store.buffer import Outcome
 
-disable_created_metrics()  # they double the series, and nobody needs them
+prometheus.disable_created_metrics()  # they double the series, and nobody needs them
 
 _LAST: Mapping[str, tuple[str, str]] = {
     "loss": ("ratchet_update_loss", "Loss."),
@@ -63,16 +55,16 @@ class LearnerMetrics:
     at on each scrape."""
 
     def __init__(self, adapters_dir: Path | None = None) -> None:
-        r = self.registry = CollectorRegistry()
-        ProcessCollector(registry=r)
-        self.groups = Counter(
+        r = self.registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=r)
+        self.groups = prometheus.Counter(
             "ratchet_groups",
             f"Groups settled by the learner, by outcome: {', '.join(f'`{o}`' for o in _SETTLED)}. "
             "Dead ones are unreadable or broke the learner, unanimous ones have equal rewards, "
             "stale ones are more than `max_lag` versions old.",
             ["outcome"], registry=r,
         )  # fmt: skip
-        self.updates = Counter(
+        self.updates = prometheus.Counter(
             "ratchet_updates",
             "Updates published, by the state their version was in once judged: `live` or `retired` "
             "if it was promoted, `rejected` or `withdrawn`.",
@@ -82,29 +74,29 @@ class LearnerMetrics:
             self.groups.labels(outcome)  # else the first one would show as no increase
         for verdict in ("live", "rejected"):
             self.updates.labels(verdict)
-        self.diverged = Counter(
+        self.diverged = prometheus.Counter(
             "ratchet_updates_diverged",
             "Updates skipped because loss or gradient was not finite.", registry=r,
         )  # fmt: skip
-        self.seconds = Histogram(
+        self.seconds = prometheus.Histogram(
             "ratchet_update_seconds",
             "Seconds of an update, by stage: `collect` (waiting for groups and scoring them), "
             "`train`, `publish`, and `verdict` (waiting for the server's).",
             ["stage"], registry=r, buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
         )  # fmt: skip
-        self.leading = Gauge(
+        self.leading = prometheus.Gauge(
             "ratchet_learner_leading", "1 while this learner holds the lease.", registry=r
         )
-        self.updated_at = Gauge(
+        self.updated_at = prometheus.Gauge(
             "ratchet_update_timestamp_seconds",
             "When the last update was published, in seconds since 1970; 0 if none was.",
             registry=r,
         )
         self._last = {
-            name: Gauge(metric, f"Of the last update. {text}", registry=r)
+            name: prometheus.Gauge(metric, f"Of the last update. {text}", registry=r)
             for name, (metric, text) in _LAST.items()
         }
-        free = Gauge(
+        free = prometheus.Gauge(
             "ratchet_adapters_disk_free_bytes",
             "Bytes free on the disk of `adapters_dir`; no value where it cannot be seen.",
             registry=r,
@@ -128,7 +120,7 @@ class LearnerMetrics:
     def serve(self, host: str, port: int) -> None:
         """Serve them over HTTP unless port is 0. Raises OSError if the port cannot be opened."""
         if port:
-            start_http_server(port, host, registry=self.registry)
+            prometheus.start_http_server(port, host, registry=self.registry)
 
 
 def _free_bytes(folder: Path | None) -> float:

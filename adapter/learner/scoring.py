@@ -23,9 +23,10 @@ class Scoring:
     clip: float | None = None
     name: str = "estimate"
 
-    def score(self, group: RolloutGroup, trainer: Trainer) -> ScoredGroup:
-        """Rewards of one group, with signals from the trainer unless they were recorded. Raises
-        MissingEvidence, and ValueError for a group that the trainer cannot learn from."""
+    def score(self, group: RolloutGroup, trainer: Trainer, dry_run: bool = False) -> ScoredGroup:
+        """Rewards of one group, with signals from the trainer unless they were recorded; with
+        `dry_run`, the work of an update on the group as well. Raises MissingEvidence, and
+        ValueError for a group that the trainer cannot learn from."""
         trainer.check(group)
         names = TRAINER_SIGNALS & self.estimator.needs
         kind = self.kinds[group.answer_kind]
@@ -33,8 +34,10 @@ class Scoring:
         signals = dict(trainer.signals(group, names)) if names else {}
         if self.estimator.needs & RECORDED_SIGNALS:
             signals["topk_entropies"] = _recorded(group)
-        evidence = Evidence(tally, signals)
-        return ScoredGroup(group, self.estimator.estimate(evidence))
+        scored = ScoredGroup(group, self.estimator.estimate(Evidence(tally, signals)))
+        if dry_run and scored.estimate.informative:
+            trainer.dry_run(self.advantages([scored]))
+        return scored
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
         """One advantage per rollout of each group; None for rollouts left out."""

@@ -6,22 +6,24 @@ then settle the groups. A crash anywhere repeats work, never its effect (invaria
 
 import asyncio
 import logging
+import statistics
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
+from adapter.learner.batch_metrics import batch_metrics
 from adapter.learner.checkpoints import Checkpoints
 from adapter.learner.intake import Intake
 from adapter.learner.lineage import Lineage
 from adapter.learner.metrics import LearnerMetrics
-from adapter.learner.publication import Publication
 from adapter.learner.recipe import Recipe
 from adapter.learner.training_log import TrainingLog
-from adapter.learner.update import Update
 from adapter.lease import acquire, under_lease
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.store.buffer import BufferUnavailable, Outcome, RolloutBuffer
 from adapter.store.releases import CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.trainer import Trainer, TrainerThread, UpdateDiverged
+from rewards.estimators.estimate import ScoredGroup
 
 log = logging.getLogger("ratchet.learner")
 
@@ -50,23 +52,16 @@ class Worker:
     ) -> None:
         self._releases, self._lease_seconds = releases, lease_seconds
         self._trainer, self._lineage = TrainerThread(trainer), Lineage()
+        self._scoring = recipe.scoring
         self._metrics = metrics or LearnerMetrics()
         self._log = training_log or TrainingLog()
         self._checkpoints = Checkpoints(
             releases=releases, folders=folders, trainer=self._trainer, lineage=self._lineage,
             recipe=recipe,
         )  # fmt: skip
-        self._update = Update(
-            releases=releases, trainer=self._trainer, lineage=self._lineage,
-            scoring=recipe.scoring,
-        )  # fmt: skip
         self._intake = Intake(
-            buffer=buffer, releases=releases, score=self._update.score, lineage=self._lineage,
+            buffer=buffer, releases=releases, trainer=self._trainer, lineage=self._lineage,
             recipe=recipe, metrics=self._metrics,
-        )  # fmt: skip
-        self._publication = Publication(
-            releases=releases, folders=folders, trainer=self._trainer, lineage=self._lineage,
-            recipe=recipe,
         )  # fmt: skip
         self._diverged = 0
 
@@ -109,18 +104,29 @@ class Worker:
             await self._intake.fill()
         try:
             with self._metrics.stage("train"):
-                metrics = await self._update.train(self._intake.batch, self._intake.flat)
+                metrics = await self._train(self._intake.batch, self._intake.flat)
         except UpdateDiverged as error:
             await self._skip(str(error))
             return None
         self._diverged = 0
         metrics["step_time"] = time.monotonic() - started
         with self._metrics.stage("publish"):
-            release = await self._publication.publish(token, self._intake.batch, metrics)
+            release = await self._checkpoints.publish(token, self._intake.batch, metrics)
             await self._intake.settle(Outcome.TRAINED)
         self._metrics.updated(release.metrics)
         await asyncio.to_thread(self._log.write, release.version, metrics)
         return await self._await_verdict(release)
+
+    async def _train(self, batch: Sequence[ScoredGroup], flat: int) -> dict[str, float]:
+        """Returns the metrics of the update and of its batch."""
+        groups = self._scoring.advantages(batch)
+        metrics = await self._trainer.do(lambda trainer: trainer.update(groups))
+        described = batch_metrics(batch, self._scoring.name, flat)
+        if self._lineage.tip:  # counted over the whole lineage
+            parent = await self._releases.get(self._lineage.tip)
+            described["num_tokens"] += parent.metrics.get("num_tokens", 0.0)
+        lags = [self._lineage.lag(scored.group.policy_version) or 0 for scored in batch]
+        return {**metrics, **described, "lag": statistics.fmean(lags)}
 
     async def _skip(self, why: str) -> None:
         self._diverged += 1

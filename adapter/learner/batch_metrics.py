@@ -1,48 +1,9 @@
-"""One update of the trainer, and its batch in the names that TRL's GRPOTrainer uses."""
+"""Describes a batch of scored groups in the names that TRL's GRPOTrainer uses."""
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from adapter.learner.lineage import Lineage
-from adapter.learner.scoring import Scoring
-from adapter.store.releases import ReleaseStore
-from adapter.trainer import Trainer, TrainerThread
 from rewards.estimators.estimate import ScoredGroup
-from rewards.rollouts import RolloutGroup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """Scores groups one by one, then trains on all of a batch."""
-
-    releases: ReleaseStore
-    trainer: TrainerThread
-    lineage: Lineage
-    scoring: Scoring
-
-    async def score(self, group: RolloutGroup, dry_run: bool) -> ScoredGroup:
-        """Rewards of a group. With `dry_run`, does the work of an update on it alone as well."""
-
-        def work(trainer: Trainer) -> ScoredGroup:
-            scored = self.scoring.score(group, trainer)
-            if dry_run and scored.estimate.informative:
-                trainer.dry_run(self.scoring.advantages([scored]))
-            return scored
-
-        return await self.trainer.do(work)
-
-    async def train(self, batch: Sequence[ScoredGroup], flat: int) -> dict[str, float]:
-        """Train on a batch, for which `flat` groups were left out. Returns the update's metrics.
-        Raises UpdateDiverged."""
-        groups = self.scoring.advantages(batch)
-        metrics = await self.trainer.do(lambda trainer: trainer.update(groups))
-        described = batch_metrics(batch, self.scoring.name, flat)
-        if self.lineage.tip:  # counted over the whole lineage
-            parent = await self.releases.get(self.lineage.tip)
-            described["num_tokens"] += parent.metrics.get("num_tokens", 0.0)
-        lags = [self.lineage.lag(scored.group.policy_version) or 0 for scored in batch]
-        return {**metrics, **described, "lag": statistics.fmean(lags)}
 
 
 def batch_metrics(batch: Sequence[ScoredGroup], reward: str, flat: int) -> dict[str, float]:

@@ -1,6 +1,6 @@
 import pytest
 
-from adapter.learner.update import batch_metrics
+from adapter.learner.batch_metrics import batch_metrics
 from rewards.estimators.estimate import Estimate, ScoredGroup
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
