@@ -49,15 +49,20 @@ class AdapterFolders:
         return name, digest
 
     def verified(self, release: AdapterRelease) -> Path:
-        """The release's folder after hashing its content. Raises ReleaseCorrupt."""
-        folder = self.root / release.folder
+        """The release's folder. Raises ReleaseCorrupt if it has a fault."""
+        if fault := self.fault(release):
+            raise ReleaseCorrupt(fault)
+        return self.root / release.folder
+
+    def fault(self, release: AdapterRelease) -> str | None:
+        """What is wrong with a release's folder, whose content is hashed, or None."""
         try:
-            digest = fingerprint(folder)
+            digest = fingerprint(self.root / release.folder)
         except OSError as error:
-            raise ReleaseCorrupt(f"{release.folder}: {error.strerror}") from None
-        if digest != release.sha256:
-            raise ReleaseCorrupt(f"{release.folder}: content is {digest[:12]}…, not as published")
-        return folder
+            return f"{release.folder}: {error.strerror}"
+        if digest == release.sha256:
+            return None
+        return f"{release.folder}: content is {digest[:12]}…, not as published"
 
     def prune(self, keep: Collection[str]) -> list[str]:
         """Delete all folders but those named, unfinished ones too. Returns their names."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
+from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.ledger import fault_in
 from adapter.store.releases import BASE, AdapterRelease, ReleaseState, ReleaseStore
 
@@ -35,8 +35,6 @@ async def faults(store: ReleaseStore, folders: AdapterFolders) -> AsyncIterator[
             yield f"v{version}: its record is not what the ledger says"
     for release in kept.values():
         needed = release.state in (ReleaseState.LIVE, ReleaseState.CANDIDATE)
-        if needed or (folders.root / release.folder).is_dir():
-            try:
-                folders.verified(release)
-            except ReleaseCorrupt as error:
-                yield f"v{release.version}: {error}"
+        there = needed or (folders.root / release.folder).is_dir()
+        if there and (fault := folders.fault(release)):
+            yield f"v{release.version}: {fault}"

@@ -63,6 +63,11 @@ class BufferLimits:
     retention_seconds: float = 7 * 86_400.0
     keep_trained_seconds: float = 0.0
 
+    def bytes_kept(self, outcome: Outcome) -> int:
+        """Payload bytes to keep of groups that leave with this outcome."""
+        keeps = outcome is Outcome.TRAINED and self.keep_trained_seconds
+        return self.max_bytes if keeps else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:

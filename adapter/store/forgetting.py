@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapter.lease import under_lease
-from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
+from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.buffer import Forgotten, RolloutBuffer
 from adapter.store.clients import pseudonym
 from adapter.store.releases import (
@@ -87,7 +87,7 @@ async def _go_back(client: str, releases: ReleaseStore, folders: AdapterFolders)
         if live not in seen:
             return live
         clean = [version for version in ancestry(live, known) if version not in seen]
-        target = next((v for v in clean if _usable(known[v], folders)), BASE)
+        target = next((v for v in clean if not folders.fault(known[v])), BASE)
         if await releases.promote(target, live, REASON):
             return target
 
@@ -100,7 +100,7 @@ def _unwanted(
     seen = _seen_by(client, known)
     passed = {v for version in seen for v in ancestry(version, known)}
     passed -= {*seen, *ancestry(live, known)}
-    return sorted(seen | {version for version in passed if not _usable(known[version], folders)})
+    return sorted(seen | {version for version in passed if folders.fault(known[version])})
 
 
 async def _by_version(releases: ReleaseStore) -> Mapping[int, AdapterRelease]:
@@ -110,11 +110,3 @@ async def _by_version(releases: ReleaseStore) -> Mapping[int, AdapterRelease]:
 def _seen_by(client: str, known: Mapping[int, AdapterRelease]) -> set[int]:
     """Versions that were, or whose ancestors were, trained on a group of the client."""
     return {v for v in known if any(client in known[one].clients for one in ancestry(v, known))}
-
-
-def _usable(release: AdapterRelease, folders: AdapterFolders) -> bool:
-    try:
-        folders.verified(release)
-    except ReleaseCorrupt:
-        return False
-    return True

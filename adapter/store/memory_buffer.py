@@ -1,8 +1,9 @@
 """A rollout buffer inside one process, for trials and tests."""
 
 import asyncio
+import itertools
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,7 @@ class MemoryBuffer:
 
     def __init__(self, limits: BufferLimits | None = None) -> None:
         self._limits = limits or BufferLimits()
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: dict[str, _Entry] = {}
         self._kept: deque[_Entry] = deque()
         self._dead: deque[_Entry] = deque()
         self._unread: deque[str] = deque()
@@ -45,7 +46,7 @@ class MemoryBuffer:
         self._bytes = 0
         self._attempts: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
-        self._next = 0
+        self._names = itertools.count(1)
         self._arrived = asyncio.Condition()
 
     @property
@@ -102,11 +103,7 @@ class MemoryBuffer:
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         for delivery in deliveries:
             entry = self._remove(delivery.entry, outcome)
-            if (
-                entry is not None
-                and outcome is Outcome.TRAINED
-                and self._limits.keep_trained_seconds
-            ):
+            if entry is not None and self._limits.bytes_kept(outcome):
                 self._kept.append(replace(entry, since=time.monotonic(), replay=False))
         while sum(len(entry.data) for entry in self._kept) > self._limits.max_bytes:
             self._kept.popleft()
@@ -162,8 +159,7 @@ class MemoryBuffer:
         self._unread.clear()
 
     async def _add(self, entry: _Entry) -> None:
-        self._next += 1
-        name = str(self._next)
+        name = str(next(self._names))
         self._entries[name] = entry
         self._bytes += len(entry.data)
         async with self._arrived:

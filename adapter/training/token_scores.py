@@ -118,13 +118,9 @@ def _may_share(model: Any, batch: PromptBatch) -> bool:
     """Whether prompts are shared and nothing forbids computing them once."""
     if len(batch.prompts) == len(batch.owner) or model.is_gradient_checkpointing:
         return False
-    # All ranks of a sharded model must call its layers equally often.
-    return not is_sharded(model) and _sees_everything(model, batch)
-
-
-def _sees_everything(model: Any, batch: PromptBatch) -> bool:
-    """Whether no sliding window, which a shared cache would have to cut, is shorter than a row."""
-    window = getattr(model.config, "sliding_window", None)
+    if is_sharded(model):  # all ranks must call its layers equally often
+        return False
+    window = getattr(model.config, "sliding_window", None)  # would have to cut a shared cache
     length = batch.prompts.shape[1] + batch.completions.shape[1]
     return window is None or length <= window
 

@@ -51,10 +51,7 @@ class RedisBuffer:
         pipe, limits = self._redis.pipeline(transaction=False), self._limits
         for group in groups:
             packed = pack(group) if _small(group) else await asyncio.to_thread(pack, group)
-            names = [
-                keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_SEEN + group.id, keys.GROUPS_TOTALS,
-                keys.OPTED_OUT,
-            ]  # fmt: skip
+            names = [*_WAITING, keys.GROUPS_SEEN + group.id, keys.OPTED_OUT]
             pipe.eval(
                 scripts.APPEND, len(names), *names, packed, limits.max_groups, limits.max_bytes,
                 _SEEN_SECONDS, pseudonym(group.client), group.id,
@@ -86,11 +83,9 @@ class RedisBuffer:
 
     async def settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         rows = [value for d in deliveries for value in (d.entry, d.size)]
-        keeps = outcome is Outcome.TRAINED and self._limits.keep_trained_seconds
-        keep = self._limits.max_bytes if keeps else 0
         if rows:
-            names = [*_WAITING, *_KEPT]
-            await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, keep, *rows)
+            kept, names = self._limits.bytes_kept(outcome), [*_WAITING, *_KEPT]
+            await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, kept, *rows)
 
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
         copied = await reach(self._redis.xrange(keys.GROUPS, delivery.entry, delivery.entry))

@@ -19,15 +19,15 @@ end
 
 APPEND = """
 if redis.call('SISMEMBER', KEYS[5], ARGV[5]) == 1 then return 'opted_out' end
-if redis.call('EXISTS', KEYS[3]) == 1 then return 'duplicate' end
+if redis.call('EXISTS', KEYS[4]) == 1 then return 'duplicate' end
 local held = tonumber(redis.call('GET', KEYS[2]) or '0')
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) or held + #ARGV[1] > tonumber(ARGV[3]) then
   return 'buffer_full'
 end
-redis.call('SET', KEYS[3], '1', 'EX', ARGV[4])
+redis.call('SET', KEYS[4], '1', 'EX', ARGV[4])
 redis.call('XADD', KEYS[1], '*', 'g', ARGV[1], 'c', ARGV[5], 'i', ARGV[6])
 redis.call('INCRBY', KEYS[2], #ARGV[1])
-redis.call('HINCRBY', KEYS[4], 'accepted', 1)
+redis.call('HINCRBY', KEYS[3], 'accepted', 1)
 return 'recorded'
 """
 
