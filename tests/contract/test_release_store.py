@@ -296,7 +296,7 @@ async def test_a_rejected_release_cannot_be_promoted(store) -> None:
     await store.close()
 
 
-async def test_the_lease_can_be_seized(store) -> None:
+async def test_the_lease_can_be_taken_over(store) -> None:
     learner = await store.acquire(5.0)
     token = await store.take_over(5.0)
     assert token > learner

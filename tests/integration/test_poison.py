@@ -19,7 +19,7 @@ def group(name: str) -> RolloutGroup:
     return RolloutGroup(name, name, [1], rollouts, 0, Sampling(), "c", 0.0)
 
 
-async def test_the_guilty_is_buried_after_three_crashes_and_the_innocent_are_trained(
+async def test_the_guilty_is_dead_lettered_after_three_crashes_and_the_innocent_are_trained(
     own_server, tmp_path: Path
 ) -> None:
     buffer = RedisBuffer(own_server.url)

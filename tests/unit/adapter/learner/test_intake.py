@@ -41,7 +41,7 @@ async def test_shares_of_tokens_are_those_of_the_finished_update(tmp_path) -> No
     assert list(release.sample_ids) == ["a1", "b1", "c1", "b2"]
 
 
-async def test_a_single_client_over_its_share_is_told_about(tmp_path, caplog) -> None:
+async def test_a_single_client_over_its_share_is_reported(tmp_path, caplog) -> None:
     bench = Bench(tmp_path, limited(client_token_share=0.5))
     await bench.feed(*(group(f"a{n}") for n in range(19)))
     async with bench.running():

@@ -215,7 +215,7 @@ async def test_what_was_left_behind_is_dry_run_alone(bench: Bench) -> None:
     assert bench.trainer.dry_runs == ["a", "b"]
 
 
-async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -> None:
+async def test_a_group_that_keeps_crashing_the_learner_is_dead_lettered(bench: Bench) -> None:
     await bench.feed(group("poison"), group("innocent"))
     poison, _ = await bench.buffer.read(2, 0.1)
     for _ in range(2):  # twice it was begun on alone, and never ended
@@ -228,7 +228,7 @@ async def test_a_group_that_keeps_crashing_the_learner_is_buried(bench: Bench) -
     assert bench.buffer.dead == [("poison", "crashed the learner 3 times")]
 
 
-async def test_malformed_groups_are_buried(bench: Bench) -> None:
+async def test_malformed_groups_are_dead_lettered(bench: Bench) -> None:
     good = group("a").rollouts[0]
     bad = {
         "nan": replace(group("nan"), rollouts=[replace(good, logprobs=[float("nan")])]),
@@ -258,7 +258,7 @@ async def test_a_disk_that_fails_is_waited_for(tmp_path, caplog) -> None:
     assert bench.trainer.learnt == ["a", "b"]
 
 
-async def test_a_group_that_breaks_the_estimator_is_buried_at_once(tmp_path) -> None:
+async def test_a_group_that_breaks_the_estimator_is_dead_lettered_at_once(tmp_path) -> None:
     class Broken:
         needs = frozenset()
 
