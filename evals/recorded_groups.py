@@ -13,7 +13,13 @@ from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Evidence, Label, Need, Signal
 from rewards.rollouts import FINISHED, Rollout
-from rewards.token_signals import confidence, entropy_estimate, mean_over_tokens, self_certainty
+from rewards.token_signals import (
+    QWEN_VOCABULARY,
+    confidence,
+    entropy_estimate,
+    mean_over_tokens,
+    self_certainty,
+)
 from rewards.votes import take_vote
 
 Json = Mapping[str, Any]
@@ -44,7 +50,7 @@ class Reader:
 
     kind: AnswerKind
     needs: frozenset[Need]
-    vocab_size: int = 151_936
+    vocab_size: int = QWEN_VOCABULARY
 
     def read(self, line: bytes) -> RecordedGroup:
         """One group. Raises BadInput."""

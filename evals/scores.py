@@ -20,6 +20,7 @@ from rewards.metrics import (
     reward_accuracy,
     rollout_correlation,
 )
+from rewards.token_signals import QWEN_VOCABULARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Scorer:
     std_floor: float = 0.0
     clip: float | None = None
     batch: int = 8
-    vocab_size: int = 151_936
+    vocab_size: int = QWEN_VOCABULARY
 
     def score(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """One JSON line for each JSON line, in order. Raises BadInput naming line and field."""

@@ -33,6 +33,7 @@ from rewards.advantages import grpo
 from rewards.answers.kinds import answer_kinds
 from rewards.estimators.registry import build
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.token_signals import QWEN_VOCABULARY
 
 _KL = 0.001
 _TRL = "trl==1.16.0"
@@ -66,7 +67,7 @@ SHAPES = {
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
     ),
     "1.5B": Qwen2Config(
-        vocab_size=151_936, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
+        vocab_size=QWEN_VOCABULARY, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
         num_attention_heads=12, num_key_value_heads=2, max_position_embeddings=4096,
         tie_word_embeddings=True,
     ),

@@ -15,6 +15,7 @@ from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.settings import StackSettings, add_flags
 from rewards.advantages import ADVANTAGES
 from rewards.estimators.registry import ESTIMATORS
+from rewards.token_signals import QWEN_VOCABULARY
 from server.settings import ServerSettings
 
 
@@ -190,11 +191,9 @@ def _define_score(score: argparse.ArgumentParser) -> None:
         "--batch", type=int, default=8, help="groups that reinforce_pp whitens over [8]"
     )
     score.add_argument(
-        "--vocab-size",
-        type=int,
-        default=151_936,
-        help="tokens that top_logprobs leave out [151936]",
-    )
+        "--vocab-size", type=int, default=QWEN_VOCABULARY,
+        help="tokens that top_logprobs leave out [%(default)s]",
+    )  # fmt: skip
     score.add_argument("--deadline", type=float, default=1.0, help=_DEADLINE)
 
 

@@ -6,7 +6,7 @@ Order: flag, environment (`RATCHET_…`), `ratchet.yaml`, default. Unknown keys 
 import argparse
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,9 +132,3 @@ def _read_file(file: Path) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ConfigurationError(f"{file} must hold `key: value` lines")
     return {str(key): value for key, value in parsed.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-
-
-def unknown_flags(extra: Sequence[str]) -> None:
-    """Complain about what the parser did not know."""
-    if extra:
-        raise ConfigurationError(f"unknown argument {extra[0]}")

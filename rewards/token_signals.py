@@ -7,6 +7,9 @@ vocabulary holds r = 1 - sum p. All results are nats.
 import math
 from collections.abc import Callable, Sequence
 
+QWEN_VOCABULARY = 151_936
+"""Tokens of the Qwen2 models: the vocabulary size where none is given."""
+
 _TAIL = 0.25
 _RESOLUTION = 1e-7
 

@@ -8,6 +8,7 @@ from annotated_types import Gt, Le
 
 from rewards.estimators.estimate import Estimate, of_label, of_rewards
 from rewards.estimators.evidence import Evidence, needing
+from rewards.token_signals import QWEN_VOCABULARY
 from rewards.votes import take_vote
 
 
@@ -50,7 +51,7 @@ class SelfCertainty:
     """
 
     form: Literal["kl", "affine"] = "kl"
-    vocab_size: Annotated[int, Gt(1)] = 151_936
+    vocab_size: Annotated[int, Gt(1)] = QWEN_VOCABULARY
 
     needs = needing("self_certainties")
 
