@@ -6,12 +6,14 @@ The labels stay on this side: what goes over the wire is the prompt.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+from tqdm import tqdm
 
 from evals.items import Item
 from rewards.answers.kind import AnswerKind
@@ -22,8 +24,8 @@ OWNER = "ratchet"
 _SINGLE: Mapping[str, Any] = {"ratchet": {"strategy": "single", "train": False}}
 
 
-class EvaluationStopped(RuntimeError):
-    """The endpoint refused or went away; what was graded until then has been kept."""
+class EndpointFailed(RuntimeError):
+    """The endpoint refuses, or cannot be reached; the message says what to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Protocol:
     seconds: float = 600.0
     """Longest wait for one reply."""
 
-    def meaning(self) -> dict[str, Any]:
-        """What a result depends on; two runs that differ in it are not the same evaluation."""
+    def sampling(self) -> dict[str, Any]:
+        """What a result depends on: runs that differ in it are different evaluations."""
         return {name: asdict(self)[name] for name in ("n", "temperature", "top_p", "max_tokens")}
 
 
@@ -83,9 +85,9 @@ class Evaluator:
         keep: Callable[[Graded], object],
         done: Collection[str] = (),
     ) -> None:
-        """Grade every item that is not `done`, handing each to `keep` as soon as it is known.
-        Raises EvaluationStopped at the first failure, once what is under way has ended."""
-        await self._recognise()
+        """Grade every item whose id is not in `done`, and call `keep` with each. Raises
+        EndpointFailed at the first failure."""
+        await self._detect_ratchet()
         waiting = iter([item for item in items if item.id not in done])
 
         async def work() -> None:
@@ -96,32 +98,46 @@ class Evaluator:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._protocol.concurrency):
                     tasks.create_task(work())
-        except* EvaluationStopped as stopped:
-            raise EvaluationStopped(str(stopped.exceptions[0])) from None
+        except* EndpointFailed as stopped:
+            raise EndpointFailed(str(stopped.exceptions[0])) from None
+
+    async def grade_all(self, items: Sequence[Item], quiet: bool = False) -> list[Graded]:
+        """All items graded, in their order, with a progress bar on a terminal. Raises
+        EndpointFailed."""
+        graded: dict[str, Graded] = {}
+        hidden = quiet or not sys.stderr.isatty()
+        with tqdm(total=len(items), unit="question", leave=False, disable=hidden) as bar:
+
+            def keep(one: Graded) -> None:
+                graded[one.id] = one
+                bar.update(1)
+
+            await self.run(items, keep)
+        return [graded[item.id] for item in items]
 
     async def grade(self, item: Item) -> Graded:
-        """One question. Raises EvaluationStopped."""
+        """One question. Raises EndpointFailed."""
         wanted = self._protocol.per_request or self._protocol.n
         counts = [min(wanted, self._protocol.n - at) for at in range(0, self._protocol.n, wanted)]
         replies = await asyncio.gather(*(self._ask(item, count) for count in counts))
         answers = [answer for found, _ in replies for answer in found]
         tokens = sum(count for _, count in replies) / len(answers)
-        return await asyncio.to_thread(self._graded, item, answers, tokens)
+        return await asyncio.to_thread(self._score, item, answers, tokens)
 
-    def _graded(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
+    def _score(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
         tally = self._kind.tally(answers)
         correct = correctness(self._kind, tally, item.answer)
         return Graded(item.id, item.level, answers, correct, maj_at_n(tally, correct), tokens)
 
-    async def _recognise(self) -> None:
+    async def _detect_ratchet(self) -> None:
         """Ask a Ratchet server for plain rollouts: no vote, nothing recorded."""
-        async with _explained(self._model):
+        async with _endpoint_errors(self._model):
             models = await self._client.models.list()
         if any(model.owned_by == OWNER for model in models.data):
             self._extra = _SINGLE
 
     async def _ask(self, item: Item, count: int) -> tuple[list[str | None], float]:
-        async with _explained(self._model):
+        async with _endpoint_errors(self._model):
             completion = await self._client.chat.completions.create(
                 model=self._model,
                 messages=[{"role": "user", "content": item.prompt}],
@@ -132,7 +148,7 @@ class Evaluator:
                 extra_body=self._extra,
             )
         if len(completion.choices) != count:
-            raise EvaluationStopped(
+            raise EndpointFailed(
                 f"the endpoint gave {len(completion.choices)} choices where n={count} were asked "
                 "for: set --per-request 1"
             )
@@ -151,18 +167,16 @@ def _rollout(text: str | None, finish_reason: str) -> Rollout:
 
 
 @asynccontextmanager
-async def _explained(model: str) -> AsyncGenerator[None, None]:
+async def _endpoint_errors(model: str) -> AsyncGenerator[None, None]:
     try:
         yield
     except APIStatusError as error:
         if error.status_code == 404:
-            raise EvaluationStopped(f"no model {model!r} at the endpoint: set --model") from None
+            raise EndpointFailed(f"no model {model!r} at the endpoint: set --model") from None
         if error.status_code in (401, 403):
-            raise EvaluationStopped("the endpoint wants a key: set OPENAI_API_KEY") from None
-        raise EvaluationStopped(f"the endpoint says {error.status_code}: {error.message}") from None
+            raise EndpointFailed("the endpoint wants a key: set OPENAI_API_KEY") from None
+        raise EndpointFailed(f"the endpoint says {error.status_code}: {error.message}") from None
     except APIConnectionError as error:
-        raise EvaluationStopped(
-            f"the endpoint does not answer: {error.__cause__ or error}"
-        ) from None
+        raise EndpointFailed(f"the endpoint does not answer: {error.__cause__ or error}") from None
     except APIError as error:
-        raise EvaluationStopped(f"the endpoint's reply is of no use: {error.message}") from None
+        raise EndpointFailed(f"the endpoint's reply is of no use: {error.message}") from None

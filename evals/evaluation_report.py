@@ -190,6 +190,13 @@ def compared(first: EvaluationRun, second: EvaluationRun, found: Mapping[str, An
     )
 
 
+def one_line(graded: Sequence[Graded]) -> str:
+    """avg, maj and pass in a line."""
+    n = len(graded[0].correct)
+    means = plain_summary(graded)
+    return "  ".join(f"{key}@{n} {100 * value:.1f}%" for key, value in means.items())
+
+
 def plain_summary(graded: Sequence[Graded]) -> dict[str, float]:
     """avg, maj and pass over questions, without intervals."""
     n = len(graded[0].correct)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from rewards.answers.extraction import extract_answer, usable
 
 LETTERS = "ABCDEFGHIJ"
+T = TypeVar("T")
 
 
 class DatasetInvalid(ValueError):
@@ -70,6 +72,13 @@ def read_jsonl(file: Path, layout: Layout) -> list[Item]:
             yield where, cast("Mapping[str, Any]", row)
 
     return items_of(rows(), layout, str(file))
+
+
+def in_epochs(items: Sequence[T], seed: int | str, epochs: int | None = None) -> Iterator[T]:
+    """The items again and again, without end if `epochs` is None, each time in another order."""
+    rng = random.Random(seed)
+    for _ in itertools.count() if epochs is None else range(epochs):
+        yield from rng.sample(items, len(items))
 
 
 def items_of(

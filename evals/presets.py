@@ -57,6 +57,19 @@ PRESETS: Mapping[str, Preset] = {
 }  # fmt: skip
 
 
+def epochs_for(dataset: str, size: int) -> int:
+    """TTRL's epochs: 80 for AIME 2024, 30 for AMC, 10 for MATH-500; for any other data set, those
+    of the one nearest in size (30, 83 and 500 questions)."""
+    if dataset in PRESETS and (known := PRESETS[dataset].epochs) is not None:
+        return known
+    return 80 if size < 50 else 30 if size < 200 else 10
+
+
+def arithmetic_stream(count: int) -> list[Item]:
+    """Questions of the small model's kind, none of them in the data set `arithmetic`."""
+    return as_items(stream_and_held_out(0, count, _ARITHMETIC_COUNT)[0])
+
+
 def load(
     name: str,
     columns: Mapping[str, str] | None = None,

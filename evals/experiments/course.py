@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from evals.arithmetic.questions import LEVELS, Question, questions, stream_and_h
 from evals.arithmetic.sampler import Decoding
 from evals.experiments.models import folder_of
 from evals.experiments.step_record import record_of
+from evals.items import in_epochs
 from rewards.estimators.registry import build, options_of
 
 Record = Mapping[str, Any]
@@ -74,7 +74,7 @@ class Course:
         )  # fmt: skip
         if self.train_on == "stream":
             return stream, test
-        return list(itertools.islice(_epochs(test, self.seed), needed)), test
+        return list(itertools.islice(in_epochs(test, f"epochs:{self.seed}"), needed)), test
 
     def run(self) -> Record:
         """Learn and score. Uses one thread, for the same bits each time."""
@@ -126,12 +126,6 @@ class Course:
     def key(self) -> dict[str, Any]:
         """The fields, as JSON gives them back."""
         return {**asdict(self), "levels": list(self.levels)}
-
-
-def _epochs(test: Sequence[Question], seed: int) -> Iterator[Question]:
-    rng = random.Random(f"epochs:{seed}")
-    while True:
-        yield from rng.sample(test, len(test))
 
 
 def _plain(score: Score) -> dict[str, float | None]:

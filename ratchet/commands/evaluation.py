@@ -12,7 +12,7 @@ from typing import Any
 from openai import AsyncOpenAI
 from tqdm import tqdm
 
-from evals.evaluation import EvaluationStopped, Evaluator, Graded, Protocol
+from evals.evaluation import EndpointFailed, Evaluator, Graded, Protocol
 from evals.evaluation_report import compare, compared, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
@@ -71,7 +71,7 @@ async def evaluate(arguments: argparse.Namespace) -> int:
         "dataset": arguments.dataset,
         "url": arguments.url,
         "model": arguments.model,
-        **protocol.meaning(),
+        **protocol.sampling(),
     }
     try:
         run = EvaluationRun.begin(folder, meta)
@@ -92,7 +92,7 @@ async def evaluate(arguments: argparse.Namespace) -> int:
 
 async def _graded(
     arguments: argparse.Namespace, run: EvaluationRun, items: Sequence[Item], protocol: Protocol
-) -> EvaluationStopped | None:
+) -> EndpointFailed | None:
     """Grade what is missing; what stopped it, if anything did."""
     key = os.environ.get("OPENAI_API_KEY") or "none"
     already = [item.id for item in items if item.id in run.graded]
@@ -117,7 +117,7 @@ async def _graded(
         evaluator = Evaluator(client, arguments.model, protocol, MathAnswers(judge))
         try:
             await evaluator.run(items, keep, already)
-        except EvaluationStopped as stopped:
+        except EndpointFailed as stopped:
             return stopped
         finally:
             await client.close()
