@@ -130,7 +130,7 @@ def _draw(file: Path, meta: Mapping[str, Any], found: Mapping[str, Any]) -> None
     plt.close(figure)
 
 
-def compare(first: EvaluationRun, second: EvaluationRun) -> dict[str, Any]:
+def gains(first: EvaluationRun, second: EvaluationRun) -> dict[str, Any]:
     """`second` less `first` on the questions that both have: gains with 95% intervals and paired
     sign-flip p values. Raises RunInvalid where they cannot be compared."""
     if first.meta["n"] != second.meta["n"]:
@@ -164,7 +164,7 @@ def compare(first: EvaluationRun, second: EvaluationRun) -> dict[str, Any]:
     return found
 
 
-def compared(first: EvaluationRun, second: EvaluationRun, found: Mapping[str, Any]) -> str:
+def comparison_page(first: EvaluationRun, second: EvaluationRun, found: Mapping[str, Any]) -> str:
     """A comparison as a page."""
     rows = [
         f"| {name} | {100 * row['first']:.1f} | {100 * row['second']:.1f} | "

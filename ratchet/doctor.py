@@ -1,5 +1,6 @@
 """Says what is missing on this machine, and how to get it."""
 
+import argparse
 import ctypes.util
 import platform
 import shutil
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet.local.programs import engine_is_cpu, missing_packages, redis_server
-from ratchet.settings import StackSettings
+from ratchet.settings import StackSettings, flags_of, read
 
 _SERVER = ["fastapi", "uvicorn", "aiohttp", "redis", "prometheus_client"]
 _LEARNER = ["torch", "transformers", "peft", "safetensors", "tensorboard"]
@@ -28,6 +29,13 @@ class Finding:
     def __str__(self) -> str:
         line = f"{'ok  ' if self.fine else 'MISS'}  {self.what}: {self.detail}"
         return line if self.fine else f"{line}\n      -> {self.remedy}"
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`ratchet doctor`: findings, one a line; 1 if something is missing."""
+    findings = list(examine(read(StackSettings, flags_of(arguments))))
+    print("\n".join(map(str, findings)))
+    return 0 if all(finding.fine for finding in findings) else 1
 
 
 def examine(settings: StackSettings) -> Iterator[Finding]:

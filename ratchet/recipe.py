@@ -16,7 +16,7 @@ TINY_RECIPE: dict[str, Any] = {
 """What the tiny model wants beyond the product's defaults."""
 
 
-def fitted(settings: StackSettings) -> StackSettings:
+def with_recipe(settings: StackSettings) -> StackSettings:
     """The settings, with the recipe where the tiny model runs and nothing else was asked for."""
     if settings.model != ChannelSettings.model_fields["model"].default:
         return settings

@@ -23,7 +23,7 @@ _MOST_QUESTIONS = 4000
 _TOKENS = 64
 
 
-async def demonstrate(arguments: argparse.Namespace) -> int:
+async def demo(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if the gain is certain, or nothing got worse on an ignorant base."""
     started = time.monotonic()
     out = Path(arguments.out)

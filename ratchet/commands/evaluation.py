@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from tqdm import tqdm
 
 from evals.evaluation import EndpointFailed, Evaluator, Graded, Protocol
-from evals.evaluation_report import compare, compared, write_report
+from evals.evaluation_report import comparison_page, gains, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
 from evals.presets import ARITHMETIC, load
@@ -124,12 +124,12 @@ async def _graded(
     return None
 
 
-def compare_runs(arguments: argparse.Namespace) -> int:
+def compare(arguments: argparse.Namespace) -> int:
     """Print what the second run gained over the first."""
     try:
         first, second = (EvaluationRun.read(Path(each)) for each in arguments.runs)
-        found = compare(first, second)
+        found = gains(first, second)
     except RunInvalid as error:
         raise ConfigurationError(str(error)) from None
-    print(json.dumps(found, indent=2) if arguments.json else compared(first, second, found))
+    print(json.dumps(found, indent=2) if arguments.json else comparison_page(first, second, found))
     return 0

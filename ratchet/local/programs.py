@@ -96,18 +96,18 @@ def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
 
 
 def ratchet_command(*arguments: str) -> list[str]:
-    """This very program, as another process."""
+    """A command of this program, as another process."""
     return [sys.executable, "-m", "ratchet", *arguments]
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now."""
+    """A TCP port in use by nobody now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
-def claim(host: str, port: int, setting: str) -> int:
+def usable_port(host: str, port: int, setting: str) -> int:
     """`port`, or a free one for 0. Raises ConfigurationError naming `setting` if it is taken."""
     if port == 0:
         return free_port(host)

@@ -13,7 +13,6 @@ from adapter.settings import AdapterSettings
 from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.local.child import Child
 from ratchet.local.programs import (
-    claim,
     engine_command,
     engine_environment,
     engine_is_cpu,
@@ -21,6 +20,7 @@ from ratchet.local.programs import (
     ratchet_command,
     redis_command,
     redis_server,
+    usable_port,
 )
 from ratchet.settings import StackSettings, environment_for, require_writable
 from server.settings import ServerSettings
@@ -36,10 +36,10 @@ class Stack:
         require_writable(settings.state_dir, "state_dir")
         require_writable(settings.adapters_dir, "adapters_dir")
         ours = "redis_url" not in settings.model_fields_set
-        engine_port = claim("127.0.0.1", settings.engine_port, "engine_port")
+        engine_port = usable_port("127.0.0.1", settings.engine_port, "engine_port")
         redis_port = free_port() if ours else 0
         decided = {
-            "port": claim(settings.host, settings.port, "port"),
+            "port": usable_port(settings.host, settings.port, "port"),
             "engine_port": engine_port,
             "engine_url": f"http://127.0.0.1:{engine_port}",
             "adapters_dir": settings.adapters_dir.resolve(),
