@@ -4,6 +4,7 @@ Order: flag, environment (`RATCHET_…`), `ratchet.yaml`, default. Unknown keys 
 """
 
 import argparse
+import inspect
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from adapter.settings import AdapterSettings, ChannelSettings
 from ratchet.errors import ConfigurationError
@@ -23,11 +25,16 @@ PREFIX = "RATCHET_"
 S = TypeVar("S", bound=ChannelSettings)
 
 
-class StackSettings(ServerSettings, AdapterSettings):
-    """All of it, plus what only `ratchet up` needs to know: the engine it starts."""
+class StackFiles(ChannelSettings):
+    """Files of the local stack."""
 
     state_dir: Path = Path(".ratchet")
     """Folder for logs and for the data of a Redis started by us."""
+
+
+class EngineProcess(ChannelSettings):
+    """The engine that the local stack starts."""
+
     engine_port: int = Field(8100, ge=0, le=65535)
     """Loopback port of the vLLM that is started; 0 picks a free one."""
     max_model_len: int = Field(128, gt=0)
@@ -41,20 +48,36 @@ class StackSettings(ServerSettings, AdapterSettings):
     """Without a GPU: GiB of memory for vLLM's KV cache."""
 
 
+class StackSettings(StackFiles, EngineProcess, ServerSettings, AdapterSettings):
+    """Everything that `ratchet up` needs."""
+
+
 KNOWN = frozenset(StackSettings.model_fields)
 
 
-def add_flags(parser: argparse.ArgumentParser, kind: type[ChannelSettings]) -> None:
-    """One flag for each field of a settings class, documented by its docstring."""
-    for name, field in kind.model_fields.items():
-        text = " ".join((field.description or "").split()).replace("%", "%%")
-        default = field.get_default()
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            dest=f"set_{name}",
-            metavar=name.rsplit("_", 1)[-1].upper(),
-            help=f"{text} [{default}]",
-        )
+def groups_of(kind: type[BaseModel]) -> list[tuple[str, dict[str, FieldInfo]]]:
+    """Fields of a settings class by the class that introduces them, its own first; the title of a
+    group is the first line of that class's docstring."""
+    owners = {name: owner for owner in kind.__mro__ for name in inspect.get_annotations(owner)}
+    groups: list[tuple[str, dict[str, FieldInfo]]] = []
+    for owner in kind.__mro__:
+        if own := {name: f for name, f in kind.model_fields.items() if owners[name] is owner}:
+            groups.append(((owner.__doc__ or "").partition("\n")[0].rstrip("."), own))
+    return groups
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
+    """One flag for each field of a settings class, documented by its docstring, in groups."""
+    for title, settings in groups_of(kind):
+        group = parser.add_argument_group(title)
+        for name, field in settings.items():
+            text = " ".join((field.description or "").split()).replace("%", "%%")
+            group.add_argument(
+                "--" + name.replace("_", "-"),
+                dest=f"set_{name}",
+                metavar=name.rsplit("_", 1)[-1].upper(),
+                help=f"{text} [{field.get_default()}]",
+            )
 
 
 def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
