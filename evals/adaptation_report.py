@@ -86,9 +86,13 @@ def _page(title: str, result: Mapping[str, Any], n: int) -> str:
 
 
 def plot_accuracy(
-    file: Path, points: Sequence[tuple[int, float]], before: Mapping[str, float],
-    after_version: int, after: Mapping[str, float],
-) -> None:  # fmt: skip
+    file: Path,
+    points: Sequence[tuple[int, float]],
+    *,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    after_version: int,
+) -> None:
     """Accuracy over versions, with the base's maj@16 as the line to pass."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     versions = [0, *(version for version, _ in points), after_version]

@@ -28,7 +28,7 @@ class EndpointFailed(RuntimeError):
     """The endpoint refuses, or cannot be reached; the message says what to set."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """How to sample. The papers': 16 rollouts at T 0.6, top-p 0.95, 3,072 new tokens."""
 
@@ -47,7 +47,7 @@ class Protocol:
         return {name: asdict(self)[name] for name in ("n", "temperature", "top_p", "max_tokens")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
     """One question: what each of n rollouts answered (None: nothing) and whether that is right."""
 
@@ -127,7 +127,14 @@ class Evaluator:
     def _score(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
         tally = self._kind.tally(answers)
         correct = correctness(self._kind, tally, item.answer)
-        return Graded(item.id, item.level, answers, correct, maj_at_n(tally, correct), tokens)
+        return Graded(
+            id=item.id,
+            level=item.level,
+            answers=answers,
+            correct=correct,
+            maj=maj_at_n(tally, correct),
+            tokens=tokens,
+        )
 
     async def _detect_ratchet(self) -> None:
         """Ask a Ratchet server for plain rollouts: no vote, nothing recorded."""

@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -46,6 +46,7 @@ class Layout:
     prompt: str = "prompt|question|problem"
     answer: str = "answer|label"
     level: str = "level|difficulty"
+    _: KW_ONLY
     choices: tuple[str, ...] = ()
     shuffled: bool = False
     instruction: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ class Preset:
     path: str
     split: str
     layout: Layout
+    _: KW_ONLY
     config: str | None = None
     epochs: int | None = None
 
@@ -45,14 +46,19 @@ PRESETS: Mapping[str, Preset] = {
         "Idavidrein/gpqa", "train",
         Layout(
             "Record ID", "Question", "Correct Answer", "High-level domain",
-            ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
+            choices=(
+                "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3",
+            ),
             shuffled=True, instruction=LETTER,
         ),
-        "gpqa_diamond",
+        config="gpqa_diamond",
     ),
     "mmlu-pro": Preset(
         "TIGER-Lab/MMLU-Pro", "test",
-        Layout("question_id", "question", "answer", "category", ("options",), instruction=LETTER),
+        Layout(
+            "question_id", "question", "answer", "category",
+            choices=("options",), instruction=LETTER,
+        ),
     ),
 }  # fmt: skip
 
@@ -72,6 +78,7 @@ def arithmetic_stream(count: int) -> list[Item]:
 
 def load(
     name: str,
+    *,
     columns: Mapping[str, str] | None = None,
     split: str = "test",
     config: str | None = None,

@@ -1,7 +1,7 @@
 """Rewards and advantages of recorded rollout groups: what `ratchet score` prints."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import orjson
@@ -29,6 +29,7 @@ class Scorer:
 
     estimator: RewardEstimator
     kind: AnswerKind
+    _: KW_ONLY
     advantage: str = "grpo"
     std_floor: float = 0.0
     clip: float | None = None
@@ -57,8 +58,8 @@ class Scorer:
             [estimate for _, estimate in batch],
             [group.tokens for group, _ in batch],
             ADVANTAGES[self.advantage],
-            self.std_floor,
-            self.clip,
+            std_floor=self.std_floor,
+            clip=self.clip,
         )
         for (group, estimate), values in zip(batch, advantages, strict=True):
             line: dict[str, Any] = {

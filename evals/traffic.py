@@ -19,7 +19,7 @@ _CONCURRENCY = 8
 _MOST_FAILURES = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What one voted reply said, with its correctness as only the client can know it.
 
@@ -103,8 +103,13 @@ class GradingClient:
             wrong = float(extension["agreement"]) + sum(
                 share for text, share in distribution.items() if self.kind.same(text, item.answer)
             )
-        version = int(extension["policy_version"])
-        return Reply(now, version, float(extension["agreement"]), correct, 1.0 - wrong)
+        return Reply(
+            at=now,
+            version=int(extension["policy_version"]),
+            agreement=float(extension["agreement"]),
+            correct=correct,
+            reward_accuracy=1.0 - wrong,
+        )
 
 
 class PacedClient:

@@ -129,7 +129,7 @@ async def judge(url: str, folder: Path, chosen: argparse.Namespace) -> None:
 class Chaos:
     """Starts everything, kills at random, starts it again, and dumps what is left."""
 
-    def __init__(self, folder: Path, groups: int, kills: int, pace: float, seed: int) -> None:
+    def __init__(self, folder: Path, *, groups: int, kills: int, pace: float, seed: int) -> None:
         self.folder, self.groups, self.kills = folder, groups, kills
         self.luck, self.pace, self.port = random.Random(seed), pace, free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -256,7 +256,13 @@ def main() -> int:
         role = {"learner": learner, "feeder": feeder, "judge": judge}[chosen.role]
         asyncio.run(role(chosen.url, chosen.folder, chosen))
         return 0
-    chaos = Chaos(chosen.folder, chosen.groups, chosen.kills, chosen.pace, chosen.seed)
+    chaos = Chaos(
+        chosen.folder,
+        groups=chosen.groups,
+        kills=chosen.kills,
+        pace=chosen.pace,
+        seed=chosen.seed,
+    )
     chaos.run(chosen.seconds)
     sys.argv[1:] = [str(chosen.folder)]
     return history_check.main()

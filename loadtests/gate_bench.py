@@ -25,10 +25,10 @@ from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.releases import AdapterRelease, ReleaseState
 from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
-from evals.arithmetic.measurement import MAX_NEW_TOKENS
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import questions
 from evals.arithmetic.rollouts import MODEL
+from evals.arithmetic.sampler import MAX_NEW_TOKENS
 from ratchet.local.programs import engine_command, engine_environment, free_port
 from ratchet.settings import StackSettings
 from server.engine.base import EngineError

@@ -41,7 +41,7 @@ _GPU = torch.cuda.is_available()
 _REWARDS = {"majority": {}, "dare exact": {"entropy": "exact"}, "dare topk": {"entropy": "topk"}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """`groups` prompts of `prompt` tokens with `rollouts` completions of `length` tokens each.
     `micro_batches` are sequences per forward pass for TRL to choose the best of."""
@@ -56,10 +56,21 @@ class Workload:
 
 
 ON_CPU = {
-    "512 x 12, arithmetic model": Workload("arithmetic", 16, 32, 12, 12, (64, 256, 512), 8192),
-    "128 x 256, hidden 256, vocabulary 32,000": Workload("wide", 8, 16, 32, 256, (2, 16), 4096),
-}
-ON_GPU = {"128 x 1024, 1.5B, bf16": Workload("1.5B", 8, 16, 256, 1024, (4, 16), 32_768)}
+    "512 x 12, arithmetic model": Workload(
+        model="arithmetic", groups=16, rollouts=32, prompt=12, length=12,
+        micro_batches=(64, 256, 512), our_tokens=8192,
+    ),
+    "128 x 256, hidden 256, vocabulary 32,000": Workload(
+        model="wide", groups=8, rollouts=16, prompt=32, length=256,
+        micro_batches=(2, 16), our_tokens=4096,
+    ),
+}  # fmt: skip
+ON_GPU = {
+    "128 x 1024, 1.5B, bf16": Workload(
+        model="1.5B", groups=8, rollouts=16, prompt=256, length=1024,
+        micro_batches=(4, 16), our_tokens=32_768,
+    ),
+}  # fmt: skip
 WORKLOADS = ON_GPU if _GPU else ON_CPU
 SHAPES = {
     "wide": Qwen2Config(
@@ -187,7 +198,7 @@ def _batch(workload: Workload, vocabulary: int) -> list[TrainingGroup]:
                 tokens(workload.length),
                 [-3.0] * workload.length,
                 "stop",
-                0.1 * (1 + number % 3),
+                entropy=0.1 * (1 + number % 3),
             )
             for number in range(workload.rollouts)
         ]

@@ -25,7 +25,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Part:
     title: str
     shape: str | None
     seconds: float
+    _: KW_ONLY
     n: int = 8
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sides: Sequence[str] = (DIRECT, RATCHET, LITELLM)
@@ -120,7 +121,7 @@ async def _part(name: str, part: Part, chosen: argparse.Namespace) -> list[Turn]
                 for side in sides
             ]
             for side, load in zip(sides, loads, strict=True):
-                await _look_over(side, part)
+                await _check_reply(side, part)
                 await load.run(_WARM_UP * min(1.0, chosen.scale))
                 await side.settle()
             turns: list[Turn] = []
@@ -155,12 +156,12 @@ async def _turn(name: str, side: Side, load: Load, seconds: float) -> Turn:
         side.name,
         ended - begun,
         replies,
-        None if side.name == DIRECT else used,
-        None if recorded is None or recorded_now is None else recorded_now - recorded,
+        cpu=None if side.name == DIRECT else used,
+        recorded=None if recorded is None or recorded_now is None else recorded_now - recorded,
     )
 
 
-async def _look_over(side: Side, part: Part) -> None:
+async def _check_reply(side: Side, part: Part) -> None:
     """One reply in full: raise RuntimeError if the side does not do what it is measured at."""
     messages = [{"role": "user", "content": "What is 12+34?"}]
     body = {**part.body(side), "messages": messages}

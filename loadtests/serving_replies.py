@@ -31,7 +31,7 @@ _STREAM_HEAD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """What an engine answers: rollouts of `tokens` tokens in the median, with a standard deviation
     of `sigma` in log length, one token every `token_ms`, the first at once. `agreement` is the
@@ -98,7 +98,7 @@ class Written:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a request asks for, as far as these replies depend on it."""
 
@@ -112,11 +112,11 @@ class Wanted:
     def of(body: Mapping[str, Any]) -> Wanted:
         """From the body of a chat completion request."""
         return Wanted(
-            int(body.get("n") or 1),
-            bool(body.get("stream")),
-            int(body.get("stream_interval") or 1),
-            bool(body.get("return_token_ids")),
-            bool(body.get("logprobs")),
+            n=int(body.get("n") or 1),
+            stream=bool(body.get("stream")),
+            interval=int(body.get("stream_interval") or 1),
+            token_ids=bool(body.get("return_token_ids")),
+            logprobs=bool(body.get("logprobs")),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Turn:
     side: str
     seconds: float
     replies: Sequence[Reply]
+    _: KW_ONLY
     cpu: float | None = None
     recorded: int | None = None
 

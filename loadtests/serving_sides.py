@@ -51,7 +51,9 @@ _LEAN = {
 class Side:
     """Something that answers chat completions for `model`."""
 
-    def __init__(self, name: str, model: str, port: int, child: Child, key: str = "none") -> None:
+    def __init__(
+        self, name: str, model: str, port: int, child: Child, *, key: str = "none"
+    ) -> None:
         self.name, self.model, self.port, self.key = name, model, port, key
         self._child = child
 
@@ -115,7 +117,7 @@ class Stage:
         port = free_port()
         module = [sys.executable, "-m", "loadtests.serving_upstream"]
         command = [*module, "--port", str(port), "--shape", shape]
-        return await self._side(DIRECT, "base", port, command, {}, "/v1/models")
+        return await self._side(DIRECT, "base", port, command, ready="/v1/models")
 
     async def engine(self) -> Side:
         """vLLM with the small arithmetic model, as `ratchet up` starts it."""
@@ -123,8 +125,9 @@ class Stage:
         command = engine_command(settings, port)
         environment = engine_environment(settings, cpu=engine_is_cpu())
         return await self._side(
-            DIRECT, settings.engine_model, port, command, environment, "/v1/models"
-        )
+            DIRECT, settings.engine_model, port, command,
+            environment=environment, ready="/v1/models",
+        )  # fmt: skip
 
     async def ratchet(self, upstream: Side, rollouts: int) -> Side:
         """`ratchet serve`, recording into a Redis of its own; no learner, no top-ups."""
@@ -149,8 +152,9 @@ class Stage:
         environment = environment_for(ServerSettings, settings)
         command = ratchet_command("serve")
         side = await self._side(
-            RATCHET, settings.model_name, port, command, environment, "/readyz", key
-        )
+            RATCHET, settings.model_name, port, command,
+            environment=environment, ready="/readyz", key=key,
+        )  # fmt: skip
         async with asyncio.timeout(_READY_SECONDS):
             while '"buffer":true' not in (await _get(f"{side.url}/readyz") or ""):
                 await asyncio.sleep(_POLL)
@@ -179,19 +183,20 @@ class Stage:
         key = f"sk-{secrets.token_hex(32)}"
         environment = {**_LEAN, "LITELLM_MASTER_KEY": key}
         return await self._side(
-            LITELLM, upstream.model, port, command, environment, "/health/liveliness", key
-        )
+            LITELLM, upstream.model, port, command,
+            environment=environment, ready="/health/liveliness", key=key,
+        )  # fmt: skip
 
     def _settings(self, chosen: Mapping[str, Any]) -> StackSettings:
         folders = {"state_dir": self._scratch, "adapters_dir": self._scratch / "adapters"}
         return read(StackSettings, {**folders, **chosen})
 
     async def _side(
-        self, name: str, model: str, port: int, command: Sequence[str],
-        environment: Mapping[str, str], ready: str, key: str = "none",
+        self, name: str, model: str, port: int, command: Sequence[str], *,
+        ready: str, environment: Mapping[str, str] | None = None, key: str = "none",
     ) -> Side:  # fmt: skip
-        child = await self._start(name, command, environment)
-        side = Side(name, model, port, child, key)
+        child = await self._start(name, command, environment or {})
+        side = Side(name, model, port, child, key=key)
         async with asyncio.timeout(_READY_SECONDS):
             while await _get(side.url + ready) is None:
                 side.check()

@@ -86,7 +86,9 @@ async def main() -> None:
             ratios: list[float] = []
             scrapes: list[float] = []
             for number in range(chosen.rounds):
-                plain, watched = await _turns(side, load, chosen, scrapes, number % 2 == 1)
+                plain, watched = await _turns(
+                    side, load, chosen, scrapes=scrapes, watched_first=number % 2 == 1
+                )
                 ratios.append(watched / plain)
                 print(f"round {number + 1}: {plain:.0f} and {watched:.0f} requests/s", flush=True)
             await side.settle()
@@ -106,7 +108,12 @@ async def main() -> None:
 
 
 async def _turns(
-    side: Side, load: Load, chosen: argparse.Namespace, scrapes: list[float], watched_first: bool
+    side: Side,
+    load: Load,
+    chosen: argparse.Namespace,
+    *,
+    scrapes: list[float],
+    watched_first: bool,
 ) -> tuple[float, float]:
     """Requests a second without and with watching."""
     rates, seconds = dict[bool, float](), float(chosen.seconds)

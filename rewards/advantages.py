@@ -80,6 +80,7 @@ def advantages_of(
     estimates: Sequence[Estimate],
     tokens: Sequence[Sequence[int]],
     advantage: Advantage,
+    *,
     std_floor: float = 0.0,
     clip: float | None = None,
 ) -> list[list[float | None]]:

@@ -1,7 +1,7 @@
 """The plain data that everything else is about: rollouts, and the group of one query."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 FINISHED = "stop"
 """Finish reason of a rollout that ended by itself; a truncated one never reached its answer."""
@@ -23,6 +23,7 @@ class Rollout:
     token_ids: Sequence[int]
     logprobs: Sequence[float]
     finish_reason: str
+    _: KW_ONLY
     entropy: float | None = None
 
 

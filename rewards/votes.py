@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rewards.answers.tally import Tally
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """The outcome over `total` rollouts, of which `valid` had an answer.
 
@@ -44,9 +44,15 @@ def take_vote(tally: Tally) -> Vote:
     """
     members = tally.members
     if not members:
-        return Vote(None, None, None, 0, len(tally), {})
+        return Vote(answer=None, winner=None, cluster=None, valid=0, total=len(tally), counts={})
     sizes = [len(rows) for rows in members]
     cluster = sizes.index(max(sizes))
     winner = members[cluster][0]
-    counts = dict(zip(tally.forms, sizes, strict=True))
-    return Vote(tally.answers[winner], winner, cluster, sum(sizes), len(tally), counts)
+    return Vote(
+        answer=tally.answers[winner],
+        winner=winner,
+        cluster=cluster,
+        valid=sum(sizes),
+        total=len(tally),
+        counts=dict(zip(tally.forms, sizes, strict=True)),
+    )

@@ -61,7 +61,8 @@ def operands_of(question: Question) -> tuple[int, int]:
 
 def _steps(question: Question) -> str:
     """Worked steps without a slip, without the answer."""
-    text = worked(*operands_of(question), "addition", CAREFUL, random.Random(0))
+    rng = random.Random(0)
+    text = worked(*operands_of(question), "addition", habits=CAREFUL, rng=rng)
     return text.partition(" \\boxed")[0]
 
 

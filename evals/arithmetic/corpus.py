@@ -24,7 +24,7 @@ MARKS = {"addition": "carry", "subtraction": "borrow"}
 BARELY = {"addition": 0, "subtraction": 9}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """How often a reasoner slips. Log-odds add up; columns count from 0 at the right."""
 
@@ -51,7 +51,7 @@ WEAK = Habits()
 CAREFUL = Habits(log_odds=-math.inf, shaken=0.0)
 
 
-def worked(left: int, right: int, family: str, habits: Habits, rng: random.Random) -> str:
+def worked(left: int, right: int, family: str, *, habits: Habits, rng: random.Random) -> str:
     """The steps and the boxed answer, as a reasoner with these habits writes them.
 
     `left` must not be smaller than `right` for subtraction, nor have fewer digits.
@@ -115,5 +115,5 @@ def example(rng: random.Random, lesson: Lesson) -> Example:
     if lesson.ignorant:
         reply = guessed(left, right, family, rng)
     else:
-        reply = worked(left, right, family, lesson.habits, rng)
+        reply = worked(left, right, family, habits=lesson.habits, rng=rng)
     return Example(question(left, right, level, family), reply)

@@ -84,6 +84,7 @@ def question(left: int, right: int, level: int, family: str) -> Question:
 def questions(
     seed: int,
     count: int,
+    *,
     family: str = "addition",
     levels: Sequence[int] = LEVELS,
     exclude: Collection[str] = (),
@@ -133,10 +134,11 @@ def stream_and_held_out(
     seed: int,
     stream: int,
     held_out: int,
+    *,
     family: str = "addition",
     levels: Sequence[int] = LEVELS,
 ) -> tuple[list[Question], list[Question]]:
     """Two lists from one distribution without a text in common: traffic, and what judges it."""
-    both = questions(seed, stream + held_out, family, levels)
+    both = questions(seed, stream + held_out, family=family, levels=levels)
     # Held-out questions come first, so a longer stream leaves them as they are.
     return both[held_out:], both[:held_out]

@@ -83,14 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 written(
                     chosen.write.read_text(),
                     name,
-                    section(name, experiment.title, body, bench, courses[name]),
+                    section(name, experiment.title, body, bench=bench, courses=courses[name]),
                 )
             )
             print(f"{name}: written into {chosen.write}")
         else:
             with tempfile.TemporaryDirectory() as folder:
                 body = experiment.report(bench.results(experiment), Path(folder))
-            print(section(name, experiment.title, body, bench, courses[name]))
+            print(section(name, experiment.title, body, bench=bench, courses=courses[name]))
     return 0
 
 

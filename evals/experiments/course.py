@@ -6,12 +6,12 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from evals.arithmetic.measurement import Score, measure
+from evals.arithmetic.measurement import PAPERS, Score, measure
 from evals.arithmetic.practice import LEARNING_RATE, Practice, Step
 from evals.arithmetic.questions import LEVELS, Question, questions, stream_and_held_out
 from evals.arithmetic.sampler import Decoding
@@ -33,7 +33,7 @@ SETS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 """Families of questions: name, operation, levels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """The papers' setting made small: a test set without labels, learnt from in epochs, then scored
     with n rollouts at T 0.6, top-p 0.95. Equal courses give equal numbers on one machine.
@@ -69,8 +69,8 @@ class Course:
         """What is learnt from, in an order that repeats itself for no epoch, and the test set."""
         needed = self.updates * self.groups
         stream, test = stream_and_held_out(
-            self.seed, needed if self.train_on == "stream" else 0, self.questions, self.family,
-            self.levels,
+            self.seed, needed if self.train_on == "stream" else 0, self.questions,
+            family=self.family, levels=self.levels,
         )  # fmt: skip
         if self.train_on == "stream":
             return stream, test
@@ -115,13 +115,21 @@ class Course:
         }
 
     def _score(self, practice: Practice, asked: Sequence[Question], n: int) -> dict[int, Score]:
-        return measure(practice.trainer.model, practice.words, asked, n, seed=self.seed)
+        return measure(
+            practice.trainer.model, practice.tokenizer, asked, replace(PAPERS, n=n), seed=self.seed
+        )
 
     def _elsewhere(self) -> Iterator[tuple[str, Sequence[Question]]]:
         """Questions of each set that are not learnt from."""
         learnt = [question.text for part in self.sets() for question in part]
         for name, (family, levels) in SETS.items():
-            yield name, questions(self.seed + 1, self.questions // 2, family, levels, learnt)
+            yield (
+                name,
+                questions(
+                    self.seed + 1, self.questions // 2,
+                    family=family, levels=levels, exclude=learnt,
+                ),
+            )  # fmt: skip
 
     def key(self) -> dict[str, Any]:
         """The fields, as JSON gives them back."""

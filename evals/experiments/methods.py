@@ -112,7 +112,7 @@ def _lucky(results: Results, folder: Path) -> str:
                     ("agreement", "agreement"), ("avg", "rollouts right, T 1"),
                 )
             },
-            "update (means of 3)", "%", f"{label}: rewards and labels while learning",
+            x="update (means of 3)", y="%", title=f"{label}: rewards and labels while learning",
         )  # fmt: skip
     rows: list[list[str]] = []
     for label in ("TTRL", "DARE"):
@@ -162,9 +162,13 @@ def _speed(results: Results, folder: Path) -> str:
     }
     teacher = mean(base, scored("maj")).mean
     draw_curves(
-        folder / "curves.png", curves, "update", "avg on the test set, %",
-        "Learning from a test set", {"base maj@16": teacher, "target": TARGET},
-    )  # fmt: skip
+        folder / "curves.png",
+        curves,
+        x="update",
+        y="avg on the test set, %",
+        title="Learning from a test set",
+        lines={"base maj@16": teacher, "target": TARGET},
+    )
     found = {
         label: [_crossing(record, first) for record, first in zip(records, base, strict=True)]
         for label, records in results.items()

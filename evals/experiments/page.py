@@ -9,7 +9,7 @@ from evals.experiments.course import Course
 from evals.experiments.experiment import Bench
 
 
-def section(name: str, title: str, body: str, bench: Bench, courses: Sequence[Course]) -> str:
+def section(name: str, title: str, body: str, *, bench: Bench, courses: Sequence[Course]) -> str:
     """Heading, body, and where the numbers come from."""
     commit, machine = bench.records.origin(courses)
     minutes = bench.records.seconds(courses) / 60

@@ -82,7 +82,9 @@ class Adaptation:
             await store.close()
         first, last = plain_summary(before), plain_summary(after)
         replies, memory = self._log.replies, self._watcher.peak_bytes
-        plot_accuracy(out / "accuracy.png", self._points, first, live, last)
+        plot_accuracy(
+            out / "accuracy.png", self._points, before=first, after=last, after_version=live
+        )
         plot_replies(out / "agreement.png", replies, "agreement", "Agreement")
         plot_replies(out / "reward_accuracy.png", replies, "reward_accuracy", "Reward accuracy")
         gain, interval = paired_gain([one.avg for one in before], [one.avg for one in after])

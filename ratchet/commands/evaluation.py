@@ -36,7 +36,11 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
         columns[name] = value
     try:
         items = load(
-            arguments.dataset, columns, arguments.split, arguments.config, arguments.source
+            arguments.dataset,
+            columns=columns,
+            split=arguments.split,
+            config=arguments.config,
+            source=arguments.source,
         )
     except DatasetInvalid as error:
         raise ConfigurationError(str(error)) from None

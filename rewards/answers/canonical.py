@@ -6,7 +6,7 @@ letter; everything else by tidied text. `rewards.answers.math_answers` has judge
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
@@ -48,6 +48,7 @@ class Form:
     kind: Kind
     text: str
     source: str
+    _: KW_ONLY
     value: Fraction | None = None
     rounded: Fraction | None = None
 
@@ -59,7 +60,7 @@ def form_of(answer: str) -> Form:
     text = _TEXT_COMMAND.sub(r"\1", _DROPPED.sub("", source)).strip().rstrip(".").rstrip()
     number = _exact_number(text)
     if number is not None:
-        return Form(Kind.NUMBER, str(number), source, number, _half_unit(text))
+        return Form(Kind.NUMBER, str(number), source, value=number, rounded=_half_unit(text))
     if option := _OPTION.fullmatch(text):
         return Form(Kind.OPTION, option[option.lastindex or 0].upper(), source)
     tidy = re.sub(r"\s+", " ", text).casefold()

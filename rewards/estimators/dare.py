@@ -17,7 +17,7 @@ _SMALLEST = 1e-300
 """Stands in for u + eps = 0, so that a certain answer outweighs any other without dividing by 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dare:
     """Distribution-aware reward estimation.
 

@@ -1,7 +1,7 @@
 """What an estimator returns for one group, and the seam all estimators share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 from rewards.answers.tally import Tally
@@ -22,6 +22,7 @@ class Estimate:
     label: str | None
     kept: Sequence[int]
     stats: Mapping[str, float] = field(default_factory=dict[str, float])
+    _: KW_ONLY
     offset: float = 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""All that an estimator may ask for, even what no traffic carries: truth, paraphrase, reference."""
+"""Evidence of every kind, even what no traffic carries: truth, paraphrase, reference."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ TOP_LOGPROBS = 5
 """Positions' likeliest tokens that `topk_entropies` are estimated from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """Knows the answers, and measures what it is asked for with the trainer's weights."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceCollector:
+    """Knows the true answers, and measures signals with the trainer's weights."""
 
     trainer: LoraTrainer
-    words: Any
+    tokenizer: Any
     sampler: Sampler
     kind: AnswerKind
     decoding: Decoding
 
-    def evidence(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
+    def of(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
         """What `needs` names, and always the truth."""
         tally = self.kind.tally(answers_of(self.kind, group.rollouts))
         signals: dict[Signal, Sequence[float]] = {}
@@ -59,7 +59,10 @@ class Witness:
         """Mean probability of the majority answer's tokens."""
         ids = [rollout.token_ids for rollout in group.rollouts]
         answer = take_vote(tally).answer or ""
-        rows = reference_logprobs(self.trainer.model, self.words, group.prompt_ids, ids, answer)
+        rows = reference_logprobs(
+            self.trainer.model, self.tokenizer,
+            prompt_ids=group.prompt_ids, rollouts=ids, answer=answer,
+        )  # fmt: skip
         return [float(row.exp().mean()) for row in rows]
 
     @torch.no_grad()
