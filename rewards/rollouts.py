@@ -1,13 +1,13 @@
-"""The plain data that everything else is about: rollouts, and the group of one query."""
+"""Plain data: a rollout, and the group of all rollouts of one query."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 FINISHED = "stop"
-"""Finish reason of a rollout that ended by itself; a truncated one never reached its answer."""
+"""Finish reason of a rollout that ended by itself; a truncated one has no answer."""
 
 DEFAULT_KIND = "math"
-"""Name of the answer kind that a group has if none was chosen."""
+"""Name of a group's answer kind if none was chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rewards.estimators.evidence import Evidence, Need, Signal, mean, needing
 from rewards.token_signals import QWEN_VOCABULARY
 
 _SMALLEST = 1e-300
-"""Stands in for u + eps = 0, so that a certain answer outweighs any other without dividing by 0."""
+"""In place of u + eps = 0: a certain answer outweighs any other without a division by 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ A new kind needs a line in EXAMPLES.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -21,25 +21,30 @@ Pairs = Sequence[tuple[str, str]]
 @dataclass(frozen=True, slots=True)
 class Examples:
     """`texts`: finished rollouts and the answer of each, None where there is none. Pairs of answers
-    that are the same without a judge (`plain`), the same if a judge says so (`judged`), and never
-    the same (`different`)."""
+    that have one form (`plain`), that are the same in two forms (`same`) or only by a judge
+    (`judged`), and that differ (`different`)."""
 
     texts: dict[str, str | None]
     plain: Pairs
     different: Pairs
-    judged: Pairs = field(default=())
+    same: Pairs = ()
+    judged: Pairs = ()
+
+    @property
+    def pairs(self) -> Pairs:
+        return [*self.plain, *self.same, *self.judged, *self.different]
 
     @property
     def answers(self) -> list[str]:
         """Every answer that occurs, once."""
-        pairs = [*self.plain, *self.judged, *self.different]
-        return sorted({answer for pair in pairs for answer in pair})
+        return sorted({answer for pair in self.pairs for answer in pair})
 
 
 EXAMPLES = {
     "math": Examples(
         texts={r"so \boxed{\frac12}": r"\frac12", "The answer is 7.": "7", "no idea": None},
         plain=[("1/2", "0.5"), (r"\frac12", "1/2"), ("1,000", "1e3"), ("(A)", "A"), ("No", "no")],
+        same=[("1/3", "0.333333"), ("0.666667", r"\frac23")],
         judged=[("x + 1", "1 + x"), (r"\sqrt{4}", "2"), (r"\{1,2\}", r"\{2,1\}")],
         different=[("1", "2"), ("A", "B"), ("(1,2)", "(2,1)"), ("x + 1", "x + 2"), ("yes", "no")],
     ),
@@ -119,7 +124,7 @@ def test_an_answer_is_the_same_as_itself(kind, examples) -> None:
 
 
 def test_pairs_that_are_the_same(kind, examples, judge) -> None:
-    for first, second in examples.plain:
+    for first, second in [*examples.plain, *examples.same]:
         assert kind.same(first, second), (first, second)
     for first, second in examples.judged:
         assert kind.same(first, second) == (judge is not None), (first, second)
@@ -141,7 +146,7 @@ def test_sameness_and_closeness_agree_both_ways(kind, examples) -> None:
 
 
 def test_a_pair_shares_a_cluster_if_it_is_the_same(kind, examples) -> None:
-    for pair in [*examples.plain, *examples.judged, *examples.different]:
+    for pair in examples.pairs:
         tally = kind.tally(pair)
         assert tally.clusters == [0, 0 if kind.same(*pair) else 1], pair
         assert cluster_of(kind, tally, pair[1]) == tally.clusters[1]
