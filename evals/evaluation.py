@@ -1,6 +1,6 @@
 """The papers' evaluation on any OpenAI-compatible endpoint: n rollouts a question, graded here.
 
-The labels stay on this side: what goes over the wire is the prompt.
+Labels stay here: only prompts are sent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Protocol:
     max_tokens: int = 3072
     concurrency: int = 32
     per_request: int = 0
-    """Rollouts a request asks for (`n`); 0 is all of them. Some endpoints give one at a time."""
+    """Rollouts a request asks for (`n`); 0 is all. Some endpoints return only one at a time."""
     seconds: float = 600.0
     """Longest wait for one reply."""
 
@@ -49,7 +49,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """One question: what each of n rollouts answered (None: nothing) and whether that is right."""
+    """One question: the answer of each of n rollouts (None: none), and whether it is right."""
 
     id: str
     level: str
@@ -57,7 +57,7 @@ class Graded:
     correct: Sequence[bool]
     maj: float
     tokens: float
-    """Completion tokens, mean over the rollouts; nan where the endpoint does not say."""
+    """Completion tokens, mean over the rollouts; nan if the endpoint does not report them."""
 
     @property
     def avg(self) -> float:
@@ -70,7 +70,7 @@ class Graded:
 
 
 class Evaluator:
-    """Samples and grades with one client. Grading may take a while, so it has a thread."""
+    """Samples and grades with one client; grading may be slow, so it runs in a thread."""
 
     def __init__(
         self, client: AsyncOpenAI, model: str, protocol: Protocol, kind: AnswerKind

@@ -1,4 +1,4 @@
-"""What an evaluation says: numbers with intervals, by level, as JSON, Markdown and a picture."""
+"""An evaluation's report: numbers with intervals, by level, as JSON, Markdown and a picture."""
 
 from __future__ import annotations
 

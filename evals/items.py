@@ -24,7 +24,7 @@ class DatasetInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question: the text that is asked, the true answer, and a level ("" if there is none)."""
+    """One question: its prompt, the true answer, and a level ("" if there is none)."""
 
     id: str
     prompt: str
@@ -34,12 +34,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a row has what. Of several names, separated by `|`, the first that the row has counts.
+    """Columns of a row. Of several names, separated by `|`, the first that the row has counts.
 
     `choices` names the columns of a multiple-choice question's options: one column with a list, or
-    one for each option. With `shuffled`, the right one is the first of them and they are put into
-    an order that depends on the row's id alone; else `answer` holds the letter. `instruction` is
-    added to every prompt.
+    one for each option. With `shuffled`, the first is the right one, and they are shuffled by the
+    row's id alone; else `answer` holds the letter. `instruction` is appended to every prompt.
     """
 
     id: str = "id|unique_id|question_id"
@@ -85,7 +84,7 @@ def in_epochs(items: Sequence[T], seed: int | str, epochs: int | None = None) ->
 def items_of(
     rows: Iterable[tuple[str, Mapping[str, Any]]], layout: Layout, source: str
 ) -> list[Item]:
-    """Items of rows, each with words for where it stands. Raises DatasetInvalid."""
+    """Items of rows, each with a text that says where it is. Raises DatasetInvalid."""
     items: list[Item] = []
     seen: dict[str, str] = {}
     for where, row in rows:
@@ -128,7 +127,7 @@ def _name(names: str, row: Mapping[str, Any]) -> str:
 
 
 def _text(where: str, row: Mapping[str, Any], names: str) -> str:
-    """A column as text that is not empty."""
+    """A column as non-empty text."""
     name = _name(names, row)
     if name not in row:
         there = ", ".join(map(str, row)) or "none"
@@ -147,7 +146,7 @@ def _text(where: str, row: Mapping[str, Any], names: str) -> str:
 
 
 def _answer(where: str, row: Mapping[str, Any], names: str) -> str:
-    """The true answer, out of its box where it stands in one."""
+    """The true answer, out of its box if it is in one."""
     text = _text(where, row, names)
     answer = extract_answer(text) if "\\boxed" in text or "####" in text else usable(text)
     if answer is None:

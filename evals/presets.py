@@ -1,4 +1,4 @@
-"""The papers' benchmarks by name, and any other data set: of the Hugging Face Hub or in a file."""
+"""The papers' benchmarks by name, and any other data set of the Hugging Face Hub or in a file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from evals.items import DatasetInvalid, Item, Layout, items_of, read_jsonl
 
 BOXED = "\n\nPlease reason step by step, and put your final answer within \\boxed{}."
 ARITHMETIC = "arithmetic"
-"""Held-out questions of the small model that comes with Ratchet."""
+"""Held-out questions for the small model that comes with Ratchet."""
 _ARITHMETIC_COUNT = 200
 LETTER = "\n\nPlease reason step by step, and put the letter of your answer within \\boxed{}."
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A data set on the Hub. `epochs` is how often TTRL goes through it (arXiv 2504.16084)."""
+    """A data set on the Hub. `epochs` are TTRL's (arXiv 2504.16084)."""
 
     path: str
     split: str
@@ -72,7 +72,7 @@ def epochs_for(dataset: str, size: int) -> int:
 
 
 def arithmetic_stream(count: int) -> list[Item]:
-    """Questions of the small model's kind, none of them in the data set `arithmetic`."""
+    """Questions like those of the data set `arithmetic`, none of which is in it."""
     return as_items(stream_and_held_out(0, count, _ARITHMETIC_COUNT)[0])
 
 
@@ -102,10 +102,10 @@ def _fetched(path: str, config: str | None, split: str, layout: Layout) -> list[
     import datasets  # slow to import, and not needed for a file
 
     if Path(path).is_dir():
-        config = None  # files of one's own have no configurations
+        config = None  # local files have no configurations
     try:
         loaded: Any = datasets.load_dataset(path, config, split=split)
-    except Exception as error:  # the Hub's own and those of every library below it
+    except Exception as error:  # the Hub's, and those of the libraries below it
         reason = str(error).strip().partition("\n")[0][:300]
         raise DatasetInvalid(
             f"{path}: cannot be fetched: {type(error).__name__}: {reason}. Without the Hub, give a "

@@ -27,8 +27,8 @@ _RIGHT, _WRONG = "#0072b2", "#d55e00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one estimator does to one group: `push` is the mean advantage of right rollouts minus
-    that of wrong ones, None if the group has only one kind."""
+    """What one estimator does to one group: `push` is the mean advantage of right rollouts less
+    that of wrong ones, None if the group lacks either."""
 
     rewards: Sequence[float]
     correct: Sequence[bool]
@@ -73,7 +73,7 @@ def effects(name: str, groups: Sequence[RecordedGroup], kind: AnswerKind) -> lis
 
 
 def plot(file: Path, name: str, found: Sequence[Effect]) -> None:
-    """Left: how hard each group is pushed towards its right rollouts. Right: who gets what."""
+    """Left: each group's push towards its right rollouts. Right: rewards of right and wrong."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for majority_right, colour in ((True, _RIGHT), (False, _WRONG)):
         points = [

@@ -25,7 +25,7 @@ from rewards.token_signals import QWEN_VOCABULARY
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """How to score. `batch` groups make one batch for the advantages that whiten over it."""
+    """How to score. Advantages that whiten over a batch do so over `batch` groups."""
 
     estimator: RewardEstimator
     kind: AnswerKind
@@ -73,7 +73,7 @@ class Scorer:
             yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
     def _quality(self, group: RecordedGroup, estimate: Estimate) -> dict[str, float]:
-        """What token ids and a label, if recorded, allow to say about rollouts and rewards."""
+        """Metrics of rollouts and rewards, as far as token ids and a label are recorded."""
         quality: dict[str, float] = {}
         if group.token_ids is not None:
             quality["rollout_correlation"] = rollout_correlation(group.token_ids)

@@ -74,7 +74,7 @@ class Side:
     def check(self) -> None:
         """Raise RuntimeError if it has died meanwhile, which its keeper would conceal."""
         if self._child.restarts or self._child.exit_code is not None:
-            raise RuntimeError(f"{self.name} has ended:\n{self._child.last_words()}")
+            raise RuntimeError(f"{self.name} has ended:\n{self._child.log_tail()}")
 
     async def settle(self) -> int | None:
         """Wait until nothing is left to do for past requests; returns the groups recorded so far,

@@ -1,4 +1,4 @@
-"""Says what is missing on this machine, and how to get it."""
+"""`ratchet doctor`: what is missing on this machine, and how to get it."""
 
 import argparse
 import ctypes.util
@@ -19,7 +19,7 @@ _FREE_GIB = 2
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `remedy` says what to do when it is not `fine`."""
+    """One check; `remedy` says what to do if it is not `fine`."""
 
     what: str
     fine: bool
@@ -32,14 +32,14 @@ class Finding:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """`ratchet doctor`: findings, one a line; 1 if something is missing."""
+    """Print the findings, one a line; 1 if something is missing."""
     findings = list(examine(read(StackSettings, flags_of(arguments))))
     print("\n".join(map(str, findings)))
     return 0 if all(finding.fine for finding in findings) else 1
 
 
 def examine(settings: StackSettings) -> Iterator[Finding]:
-    """Look at everything a local stack needs."""
+    """Check everything a local stack needs."""
     yield Finding(
         "python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11+"
     )

@@ -1,8 +1,8 @@
-"""A plugin that vLLM loads into its own processes: mends its LoRA kernel on CPU.
+"""A plugin that vLLM loads into its processes: fixes its LoRA kernels on CPU.
 
 vLLM 0.32 marks tokens without an adapter by the index -1. Its Triton kernels skip them; its PyTorch
-kernels, which serve on CPU, take -1 for the last slot. Once as many adapters as `--max-loras` have
-been used, the base model therefore answers with somebody's adapter.
+kernels, used on CPU, read -1 as the last slot: once `--max-loras` adapters have been loaded, the
+base model answers with one of them.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Settings of the local stack, and how every process's settings are read.
+"""Settings of the local stack, and how the settings of every process are read.
 
 Order: flag, environment (`RATCHET_…`), `ratchet.yaml`, default. Unknown keys are fatal.
 """
@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, Field, SecretStr, ValidationError
@@ -82,10 +82,9 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
 
 def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
     """The settings given as flags."""
-    given: Mapping[str, Any] = vars(arguments)
     return {
         name[4:]: value
-        for name, value in given.items()
+        for name, value in vars(arguments).items()
         if name.startswith("set_") and value is not None
     }
 
@@ -119,7 +118,7 @@ def read(
 
 
 def require_writable(folder: Path, setting: str) -> None:
-    """Make `folder` if need be. Raises ConfigurationError naming `setting` if that is not to be."""
+    """Create `folder` if need be. Raises ConfigurationError naming `setting` if it is read-only."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -131,10 +130,10 @@ def require_writable(folder: Path, setting: str) -> None:
 
 
 def environment_for(kind: type[ChannelSettings], settings: ChannelSettings) -> dict[str, str]:
-    """`settings` as the environment of a child process that reads `kind`."""
+    """Environment variables from which a child process reads `settings` as a `kind`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
     for name, value in settings:
-        if isinstance(value, SecretStr):  # written out as asterisks otherwise
+        if isinstance(value, SecretStr):  # dumped as asterisks
             values[name] = value.get_secret_value()
     return {
         PREFIX + name.upper(): str(values[name])
@@ -154,4 +153,4 @@ def _read_file(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(parsed, dict):
         raise ConfigurationError(f"{file} must hold `key: value` lines")
-    return {str(key): value for key, value in parsed.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return {str(key): value for key, value in cast("Mapping[Any, Any]", parsed).items()}

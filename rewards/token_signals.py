@@ -31,11 +31,8 @@ def entropy_bounds(logprobs: Sequence[float], vocab_size: int) -> tuple[float, f
 
 
 def entropy_estimate(logprobs: Sequence[float], vocab_size: int) -> float:
-    """A point a quarter of the way from the least to the largest entropy.
-
-    On the arithmetic model the truth lies 0.21, 0.25 and 0.38 of the way for k = 3, 5 and 10: the
-    tail falls off steeply, but not at once.
-    """
+    """A point a quarter of the way from the least to the largest entropy: on the arithmetic model
+    the truth lies 0.21, 0.25 and 0.38 of the way for k = 3, 5 and 10."""
     low, high = entropy_bounds(logprobs, vocab_size)
     return low + _TAIL * (high - low)
 
@@ -48,10 +45,8 @@ def confidence(logprobs: Sequence[float]) -> float:
 
 
 def self_certainty(logprobs: Sequence[float], vocab_size: int) -> float:
-    """KL(uniform || p) if the rest is spread evenly: INTUITOR's token certainty, from below.
-
-    A rest under 1e-7 counts as 1e-7, which is all that fp32 resolves.
-    """
+    """KL(uniform || p) if the rest is spread evenly: INTUITOR's token certainty, from below. A rest
+    under 1e-7 counts as 1e-7, which is all that fp32 resolves."""
     _, rest = _split(logprobs, vocab_size)
     others = vocab_size - len(logprobs)
     total = -math.fsum(logprobs)

@@ -23,7 +23,7 @@ _QUICK_N = 4
 
 
 async def adapt_on(arguments: argparse.Namespace) -> int:
-    """Adapt a stack of its own to the data set; 0 if avg@n gained for certain."""
+    """Adapt a stack of its own to the data set; 0 if the gain in avg@n is significant."""
     started = time.monotonic()
     items = items_from(arguments)
     out = Path(arguments.out or f"runs/adapt-on/{Path(arguments.dataset).stem}")

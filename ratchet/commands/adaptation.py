@@ -123,9 +123,9 @@ class Adaptation:
             return over.is_set() or self._spent()
 
         async def ask_all() -> None:
-            await grading.run(plan.asked, log, done=done, ready=watcher.room)
+            await grading.run(plan.asked, log, done=done, ready=watcher.until_backlog_is_low)
             if not self._spent():
-                await watcher.settled()
+                await watcher.until_settled()
             over.set()
 
         await asyncio.gather(ask_all(), self._quick_checks(client, done))

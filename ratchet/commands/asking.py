@@ -20,7 +20,7 @@ _ARITHMETIC_QUESTIONS = 4000
 
 
 async def ask(arguments: argparse.Namespace) -> int:
-    """Ask until all is asked, or until the minutes are over; 1 if any request failed."""
+    """Ask all questions, or until the minutes are over; 1 if any request failed."""
     if arguments.rate <= 0:
         raise ConfigurationError("--rate must be above 0")
     items = _questions(arguments)
@@ -47,7 +47,7 @@ async def ask(arguments: argparse.Namespace) -> int:
 
 
 def _questions(arguments: argparse.Namespace) -> Sequence[Item]:
-    """All that is to be asked, each epoch in another order."""
+    """The questions of all epochs, each epoch in another order."""
     if arguments.dataset == ARITHMETIC:
         items = arithmetic_stream(_ARITHMETIC_QUESTIONS)[: arguments.limit]
     else:

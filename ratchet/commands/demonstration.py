@@ -24,7 +24,7 @@ _TOKENS = 64
 
 
 async def demo(arguments: argparse.Namespace) -> int:
-    """Run the demo; 0 if the gain is certain, or nothing got worse on an ignorant base."""
+    """Run the demo; 0 if the gain is significant, or if an ignorant base got no worse."""
     started = time.monotonic()
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ async def demo(arguments: argparse.Namespace) -> int:
 
 
 async def _ignorant_base(folder: Path) -> str:
-    """Train a base that knows the format and nothing else."""
+    """Train a base that knows only the format of answers."""
     target = folder.resolve() / "ignorant"
     echo("training a base that knows nothing")
     process = await asyncio.create_subprocess_exec(

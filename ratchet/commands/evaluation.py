@@ -48,8 +48,8 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
 
 
 def protocol_from(arguments: argparse.Namespace, max_tokens: int) -> Protocol:
-    """How the arguments want rollouts drawn, of at most `max_tokens` unless they say otherwise.
-    Raises ConfigurationError."""
+    """How to sample, by the arguments; `max_tokens` is for those that do not set it. Raises
+    ConfigurationError."""
     for name, least in (("n", 1), ("max_tokens", 1), ("concurrency", 1), ("per_request", 0)):
         given = getattr(arguments, name)
         if given is not None and given < least:
@@ -66,7 +66,7 @@ def protocol_from(arguments: argparse.Namespace, max_tokens: int) -> Protocol:
 
 
 async def evaluate(arguments: argparse.Namespace) -> int:
-    """Evaluate; 1 if it had to stop half-way. What was graded is in the folder either way."""
+    """Evaluate; 1 if the endpoint failed half-way. The folder keeps what is graded either way."""
     items = items_from(arguments)
     protocol = protocol_from(arguments, 64 if arguments.dataset == ARITHMETIC else 3072)
     name = Path(arguments.dataset).stem.replace("/", "-")
@@ -82,7 +82,7 @@ async def evaluate(arguments: argparse.Namespace) -> int:
     except RunInvalid as error:
         raise ConfigurationError(str(error)) from None
     ids = [item.id for item in items]
-    stopped = await _graded(arguments, run, items, protocol)
+    stopped = await _grade(arguments, run, items, protocol)
     if run.ordered(ids):
         print(write_report(run, ids))
     print(f"{len(run.ordered(ids))} of {len(ids)} questions in {folder}")
@@ -94,10 +94,10 @@ async def evaluate(arguments: argparse.Namespace) -> int:
     return int(stopped is not None)
 
 
-async def _graded(
+async def _grade(
     arguments: argparse.Namespace, run: EvaluationRun, items: Sequence[Item], protocol: Protocol
 ) -> EndpointFailed | None:
-    """Grade what is missing; what stopped it, if anything did."""
+    """Grade what is missing; returns the failure that stopped it, if any."""
     key = os.environ.get("OPENAI_API_KEY") or "none"
     already = [item.id for item in items if item.id in run.graded]
     started, quiet = time.monotonic(), not sys.stderr.isatty()

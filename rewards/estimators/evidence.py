@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.tally import Tally
 
 Signal = Literal[
@@ -37,6 +38,11 @@ class Label:
 
     answer: str
     cluster: int | None
+
+
+def label_of(kind: AnswerKind, tally: Tally, answer: str | None) -> Label | None:
+    """The label of an answer from elsewhere; None for no answer."""
+    return None if answer is None else Label(answer, cluster_of(kind, tally, answer))
 
 
 @dataclass(frozen=True, slots=True)
