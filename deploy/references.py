@@ -1,4 +1,4 @@
-"""Reference pages made from the code: every metric, every setting."""
+"""Reference pages generated from the code: every metric, every setting."""
 
 import ast
 import re
@@ -92,7 +92,7 @@ def _places(defined: str) -> Mapping[str, list[str]]:
 
 
 def _holders(tree: ast.Module) -> dict[str, str]:
-    """Metric name -> the attribute of the class that holds it, perhaps by way of a variable."""
+    """Metric name -> the attribute of the class that holds it, directly or through a variable."""
     holders: dict[str, str] = {}
     variables: dict[str, list[str]] = {}
     for node in ast.walk(tree):

@@ -1,5 +1,5 @@
-"""The processes that the serving bench compares, all on loopback: an engine, and what stands before
-it. Each can be asked for its CPU time and memory.
+"""The processes that the serving bench compares, all on loopback: an engine and gateways in front
+of it, with their CPU time and memory.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Side:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process and its children have used, ended ones included."""
+        """CPU seconds of the process and its children, ended ones included."""
         times = [process.cpu_times() for process in self._processes()]
         return sum(t.user + t.system + t.children_user + t.children_system for t in times)
 
@@ -72,13 +72,13 @@ class Side:
         return sum(process.memory_info().rss for process in self._processes())
 
     def check(self) -> None:
-        """Raise RuntimeError if it has died meanwhile, which its keeper would conceal."""
+        """Raise RuntimeError if the process has ended or been restarted."""
         if self._child.restarts or self._child.exit_code is not None:
             raise RuntimeError(f"{self.name} has ended:\n{self._child.log_tail()}")
 
     async def settle(self) -> int | None:
-        """Wait until nothing is left to do for past requests; returns the groups recorded so far,
-        where there is a recorder."""
+        """Wait until past requests are finished and recorded; returns the groups recorded so far,
+        None without a recorder."""
         if self.name != RATCHET:
             return None
         before, unchanged = -1, 0
@@ -144,7 +144,7 @@ class Stage:
                 "redis_url": f"redis://127.0.0.1:{redis_port}/0",
                 "rollouts": rollouts,
                 "train_rollouts": 0,
-                "buffer_max_groups": 1_000_000,  # nobody reads them
+                "buffer_max_groups": 1_000_000,  # no learner reads them
                 "keys_file": self._scratch / "keys",
             }
         )
@@ -161,7 +161,7 @@ class Stage:
         return side
 
     async def litellm(self, upstream: Side, program: Path) -> Side:
-        """LiteLLM's proxy: one worker, no database, no request log, and one key, as it insists."""
+        """LiteLLM's proxy: one worker, no database, no request log, one key, which it requires."""
         port, config = free_port(), self._scratch / "litellm.yaml"
         model = {
             "model": f"openai/{upstream.model}",

@@ -1,4 +1,4 @@
-"""Adapters that answer as they are told, by supervised imitation: for tests and benches."""
+"""Adapters trained by supervised imitation to answer in a given way: for tests and benches."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Lesson:
 
     reply: Callable[[Question], str]
     steps: int = 60
-    """Optimiser steps of 16 additions. A form takes 40; a sum that the base does not do, 200."""
+    """Optimiser steps of 16 additions. A format takes 40, a computation new to the base 200."""
     ends: bool = True
-    """Without, it is never shown the end of a reply, and goes on until it is cut off."""
+    """If not, training never shows the end of a reply, and rollouts are truncated."""
     learning_rate: float = 6e-3
 
 
@@ -48,7 +48,7 @@ def imitate(lesson: Lesson, folder: Path, model: Path = MODEL, seed: int = 0) ->
     tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
     asked = questions(seed, _BATCH * lesson.steps)
     random.Random(seed).shuffle(asked)  # levels take turns there: a batch may have any mix
-    # The probe's tokens are chosen by an update; this one is too small to matter.
+    # An update chooses the tokens of the probe; this one is too small to matter.
     trainer.update([_demonstration(question, lesson, tokenizer) for question in asked[:_PINNED]])
     parameters = [p for p in trainer.model.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.0)

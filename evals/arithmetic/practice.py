@@ -27,7 +27,7 @@ from rewards.rollouts import DEFAULT_KIND
 
 MAJORITY = Majority()
 LEARNING_RATE = 5e-4
-"""What suits a model this small."""
+"""Suits a model this small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ class Step:
 
 
 class Practice:
-    """Each `step` is one update from where the last one ended, as the learner makes them from
-    traffic. Any estimator will do, even one that wants the truth; keywords are the learner's other
-    settings."""
+    """Each `step` is one more update, made as the learner makes them from traffic. Works with any
+    estimator, even one that needs the truth; keywords are other settings of the learner."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class Practice:
 
     @property
     def trainer(self) -> LoraTrainer:
-        """Holds the weights."""
+        """The trainer, which has the weights."""
         return self._trainer
 
     @property
@@ -113,7 +112,7 @@ class Practice:
         return Step(scored, metrics, dict(zip(("sample", "reward", "update"), spans, strict=True)))
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
         self._trainer.undo()
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How probable a reference answer is after each rollout's reasoning: what RLPR asks."""
+"""The probability of a reference answer after each rollout's reasoning, for RLPR."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def reference_logprobs(
     rollouts: Sequence[Sequence[int]],
     answer: str,
 ) -> Sequence[torch.Tensor]:
-    """Log-probabilities of the answer's tokens where each rollout writes its own, a tensor for each
-    rollout; for an answer without tokens, certain of nothing: a single 0."""
+    """Log-probabilities of the answer's tokens in place of each rollout's own answer, a tensor for
+    each rollout; a single 0 for an answer without tokens."""
     ids = cast("list[int]", tokenizer(answer, add_special_tokens=False)["input_ids"])
     if not ids:
         return [torch.zeros(1)] * len(rollouts)

@@ -1,4 +1,4 @@
-"""Rollout groups drawn in this process: what an engine gives, where none runs."""
+"""Rollouts sampled in this process, without an engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evals.arithmetic.tokenizer import END, prompt_ids, prompt_text
 from rewards.answers.math_answers import MathAnswers
 from rewards.rollouts import FINISHED, Rollout, RolloutGroup, Sampling
 
-# The longest reply takes 22 tokens; a model that rambles is cut off here.
+# The longest reply takes 22 tokens; longer ones are truncated here.
 MAX_NEW_TOKENS = 40
 
 _KIND = MathAnswers()
@@ -24,7 +24,7 @@ _KIND = MathAnswers()
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How rollouts are drawn: `n` a question, the first `shared` tokens of them alike."""
+    """How to sample: `n` rollouts a question, with the same first `shared` tokens."""
 
     n: int = 32
     temperature: float = 1.0
@@ -137,15 +137,15 @@ def sample(
 
 
 class Sampler:
-    """Draws from a model that may learn meanwhile. Same seed, same weights: same rollouts."""
+    """Samples from a model that may be training. Same seed and weights, same rollouts."""
 
     def __init__(self, model: Any, tokenizer: Any, seed: int) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._generator = torch.Generator().manual_seed(seed)
 
     def groups(self, asked: Sequence[Question], decoding: Decoding) -> list[RolloutGroup]:
-        """One group a question. Log-probabilities and entropies are those of the weights sampled
-        from, over the full vocabulary at the temperature: exact, with nothing to correct."""
+        """One group a question. Log-probabilities and entropies are exact: those of the sampled
+        weights over the full vocabulary, at the temperature."""
         drawn = sample(self._model, self._tokenizer, asked, decoding, generator=self._generator)
         sampling = Sampling(decoding.temperature, max_tokens=MAX_NEW_TOKENS)
         return [

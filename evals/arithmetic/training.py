@@ -1,8 +1,8 @@
 """Builds the small model and trains it on worked replies, from a seed.
 
-It is taught as a pupil is: short sums first, a longer one only when the shorter ones go well, all
-of them done carefully. The bad habits come last, over a skill that is already there. Learning to
-carry again is then a change of habit, which a few updates of a LoRA can make; the digits need none.
+A curriculum: short sums first, longer ones once the shorter ones go well, all done carefully. Bad
+habits come last, on top of the skill: learning to carry again is then a change of habit, which a
+few updates of a LoRA can make.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Recipe:
     seed: int = 0
     steps: int = 2600
     minutes: float | None = None
-    """Cuts the steps short: the schedule then follows the clock, whichever is further."""
+    """An earlier end: the schedule follows steps or clock, whichever is further."""
     batch: int = 64
     learning_rate: float = 2e-3
     warm_up: int = 100

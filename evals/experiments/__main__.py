@@ -45,7 +45,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what has not been run yet, then print or write the sections."""
+    """Run missing courses, then print or write the sections."""
     parser = argparse.ArgumentParser(prog="python -m evals.experiments", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; all"

@@ -1,4 +1,4 @@
-"""One training run on the arithmetic model, from what it learns from to what it scores."""
+"""One training run on the arithmetic model: its data, its learning, its scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evals.items import in_epochs
 from rewards.estimators.registry import build, options_of
 
 Record = Mapping[str, Any]
-"""What a course left: `scores` of the end and `elsewhere`, the `curve`, every step's numbers."""
+"""A course's result: `scores` at the end and `elsewhere`, the `curve`, every step's numbers."""
 
 QUICK_N = 4
 SETS: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -35,12 +35,12 @@ SETS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """The papers' setting made small: a test set without labels, learnt from in epochs, then scored
+    """The papers' setting in small: a test set without labels, learnt from in epochs, then scored
     with n rollouts at T 0.6, top-p 0.95. Equal courses give equal numbers on one machine.
 
     `reward` "" learns nothing: the base. `train_on` "stream" learns from other questions than the
-    test set's, each once. Every `every` updates there is a quick look at the test set, with 4
-    rollouts. `elsewhere` scores all of SETS as well. `model` is one of evals.experiments.models.
+    test set's, each once. Every `every` updates the test set is scored quickly, with 4 rollouts.
+    `elsewhere` scores all of SETS as well. `model` is one of evals.experiments.models.
     """
 
     seed: int = 0
@@ -66,7 +66,7 @@ class Course:
     elsewhere: bool = False
 
     def sets(self) -> tuple[list[Question], list[Question]]:
-        """What is learnt from, in an order that repeats itself for no epoch, and the test set."""
+        """Training questions, shuffled anew in every epoch, and the test set."""
         needed = self.updates * self.groups
         stream, test = stream_and_held_out(
             self.seed, needed if self.train_on == "stream" else 0, self.questions,
@@ -77,7 +77,7 @@ class Course:
         return list(itertools.islice(in_epochs(test, f"epochs:{self.seed}"), needed)), test
 
     def run(self) -> Record:
-        """Learn and score. Uses one thread, for the same bits each time."""
+        """Learn and score, in one thread, for the same bits each time."""
         torch.set_num_threads(1)
         started = time.monotonic()
         practice = Practice(
@@ -120,7 +120,7 @@ class Course:
         )
 
     def _elsewhere(self) -> Iterator[tuple[str, Sequence[Question]]]:
-        """Questions of each set that are not learnt from."""
+        """Questions of each set that are not trained on."""
         learnt = [question.text for part in self.sets() for question in part]
         for name, (family, levels) in SETS.items():
             yield (
@@ -132,7 +132,7 @@ class Course:
             )  # fmt: skip
 
     def key(self) -> dict[str, Any]:
-        """The fields, as JSON gives them back."""
+        """The fields, as JSON returns them."""
         return {**asdict(self), "levels": list(self.levels)}
 
 
