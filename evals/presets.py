@@ -110,7 +110,7 @@ def _fetched(path: str, config: str | None, split: str, layout: Layout) -> list[
         raise DatasetInvalid(
             f"{path}: cannot be fetched: {type(error).__name__}: {reason}. Without the Hub, give a "
             ".jsonl file, or a folder with the preset's files by --source"
-        ) from None
+        ) from error
     rows = (
         (f"{path}: row {number}", cast("Mapping[str, Any]", row))
         for number, row in enumerate(loaded, 1)

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,7 @@ def _in_a_process(side: list[Any], steps: int) -> tuple[float, float]:
         sys.exit(
             f"{side}: {done.stderr[-2000:]}\nTRL comes with: pip install --no-deps {_TRL} datasets"
         )
-    rate, peak = json.loads(done.stdout.splitlines()[-1])
-    return rate, peak
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _measure(name: str, side: str, micro_batch: int, steps: int) -> tuple[float, float]:
@@ -153,7 +153,7 @@ def _measure(name: str, side: str, micro_batch: int, steps: int) -> tuple[float,
         if side.startswith("reward "):
             step = _scored(model, workload, batch, side.removeprefix("reward "))
         elif side == "ours":
-            step = _ours(model, workload, batch)
+            step = partial(_trainer(model, workload).update, batch)
         else:
             step = _trl(model, workload, batch, micro_batch)
         before = _peak()
@@ -194,24 +194,16 @@ def _batch(workload: Workload, vocabulary: int) -> list[TrainingGroup]:
     for index in range(workload.groups):
         rollouts = [
             Rollout(
-                rf"\boxed{{{number % 3}}}",
-                tokens(workload.length),
-                [-3.0] * workload.length,
-                "stop",
-                entropy=0.1 * (1 + number % 3),
+                rf"\boxed{{{number % 3}}}", tokens(workload.length), [-3.0] * workload.length,
+                "stop", entropy=0.1 * (1 + number % 3),
             )
             for number in range(workload.rollouts)
-        ]
+        ]  # fmt: skip
         prompt = tokens(workload.prompt)
         group = RolloutGroup(str(index), "", prompt, rollouts, 0, Sampling(), "", 0.0)
         half = workload.rollouts // 2
         groups.append(TrainingGroup(group, [1.0] * half + [-1.0] * (workload.rollouts - half)))
     return groups
-
-
-def _ours(model: str, workload: Workload, batch: list[TrainingGroup]) -> Callable[[], object]:
-    trainer = _trainer(model, workload)
-    return lambda: trainer.update(batch)
 
 
 def _trainer(model: str, workload: Workload) -> LoraTrainer:

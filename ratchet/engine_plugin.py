@@ -20,10 +20,8 @@ def register() -> None:
     modules: tuple[Any, ...] = (lora_ops, punica_cpu)
     shrink: Any = lora_ops.bgmv_shrink  # pyright: ignore[reportUnknownVariableType]
 
-    def bgmv_shrink(
-        inputs: Any, weights: Any, output: Any, indices: Any, scaling: float = 1.0
-    ) -> None:
-        shrink(inputs, weights, output, indices, scaling)
+    def bgmv_shrink(inputs: Any, weights: Any, output: Any, indices: Any, *scaling: float) -> None:
+        shrink(inputs, weights, output, indices, *scaling)
         output[: len(indices)][indices < 0] = 0.0
 
     for module in modules:

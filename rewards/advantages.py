@@ -73,11 +73,8 @@ def advantages_of(
     std_floor: float = 0.0,
     clip: float | None = None,
 ) -> list[list[float | None]]:
-    """One advantage per rollout of a batch of estimates; None for rollouts that are left out.
-
-    Each estimate's offset is added to its group's advantages; then all are clipped to
-    [-clip, clip].
-    """
+    """One advantage per rollout of a batch of estimates; None for rollouts that are left out. Each
+    estimate's offset is added to its group's advantages; then all are clipped to [-clip, clip]."""
     raw = advantage(
         [[estimate.rewards[row] for row in estimate.kept] for estimate in estimates],
         [[counts[row] for row in e.kept] for e, counts in zip(estimates, tokens, strict=True)],

@@ -68,11 +68,6 @@ def form_of(answer: str) -> Form:
     return Form(Kind.WORDS if is_words else Kind.EXPRESSION, plain, source)
 
 
-def canonical(answer: str) -> str:
-    """A string that is the same for plainly equal answers."""
-    return form_of(answer).text
-
-
 def plainly_equal(first: Form, second: Form) -> bool | None:
     """Whether two answers are the same; None if that takes mathematics.
 

@@ -3,7 +3,7 @@
 import re
 import zlib
 
-from rewards.answers.canonical import canonical
+from rewards.answers.canonical import form_of
 
 MAX_ANSWER_CHARS = 1_000
 """Longer text is no answer: it is a runaway generation, and costly to compare."""
@@ -47,7 +47,7 @@ def extract_answer(text: str) -> str | None:
 def usable(answer: str | None) -> str | None:
     """The answer without surrounding space; None if it is empty or too long."""
     answer = (answer or "").strip()
-    if not answer or len(answer) > MAX_ANSWER_CHARS or not canonical(answer):
+    if not answer or len(answer) > MAX_ANSWER_CHARS or not form_of(answer).text:
         return None
     return answer
 

@@ -6,8 +6,9 @@ A group carries the name of its kind, so that vote, learner, gate and evaluation
 from collections.abc import Sequence
 from typing import Protocol
 
+from rewards.answers.extraction import loops
 from rewards.answers.tally import Tally
-from rewards.rollouts import Rollout
+from rewards.rollouts import FINISHED, Rollout
 
 
 class AnswerKind(Protocol):
@@ -35,6 +36,11 @@ class AnswerKind(Protocol):
     def instant(self, answers: Sequence[str | None]) -> bool:
         """Whether `tally` returns without waiting."""
         ...
+
+
+def may_vote(rollout: Rollout) -> bool:
+    """Whether a rollout can have an answer: it ended by itself and does not loop."""
+    return rollout.finish_reason == FINISHED and not loops(rollout.text)
 
 
 def answers_of(kind: AnswerKind, rollouts: Sequence[Rollout]) -> list[str | None]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from rewards.answers.canonical import Form, Kind, form_of, plainly_equal
-from rewards.answers.extraction import extract_answer, loops
+from rewards.answers.extraction import extract_answer
+from rewards.answers.kind import may_vote
 from rewards.answers.tally import Tally
-from rewards.rollouts import FINISHED, Rollout
+from rewards.rollouts import Rollout
 
 Judge = Callable[[str, str], bool]
 """Decides whether two answers mean the same, within some deadline of its own."""
@@ -27,10 +28,7 @@ class MathAnswers:
         self._judge = lru_cache(maxsize=65_536)(judge) if judge else None
 
     def read(self, rollout: Rollout) -> str | None:
-        """None if the rollout is truncated or loops."""
-        if rollout.finish_reason != FINISHED or loops(rollout.text):
-            return None
-        return extract_answer(rollout.text)
+        return extract_answer(rollout.text) if may_vote(rollout) else None
 
     def same(self, first: str, second: str) -> bool:
         return self._same(form_of(first), form_of(second))

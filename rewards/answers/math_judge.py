@@ -45,9 +45,8 @@ class MathJudge(contextlib.AbstractContextManager["MathJudge"]):
         with self._lock:
             if first in self._refused or second in self._refused:
                 return False
-            if self._worker is None:
-                self._worker = _start()
-            process, pipe = self._worker
+            self._worker = self._worker or _start()
+            pipe = self._worker[1]
             stage = _FIRST
             try:
                 pipe.send((first, second))
@@ -64,24 +63,29 @@ class MathJudge(contextlib.AbstractContextManager["MathJudge"]):
                 self._refused[(first, second)[stage]] = None
                 if len(self._refused) > _MAX_REFUSED:
                     self._refused.popitem(last=False)
-            self._kill(process, pipe)
+            self._kill()
             return False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker, if there is one."""
+        return self._worker and self._worker[0].pid
 
     def close(self) -> None:
         """Kill the worker."""
         with self._lock:
-            if self._worker is not None:
-                self._kill(*self._worker)
+            self._kill()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _kill(self, process: ForkServerProcess, pipe: Pipe) -> None:
-        self._worker = None
-        process.kill()
-        process.join()
-        process.close()
-        pipe.close()
+    def _kill(self) -> None:
+        if self._worker is not None:
+            (process, pipe), self._worker = self._worker, None
+            process.kill()
+            process.join()
+            process.close()
+            pipe.close()
 
 
 def _start() -> Worker:
