@@ -1,4 +1,4 @@
-"""Write what is made from code: dashboards and reference pages. `--check` only compares them."""
+"""Write generated files: dashboards and reference pages. `--check` only compares them."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from deploy.references import ROOT, pages
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Every file and what it is to hold."""
+    """Every generated file and its content."""
     for name, content in dashboards():
         yield ROOT / "deploy" / "grafana" / "dashboards" / name, content
     for name, content in pages():
@@ -18,7 +18,7 @@ def generated() -> Iterator[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Returns 1 if something is out of date and only a check was wanted."""
+    """Returns 1 if only checking and a file is out of date."""
     parser = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check

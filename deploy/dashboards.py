@@ -1,4 +1,4 @@
-"""The dashboards as Grafana wants them, by Grafana's own library."""
+"""Grafana dashboards, built with Grafana's own library."""
 
 import json
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def dashboards() -> Iterator[tuple[str, str]]:
             panel["id"] = number
             for place, target in enumerate(panel.get("targets", ())):
                 target["refId"] = chr(ord("A") + place)
-        # What the library has no name for: how an annotation reads.
+        # Not in the library: the title of annotations.
         shown["annotations"]["list"][0]["titleFormat"] = "v{{version}}"
         yield f"{board.name}.json", json.dumps(shown, indent=1, sort_keys=True) + "\n"
 

@@ -5,7 +5,7 @@ summed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 RATIO, SECONDS, BYTES, PLAIN, PER_SECOND = "percentunit", "s", "bytes", "short", "reqps"
 
@@ -18,6 +18,7 @@ class Panel:
     queries: Sequence[tuple[str, str]]
     unit: str = PLAIN
     note: str = ""
+    _: KW_ONLY
     wide: bool = False
 
 

@@ -1,17 +1,17 @@
-"""Reference pages made from the code: every metric, every setting."""
+"""Reference pages generated from the code: every metric, every setting."""
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from adapter.learner.metrics import LearnerMetrics
 from adapter.settings import AdapterSettings, ChannelSettings
-from ratchet.settings import StackSettings
+from ratchet.settings import StackSettings, groups_of
 from server.metrics import ServerMetrics
 from server.settings import ServerSettings
 
@@ -92,7 +92,7 @@ def _places(defined: str) -> Mapping[str, list[str]]:
 
 
 def _holders(tree: ast.Module) -> dict[str, str]:
-    """Metric name -> the attribute of the class that holds it, perhaps by way of a variable."""
+    """Metric name -> the attribute of the class that holds it, directly or through a variable."""
     holders: dict[str, str] = {}
     variables: dict[str, list[str]] = {}
     for node in ast.walk(tree):
@@ -121,12 +121,24 @@ def _configuration() -> str:
             {*ServerSettings.model_fields, *AdapterSettings.model_fields},
         ),
     )  # fmt: skip
-    sections = [
-        f"## {title}\n\n| setting | default | meaning |\n|---|---|---|\n"
-        + "".join(_row(n, f) for n, f in kind.model_fields.items() if n not in others)
-        for title, kind, others in parts
+    return f"{_CONFIGURATION}\n" + "\n".join(
+        f"## {title}\n\n{settings_tables(kind, others)}" for title, kind, others in parts
+    )
+
+
+def settings_tables(kind: type[BaseModel], others: Collection[str] = ()) -> str:
+    """The settings of a class that are not among `others`: a table for each group that has any,
+    under a heading if there are several."""
+    groups = [
+        (title, rows)
+        for title, fields in groups_of(kind)
+        if (rows := "".join(_row(n, f) for n, f in fields.items() if n not in others))
     ]
-    return f"{_CONFIGURATION}\n" + "\n".join(sections)
+    return "\n".join(
+        (f"### {title}\n\n" if len(groups) > 1 else "")
+        + f"| setting | default | meaning |\n|---|---|---|\n{rows}"
+        for title, rows in groups
+    )
 
 
 def _row(name: str, field: FieldInfo) -> str:

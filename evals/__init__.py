@@ -1,1 +1,1 @@
-"""Measuring: datasets, the avg@k / maj@k / pass@k protocol, the demo's client, its plots."""
+"""Measurement: datasets, the avg@k / maj@k / pass@k protocol, traffic, reports and plots."""

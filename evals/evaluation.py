@@ -1,17 +1,19 @@
 """The papers' evaluation on any OpenAI-compatible endpoint: n rollouts a question, graded here.
 
-The labels stay on this side: what goes over the wire is the prompt.
+Labels stay here: only prompts are sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+from tqdm import tqdm
 
 from evals.items import Item
 from rewards.answers.kind import AnswerKind
@@ -22,11 +24,11 @@ OWNER = "ratchet"
 _SINGLE: Mapping[str, Any] = {"ratchet": {"strategy": "single", "train": False}}
 
 
-class EvaluationStopped(RuntimeError):
-    """The endpoint refused or went away; what was graded until then has been kept."""
+class EndpointFailed(RuntimeError):
+    """The endpoint refuses, or cannot be reached; the message says what to set."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """How to sample. The papers': 16 rollouts at T 0.6, top-p 0.95, 3,072 new tokens."""
 
@@ -36,18 +38,18 @@ class Protocol:
     max_tokens: int = 3072
     concurrency: int = 32
     per_request: int = 0
-    """Rollouts a request asks for (`n`); 0 is all of them. Some endpoints give one at a time."""
+    """Rollouts a request asks for (`n`); 0 is all. Some endpoints return only one at a time."""
     seconds: float = 600.0
     """Longest wait for one reply."""
 
-    def meaning(self) -> dict[str, Any]:
-        """What a result depends on; two runs that differ in it are not the same evaluation."""
+    def sampling(self) -> dict[str, Any]:
+        """What a result depends on: runs that differ in it are different evaluations."""
         return {name: asdict(self)[name] for name in ("n", "temperature", "top_p", "max_tokens")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """One question: what each of n rollouts answered (None: nothing) and whether that is right."""
+    """One question: the answer of each of n rollouts (None: none), and whether it is right."""
 
     id: str
     level: str
@@ -55,7 +57,7 @@ class Graded:
     correct: Sequence[bool]
     maj: float
     tokens: float
-    """Completion tokens, mean over the rollouts; nan where the endpoint does not say."""
+    """Completion tokens, mean over the rollouts; nan if the endpoint does not report them."""
 
     @property
     def avg(self) -> float:
@@ -68,7 +70,7 @@ class Graded:
 
 
 class Evaluator:
-    """Samples and grades with one client. Grading may take a while, so it has a thread."""
+    """Samples and grades with one client; grading may be slow, so it runs in a thread."""
 
     def __init__(
         self, client: AsyncOpenAI, model: str, protocol: Protocol, kind: AnswerKind
@@ -83,9 +85,9 @@ class Evaluator:
         keep: Callable[[Graded], object],
         done: Collection[str] = (),
     ) -> None:
-        """Grade every item that is not `done`, handing each to `keep` as soon as it is known.
-        Raises EvaluationStopped at the first failure, once what is under way has ended."""
-        await self._recognise()
+        """Grade every item whose id is not in `done`, and call `keep` with each. Raises
+        EndpointFailed at the first failure."""
+        await self._detect_ratchet()
         waiting = iter([item for item in items if item.id not in done])
 
         async def work() -> None:
@@ -96,32 +98,53 @@ class Evaluator:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._protocol.concurrency):
                     tasks.create_task(work())
-        except* EvaluationStopped as stopped:
-            raise EvaluationStopped(str(stopped.exceptions[0])) from None
+        except* EndpointFailed as stopped:
+            raise EndpointFailed(str(stopped.exceptions[0])) from None
+
+    async def grade_all(self, items: Sequence[Item], quiet: bool = False) -> list[Graded]:
+        """All items graded, in their order, with a progress bar on a terminal. Raises
+        EndpointFailed."""
+        graded: dict[str, Graded] = {}
+        hidden = quiet or not sys.stderr.isatty()
+        with tqdm(total=len(items), unit="question", leave=False, disable=hidden) as bar:
+
+            def keep(one: Graded) -> None:
+                graded[one.id] = one
+                bar.update(1)
+
+            await self.run(items, keep)
+        return [graded[item.id] for item in items]
 
     async def grade(self, item: Item) -> Graded:
-        """One question. Raises EvaluationStopped."""
+        """One question. Raises EndpointFailed."""
         wanted = self._protocol.per_request or self._protocol.n
         counts = [min(wanted, self._protocol.n - at) for at in range(0, self._protocol.n, wanted)]
         replies = await asyncio.gather(*(self._ask(item, count) for count in counts))
         answers = [answer for found, _ in replies for answer in found]
         tokens = sum(count for _, count in replies) / len(answers)
-        return await asyncio.to_thread(self._graded, item, answers, tokens)
+        return await asyncio.to_thread(self._score, item, answers, tokens)
 
-    def _graded(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
+    def _score(self, item: Item, answers: Sequence[str | None], tokens: float) -> Graded:
         tally = self._kind.tally(answers)
         correct = correctness(self._kind, tally, item.answer)
-        return Graded(item.id, item.level, answers, correct, maj_at_n(tally, correct), tokens)
+        return Graded(
+            id=item.id,
+            level=item.level,
+            answers=answers,
+            correct=correct,
+            maj=maj_at_n(tally, correct),
+            tokens=tokens,
+        )
 
-    async def _recognise(self) -> None:
+    async def _detect_ratchet(self) -> None:
         """Ask a Ratchet server for plain rollouts: no vote, nothing recorded."""
-        async with _explained(self._model):
+        async with _endpoint_errors(self._model):
             models = await self._client.models.list()
         if any(model.owned_by == OWNER for model in models.data):
             self._extra = _SINGLE
 
     async def _ask(self, item: Item, count: int) -> tuple[list[str | None], float]:
-        async with _explained(self._model):
+        async with _endpoint_errors(self._model):
             completion = await self._client.chat.completions.create(
                 model=self._model,
                 messages=[{"role": "user", "content": item.prompt}],
@@ -132,7 +155,7 @@ class Evaluator:
                 extra_body=self._extra,
             )
         if len(completion.choices) != count:
-            raise EvaluationStopped(
+            raise EndpointFailed(
                 f"the endpoint gave {len(completion.choices)} choices where n={count} were asked "
                 "for: set --per-request 1"
             )
@@ -151,18 +174,16 @@ def _rollout(text: str | None, finish_reason: str) -> Rollout:
 
 
 @asynccontextmanager
-async def _explained(model: str) -> AsyncGenerator[None, None]:
+async def _endpoint_errors(model: str) -> AsyncGenerator[None, None]:
     try:
         yield
     except APIStatusError as error:
         if error.status_code == 404:
-            raise EvaluationStopped(f"no model {model!r} at the endpoint: set --model") from None
+            raise EndpointFailed(f"no model {model!r} at the endpoint: set --model") from None
         if error.status_code in (401, 403):
-            raise EvaluationStopped("the endpoint wants a key: set OPENAI_API_KEY") from None
-        raise EvaluationStopped(f"the endpoint says {error.status_code}: {error.message}") from None
+            raise EndpointFailed("the endpoint wants a key: set OPENAI_API_KEY") from None
+        raise EndpointFailed(f"the endpoint says {error.status_code}: {error.message}") from None
     except APIConnectionError as error:
-        raise EvaluationStopped(
-            f"the endpoint does not answer: {error.__cause__ or error}"
-        ) from None
+        raise EndpointFailed(f"the endpoint does not answer: {error.__cause__ or error}") from None
     except APIError as error:
-        raise EvaluationStopped(f"the endpoint's reply is of no use: {error.message}") from None
+        raise EndpointFailed(f"the endpoint's reply is of no use: {error.message}") from None

@@ -1,4 +1,4 @@
-"""What an evaluation says: numbers with intervals, by level, as JSON, Markdown and a picture."""
+"""An evaluation's report: numbers with intervals, by level, as JSON, Markdown and a picture."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _draw(file: Path, meta: Mapping[str, Any], found: Mapping[str, Any]) -> None
     plt.close(figure)
 
 
-def compare(first: EvaluationRun, second: EvaluationRun) -> dict[str, Any]:
+def gains(first: EvaluationRun, second: EvaluationRun) -> dict[str, Any]:
     """`second` less `first` on the questions that both have: gains with 95% intervals and paired
     sign-flip p values. Raises RunInvalid where they cannot be compared."""
     if first.meta["n"] != second.meta["n"]:
@@ -164,7 +164,7 @@ def compare(first: EvaluationRun, second: EvaluationRun) -> dict[str, Any]:
     return found
 
 
-def compared(first: EvaluationRun, second: EvaluationRun, found: Mapping[str, Any]) -> str:
+def comparison_page(first: EvaluationRun, second: EvaluationRun, found: Mapping[str, Any]) -> str:
     """A comparison as a page."""
     rows = [
         f"| {name} | {100 * row['first']:.1f} | {100 * row['second']:.1f} | "
@@ -188,6 +188,13 @@ def compared(first: EvaluationRun, second: EvaluationRun, found: Mapping[str, An
             "",
         ]
     )
+
+
+def one_line(graded: Sequence[Graded]) -> str:
+    """avg, maj and pass in a line."""
+    n = len(graded[0].correct)
+    means = plain_summary(graded)
+    return "  ".join(f"{key}@{n} {100 * value:.1f}%" for key, value in means.items())
 
 
 def plain_summary(graded: Sequence[Graded]) -> dict[str, float]:

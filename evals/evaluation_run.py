@@ -1,4 +1,4 @@
-"""An evaluation's folder: every graded question as it comes, so that a stopped run goes on."""
+"""An evaluation's folder: graded questions as they come, so that a stopped run can resume."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _META, _ROWS = "run.json", "questions.jsonl"
 
 
 class RunInvalid(ValueError):
-    """A folder does not hold what is wanted of it; the message says what to do."""
+    """A folder holds no such evaluation; the message says what to do."""
 
 
 class EvaluationRun:
-    """A folder with `run.json` (what was asked of whom) and `questions.jsonl` (what came of it)."""
+    """A folder with `run.json` (endpoint, data set, protocol) and `questions.jsonl` (grades)."""
 
     def __init__(self, folder: Path, meta: Mapping[str, Any], graded: dict[str, Graded]) -> None:
         self.folder, self.meta, self.graded = folder, meta, graded
 
     @classmethod
     def begin(cls, folder: Path, meta: Mapping[str, Any]) -> EvaluationRun:
-        """Start, or go on with what is there. Raises RunInvalid if that is another evaluation."""
+        """Start, or resume what is there. Raises RunInvalid if that is another evaluation."""
         if (folder / _META).is_file():
             run = cls.read(folder)
             for name in {**run.meta, **meta}:
@@ -54,12 +54,12 @@ class EvaluationRun:
             except (ValueError, TypeError):
                 if number < len(lines):
                     raise RunInvalid(f"{folder / _ROWS}: line {number} cannot be read") from None
-                break  # cut off in the middle of writing: it is asked again
+                break  # truncated while written: the question is asked again
             graded[one.id] = one
         return cls(folder, meta, graded)
 
     def writer(self) -> RowWriter:
-        """Appends to the folder; a line that was cut off is dropped first."""
+        """Appends to the folder, after dropping a truncated last line."""
         return RowWriter(self)
 
     def ordered(self, ids: Sequence[str]) -> list[Graded]:
@@ -84,7 +84,7 @@ class RowWriter:
         self._file.close()
 
     def keep(self, graded: Graded) -> None:
-        """One more question."""
+        """Append one question."""
         self._run.graded[graded.id] = graded
         self._file.write(json.dumps(asdict(graded)) + "\n")
         self._file.flush()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from rewards.answers.extraction import extract_answer, usable
 
 LETTERS = "ABCDEFGHIJ"
+T = TypeVar("T")
 
 
 class DatasetInvalid(ValueError):
@@ -22,7 +24,7 @@ class DatasetInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question: the text that is asked, the true answer, and a level ("" if there is none)."""
+    """One question: its prompt, the true answer, and a level ("" if there is none)."""
 
     id: str
     prompt: str
@@ -32,18 +34,18 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a row has what. Of several names, separated by `|`, the first that the row has counts.
+    """Columns of a row. Of several names, separated by `|`, the first that the row has counts.
 
     `choices` names the columns of a multiple-choice question's options: one column with a list, or
-    one for each option. With `shuffled`, the right one is the first of them and they are put into
-    an order that depends on the row's id alone; else `answer` holds the letter. `instruction` is
-    added to every prompt.
+    one for each option. With `shuffled`, the first is the right one, and they are shuffled by the
+    row's id alone; else `answer` holds the letter. `instruction` is appended to every prompt.
     """
 
     id: str = "id|unique_id|question_id"
     prompt: str = "prompt|question|problem"
     answer: str = "answer|label"
     level: str = "level|difficulty"
+    _: KW_ONLY
     choices: tuple[str, ...] = ()
     shuffled: bool = False
     instruction: str = ""
@@ -72,10 +74,17 @@ def read_jsonl(file: Path, layout: Layout) -> list[Item]:
     return items_of(rows(), layout, str(file))
 
 
+def in_epochs(items: Sequence[T], seed: int | str, epochs: int | None = None) -> Iterator[T]:
+    """The items again and again, without end if `epochs` is None, each time in another order."""
+    rng = random.Random(seed)
+    for _ in itertools.count() if epochs is None else range(epochs):
+        yield from rng.sample(items, len(items))
+
+
 def items_of(
     rows: Iterable[tuple[str, Mapping[str, Any]]], layout: Layout, source: str
 ) -> list[Item]:
-    """Items of rows, each with words for where it stands. Raises DatasetInvalid."""
+    """Items of rows, each with a text that says where it is. Raises DatasetInvalid."""
     items: list[Item] = []
     seen: dict[str, str] = {}
     for where, row in rows:
@@ -118,7 +127,7 @@ def _name(names: str, row: Mapping[str, Any]) -> str:
 
 
 def _text(where: str, row: Mapping[str, Any], names: str) -> str:
-    """A column as text that is not empty."""
+    """A column as non-empty text."""
     name = _name(names, row)
     if name not in row:
         there = ", ".join(map(str, row)) or "none"
@@ -137,7 +146,7 @@ def _text(where: str, row: Mapping[str, Any], names: str) -> str:
 
 
 def _answer(where: str, row: Mapping[str, Any], names: str) -> str:
-    """The true answer, out of its box where it stands in one."""
+    """The true answer, out of its box if it is in one."""
     text = _text(where, row, names)
     answer = extract_answer(text) if "\\boxed" in text or "####" in text else usable(text)
     if answer is None:

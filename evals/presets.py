@@ -1,9 +1,9 @@
-"""The papers' benchmarks by name, and any other data set: of the Hugging Face Hub or in a file."""
+"""The papers' benchmarks by name, and any other data set of the Hugging Face Hub or in a file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,18 +12,19 @@ from evals.items import DatasetInvalid, Item, Layout, items_of, read_jsonl
 
 BOXED = "\n\nPlease reason step by step, and put your final answer within \\boxed{}."
 ARITHMETIC = "arithmetic"
-"""Held-out questions of the small model that comes with Ratchet."""
+"""Held-out questions for the small model that comes with Ratchet."""
 _ARITHMETIC_COUNT = 200
 LETTER = "\n\nPlease reason step by step, and put the letter of your answer within \\boxed{}."
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A data set on the Hub. `epochs` is how often TTRL goes through it (arXiv 2504.16084)."""
+    """A data set on the Hub. `epochs` are TTRL's (arXiv 2504.16084)."""
 
     path: str
     split: str
     layout: Layout
+    _: KW_ONLY
     config: str | None = None
     epochs: int | None = None
 
@@ -45,20 +46,39 @@ PRESETS: Mapping[str, Preset] = {
         "Idavidrein/gpqa", "train",
         Layout(
             "Record ID", "Question", "Correct Answer", "High-level domain",
-            ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
+            choices=(
+                "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3",
+            ),
             shuffled=True, instruction=LETTER,
         ),
-        "gpqa_diamond",
+        config="gpqa_diamond",
     ),
     "mmlu-pro": Preset(
         "TIGER-Lab/MMLU-Pro", "test",
-        Layout("question_id", "question", "answer", "category", ("options",), instruction=LETTER),
+        Layout(
+            "question_id", "question", "answer", "category",
+            choices=("options",), instruction=LETTER,
+        ),
     ),
 }  # fmt: skip
 
 
+def epochs_for(dataset: str, size: int) -> int:
+    """TTRL's epochs: 80 for AIME 2024, 30 for AMC, 10 for MATH-500; for any other data set, those
+    of the one nearest in size (30, 83 and 500 questions)."""
+    if dataset in PRESETS and (known := PRESETS[dataset].epochs) is not None:
+        return known
+    return 80 if size < 50 else 30 if size < 200 else 10
+
+
+def arithmetic_stream(count: int) -> list[Item]:
+    """Questions like those of the data set `arithmetic`, none of which is in it."""
+    return as_items(stream_and_held_out(0, count, _ARITHMETIC_COUNT)[0])
+
+
 def load(
     name: str,
+    *,
     columns: Mapping[str, str] | None = None,
     split: str = "test",
     config: str | None = None,
@@ -82,15 +102,15 @@ def _fetched(path: str, config: str | None, split: str, layout: Layout) -> list[
     import datasets  # slow to import, and not needed for a file
 
     if Path(path).is_dir():
-        config = None  # files of one's own have no configurations
+        config = None  # local files have no configurations
     try:
         loaded: Any = datasets.load_dataset(path, config, split=split)
-    except Exception as error:  # the Hub's own and those of every library below it
+    except Exception as error:  # the Hub's, and those of the libraries below it
         reason = str(error).strip().partition("\n")[0][:300]
         raise DatasetInvalid(
             f"{path}: cannot be fetched: {type(error).__name__}: {reason}. Without the Hub, give a "
             ".jsonl file, or a folder with the preset's files by --source"
-        ) from None
+        ) from error
     rows = (
         (f"{path}: row {number}", cast("Mapping[str, Any]", row))
         for number, row in enumerate(loaded, 1)

@@ -9,11 +9,17 @@ from typing import Any, cast
 import orjson
 
 from rewards.answers.extraction import usable
-from rewards.answers.kind import AnswerKind, cluster_of
+from rewards.answers.kind import AnswerKind
 from rewards.answers.tally import Tally
-from rewards.estimators.evidence import Evidence, Label, Need, Signal
+from rewards.estimators.evidence import Evidence, Label, Need, Signal, label_of
 from rewards.rollouts import FINISHED, Rollout
-from rewards.token_signals import confidence, entropy_estimate, mean_over_tokens, self_certainty
+from rewards.token_signals import (
+    QWEN_VOCABULARY,
+    confidence,
+    entropy_estimate,
+    mean_over_tokens,
+    self_certainty,
+)
 from rewards.votes import take_vote
 
 Json = Mapping[str, Any]
@@ -40,11 +46,11 @@ class RecordedGroup:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads lines, taking from them the signals in `needs`."""
+    """Reads lines, with the signals in `needs`."""
 
     kind: AnswerKind
     needs: frozenset[Need]
-    vocab_size: int = 151_936
+    vocab_size: int = QWEN_VOCABULARY
 
     def read(self, line: bytes) -> RecordedGroup:
         """One group. Raises BadInput."""
@@ -61,7 +67,7 @@ class Reader:
             tally,
             signals,
             paraphrase=self._paraphrase(group, tally),
-            truth=self._truth(group, tally),
+            truth=label_of(self.kind, tally, _text(group.get("label"), "label")),
         )
         ids = [_token_ids(rollout, f"rollouts[{i}]") for i, rollout in enumerate(rollouts)]
         known = [each for each in ids if each is not None]
@@ -73,7 +79,7 @@ class Reader:
         )
 
     def _signal(self, name: Signal, rollouts: Sequence[Json], tally: Tally) -> list[float]:
-        """A number for each rollout with a vote; the others' are not looked at."""
+        """A number for each rollout with a vote, 0 for the others."""
         return [
             0.0 if cluster is None else self._measure(name, rollout, f"rollouts[{index}]")
             for index, (rollout, cluster) in enumerate(zip(rollouts, tally.clusters, strict=True))
@@ -95,12 +101,6 @@ class Reader:
         except ValueError as error:
             raise BadInput(f"{field}: {error}") from None
 
-    def _truth(self, group: Json, tally: Tally) -> Label | None:
-        label = _text(group.get("label"), "label")
-        if label is None:
-            return None
-        return Label(label, cluster_of(self.kind, tally, label))
-
     def _answers(self, rollouts: Sequence[Json], field: str) -> list[str | None]:
         return [_answer(self.kind, each, f"{field}[{i}]") for i, each in enumerate(rollouts)]
 
@@ -109,8 +109,7 @@ class Reader:
             return None
         rollouts = _rollouts(group, "paraphrase")
         answers = self._answers(rollouts, "paraphrase")
-        answer = take_vote(self.kind.tally(answers)).answer
-        return None if answer is None else Label(answer, cluster_of(self.kind, tally, answer))
+        return label_of(self.kind, tally, take_vote(self.kind.tally(answers)).answer)
 
 
 def _parsed(line: bytes) -> Json:
@@ -138,7 +137,7 @@ def _rollouts(group: Json, field: str) -> list[Json]:
 
 
 def _answer(kind: AnswerKind, rollout: Json, where: str) -> str | None:
-    """The answer as given, or as it stands in the text; none if cut short or going in circles."""
+    """The recorded answer, or that of the text; None if truncated or looping."""
     if rollout.get("finish_reason", FINISHED) != FINISHED:
         return None
     if "answer" in rollout:

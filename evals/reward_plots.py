@@ -25,10 +25,10 @@ from rewards.metrics import correctness, maj_at_n, point_biserial, reward_accura
 _RIGHT, _WRONG = "#0072b2", "#d55e00"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one estimator does to one group: `push` is the mean advantage of right rollouts minus
-    that of wrong ones, None if the group has only one kind."""
+    """What one estimator does to one group: `push` is the mean advantage of right rollouts less
+    that of wrong ones, None if the group lacks either."""
 
     rewards: Sequence[float]
     correct: Sequence[bool]
@@ -61,19 +61,19 @@ def effects(name: str, groups: Sequence[RecordedGroup], kind: AnswerKind) -> lis
         right, wrong = means
         found.append(
             Effect(
-                estimate.rewards,
-                correct,
-                maj_at_n(tally, correct) == 1.0,
-                None if right is None or wrong is None else right - wrong,
-                reward_accuracy(kind, tally, estimate.label, correct),
-                point_biserial(estimate.rewards, correct),
+                rewards=estimate.rewards,
+                correct=correct,
+                majority_right=maj_at_n(tally, correct) == 1.0,
+                push=None if right is None or wrong is None else right - wrong,
+                accuracy=reward_accuracy(kind, tally, estimate.label, correct),
+                correlation=point_biserial(estimate.rewards, correct),
             )
         )
     return found
 
 
 def plot(file: Path, name: str, found: Sequence[Effect]) -> None:
-    """Left: how hard each group is pushed towards its right rollouts. Right: who gets what."""
+    """Left: each group's push towards its right rollouts. Right: rewards of right and wrong."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for majority_right, colour in ((True, _RIGHT), (False, _WRONG)):
         points = [

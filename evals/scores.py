@@ -1,7 +1,7 @@
 """Rewards and advantages of recorded rollout groups: what `ratchet score` prints."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import orjson
@@ -20,19 +20,21 @@ from rewards.metrics import (
     reward_accuracy,
     rollout_correlation,
 )
+from rewards.token_signals import QWEN_VOCABULARY
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """How to score. `batch` groups make one batch for the advantages that whiten over it."""
+    """How to score. Advantages that whiten over a batch do so over `batch` groups."""
 
     estimator: RewardEstimator
     kind: AnswerKind
+    _: KW_ONLY
     advantage: str = "grpo"
     std_floor: float = 0.0
     clip: float | None = None
     batch: int = 8
-    vocab_size: int = 151_936
+    vocab_size: int = QWEN_VOCABULARY
 
     def score(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """One JSON line for each JSON line, in order. Raises BadInput naming line and field."""
@@ -56,8 +58,8 @@ class Scorer:
             [estimate for _, estimate in batch],
             [group.tokens for group, _ in batch],
             ADVANTAGES[self.advantage],
-            self.std_floor,
-            self.clip,
+            std_floor=self.std_floor,
+            clip=self.clip,
         )
         for (group, estimate), values in zip(batch, advantages, strict=True):
             line: dict[str, Any] = {
@@ -71,7 +73,7 @@ class Scorer:
             yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
     def _quality(self, group: RecordedGroup, estimate: Estimate) -> dict[str, float]:
-        """What token ids and a label, if recorded, allow to say about rollouts and rewards."""
+        """Metrics of rollouts and rewards, as far as token ids and a label are recorded."""
         quality: dict[str, float] = {}
         if group.token_ids is not None:
             quality["rollout_correlation"] = rollout_correlation(group.token_ids)

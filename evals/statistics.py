@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-_PART = 100
+_CHUNK = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = 10_000) -
 
 
 def sign_flip_p(before: Sequence[float], after: Sequence[float], seed: int = 0) -> float:
-    """Two-sided p value of a paired permutation test: how often exchanging before and after at
-    random within questions gives a difference of means as large. 1 if no question differs."""
+    """Two-sided p value of a paired permutation test: how often swapping before and after at random
+    within questions gives as large a difference of means. 1 if no question differs."""
     gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     if not gains.any():
         return 1.0
@@ -62,9 +62,9 @@ def paired_gain(
     gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     rng = np.random.default_rng(seed)
     means = np.concatenate(
-        [  # in parts: all rows of a large data set at once would take gigabytes
-            gains[rng.integers(0, len(gains), (part, len(gains)))].mean(axis=1)
-            for part in [_PART] * (resamples // _PART) + [resamples % _PART]
+        [  # in chunks: all resamples of a large data set at once would take gigabytes
+            gains[rng.integers(0, len(gains), (chunk, len(gains)))].mean(axis=1)
+            for chunk in [_CHUNK] * (resamples // _CHUNK) + [resamples % _CHUNK]
         ]
     )
     low, high = (float(np.percentile(means, share)) for share in (2.5, 97.5))

@@ -1,4 +1,4 @@
-"""What Locust's users ask, and when a reply counts as a failure."""
+"""Requests of Locust's users, and which replies count as failures."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ HOST = "http://127.0.0.1:8000"
 
 
 def ask(user: HttpUser, name: str, **more: Any) -> None:
-    """One question; the reply must carry what it promises."""
+    """One question; the reply must have rollouts."""
     messages = [{"role": "user", "content": next(_QUESTIONS).text}]
     body = {"model": "ratchet", "messages": messages, "max_tokens": 48, **more}
     with user.client.post(
@@ -26,7 +26,7 @@ def ask(user: HttpUser, name: str, **more: Any) -> None:
 
 
 def ask_streaming(user: HttpUser, name: str, **more: Any) -> None:
-    """One question, streamed; the last chunk must have the vote, and `[DONE]` must come."""
+    """One question, streamed; the last chunk must have the vote, and `[DONE]` must follow."""
     messages = [{"role": "user", "content": next(_QUESTIONS).text}]
     body = {"model": "ratchet", "messages": messages, "max_tokens": 48, "stream": True, **more}
     with user.client.post(

@@ -1,7 +1,6 @@
 """Bursts of voted questions: `locust -f loadtests/burst.py --headless`.
 
-Two users, and four times thirty for a while. It ends by itself, after -t or a minute; point it at
-loopback only.
+Two users, and four times thirty for a while. Ends after -t or a minute; point it at loopback only.
 """
 
 from locust import HttpUser, LoadTestShape, constant, task
@@ -25,10 +24,10 @@ class VotedQuestions(HttpUser):
 
 
 class Bursts(LoadTestShape):
-    """How many users there are at what time."""
+    """Number of users over time."""
 
     def tick(self) -> tuple[int, float] | None:
-        """Users, and how many to start a second."""
+        """Users, and how many start per second."""
         assert self.runner is not None
         options = self.runner.environment.parsed_options
         seconds = (options and options.run_time) or _SECONDS

@@ -1,9 +1,9 @@
 """Groups through random kills: `make chaos`.
 
 A real Redis that syncs every write, a feeder, a learner (the product's worker with a trainer that
-only remembers what it was trained on) and a judge that promotes or rejects as a server would, each
-a process of its own; all of them are killed at random moments and started again. They write down
-what they do; `loadtests.history_check` says afterwards whether anything was lost or doubled.
+only records what it was trained on) and a judge that promotes or rejects as a server would, each a
+process of its own; all are killed at random moments and restarted. They log what they do, and
+`loadtests.history_check` finds what was lost or doubled.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _VICTIMS = {"learner": 0.7, "redis": 0.14, "judge": 0.08, "feeder": 0.08}
 
 
 class History:
-    """One process's lines, each on disk before the next thing happens."""
+    """One process's log, each line synced to disk before the next operation."""
 
     def __init__(self, folder: Path, role: str) -> None:
         self._file = folder / f"history-{role}.jsonl"
 
     def write(self, op: str, **what: Any) -> None:
-        """Append a line and sync it; a new line first, for a predecessor may have died in one."""
+        """Append a line and sync it; after a newline, as a killed process may leave half a line."""
         line = json.dumps({"at": time.time(), "op": op, **what})
         with self._file.open("a") as file:
             file.write(f"\n{line}\n")
@@ -71,7 +71,7 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
 
 
 async def feeder(url: str, folder: Path, chosen: argparse.Namespace) -> None:
-    """Appends every group that is not known to be in yet, under the version then live."""
+    """Appends every group not yet known to be recorded, under the live version."""
     from adapter.store.buffer import BufferUnavailable
     from adapter.store.redis.buffer import RedisBuffer
     from adapter.store.redis.releases import RedisReleases
@@ -106,14 +106,14 @@ async def judge(url: str, folder: Path, chosen: argparse.Namespace) -> None:
     from adapter.store.releases import ReleaseState
 
     history, releases = History(folder, "judge"), RedisReleases(url)
-    luck, seen = random.Random(os.getpid()), ""
+    rng, seen = random.Random(os.getpid()), ""
     while True:
         try:
             for release in await releases.all():
                 if release.state is not ReleaseState.CANDIDATE:
                     continue
                 version = release.version
-                if luck.random() < 0.8:
+                if rng.random() < 0.8:
                     history.write("promote", version=version)
                     moved = await releases.promote(version, release.parent, "", {})
                     history.write("promote", version=version, result=str(moved).lower())
@@ -127,11 +127,11 @@ async def judge(url: str, folder: Path, chosen: argparse.Namespace) -> None:
 
 
 class Chaos:
-    """Starts everything, kills at random, starts it again, and dumps what is left."""
+    """Starts everything, kills and restarts at random, and dumps what is left."""
 
-    def __init__(self, folder: Path, groups: int, kills: int, pace: float, seed: int) -> None:
+    def __init__(self, folder: Path, *, groups: int, kills: int, pace: float, seed: int) -> None:
         self.folder, self.groups, self.kills = folder, groups, kills
-        self.luck, self.pace, self.port = random.Random(seed), pace, free_port()
+        self.rng, self.pace, self.port = random.Random(seed), pace, free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         shutil.rmtree(folder, ignore_errors=True)
@@ -140,14 +140,14 @@ class Chaos:
         self.history = History(folder, "chaos")
 
     def run(self, seconds: float) -> None:
-        """All kills, then quiet until nothing moves any more, within so many seconds."""
+        """All kills, then wait until idle, for so many seconds at most."""
         deadline = time.monotonic() + seconds
         try:
             for role in _VICTIMS:
                 self.start(role)
             for number in range(self.kills):
-                time.sleep(self.luck.expovariate(1 / self.pace))
-                [victim] = self.luck.choices(list(_VICTIMS), list(_VICTIMS.values()))
+                time.sleep(self.rng.expovariate(1 / self.pace))
+                [victim] = self.rng.choices(list(_VICTIMS), list(_VICTIMS.values()))
                 self.kill(victim)
                 self.history.write("kill", role=victim)
                 self.start(victim)
@@ -198,7 +198,7 @@ class Chaos:
         return redis.Redis(port=self.port, socket_timeout=5)
 
     def settle(self, deadline: float) -> None:
-        """Until the feeder is done and less than a batch is waiting."""
+        """Wait until the feeder is done and less than a batch is waiting."""
         while True:
             if time.monotonic() > deadline:
                 raise TimeoutError("groups are still waiting: the learner hangs")
@@ -234,13 +234,13 @@ class Chaos:
 
 
 def _id_in(packed: bytes) -> str:
-    """The group's id, read here by hand: three bytes of magic, then zlib, a length, a header."""
+    """The group's id, without product code: three bytes of magic, then zlib, a length, a header."""
     body = zlib.decompress(packed[3:])
     return json.loads(body[4 : 4 + int.from_bytes(body[:4], "little")])["id"]
 
 
 def main() -> int:
-    """Run chaos and the check."""
+    """Run the kills and the check."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.chaos", description=__doc__)
     parser.add_argument("--groups", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=200)
@@ -256,7 +256,13 @@ def main() -> int:
         role = {"learner": learner, "feeder": feeder, "judge": judge}[chosen.role]
         asyncio.run(role(chosen.url, chosen.folder, chosen))
         return 0
-    chaos = Chaos(chosen.folder, chosen.groups, chosen.kills, chosen.pace, chosen.seed)
+    chaos = Chaos(
+        chosen.folder,
+        groups=chosen.groups,
+        kills=chosen.kills,
+        pace=chosen.pace,
+        seed=chosen.seed,
+    )
     chaos.run(chosen.seconds)
     sys.argv[1:] = [str(chosen.folder)]
     return history_check.main()

@@ -26,15 +26,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapter.training.lora_trainer import LoraTrainer
-from evals.arithmetic import tokenizer
-from evals.arithmetic.measurement import MAX_NEW_TOKENS, measure, sample
+from evals.arithmetic.measurement import measure
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question, stream_and_held_out
-from evals.arithmetic.sampler import Decoding
+from evals.arithmetic.sampler import MAX_NEW_TOKENS, Decoding, sample
+from evals.arithmetic.tokenizer import prompt_text
 from rewards.answers.extraction import extract_answer
 from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_answers import MathAnswers
-from rewards.rollouts import Rollout
 from rewards.votes import take_vote
 from server.engine.base import Draw, Prompt
 from server.engine.scripted import ScriptedEngine
@@ -112,16 +111,16 @@ def _run(course: Course) -> dict[str, Any]:
     return _trl(course) if course.side == "trl" else _ours(course)
 
 
-def _accuracy(model: Any, words: Any, held_out: Sequence[Question]) -> float:
-    return measure(model, words, held_out)[0].avg
+def _accuracy(model: Any, tokenizer: Any, held_out: Sequence[Question]) -> float:
+    return measure(model, tokenizer, held_out)[0].avg
 
 
 def _ours(course: Course) -> dict[str, Any]:
     practice = Practice(course.seed, decoding=Decoding(_ROLLOUTS), learning_rate=course.rate)
-    trainer, words = practice.trainer, practice.words
+    trainer, tokenizer = practice.trainer, practice.tokenizer
     stream, held_out = course.questions()
-    gate = _Gate(trainer, words) if course.side == "ours, gated" else None
-    curve = [_accuracy(trainer.model, words, held_out)]
+    gate = _Gate(trainer, tokenizer) if course.side == "ours, gated" else None
+    curve = [_accuracy(trainer.model, tokenizer, held_out)]
     rejected = 0
     for update in range(course.updates):
         asked = stream[update * _GROUPS : (update + 1) * _GROUPS]
@@ -130,16 +129,16 @@ def _ours(course: Course) -> dict[str, Any]:
             practice.undo()
             rejected += 1
         if (update + 1) % _EVERY == 0:
-            curve.append(_accuracy(trainer.model, words, held_out))
+            curve.append(_accuracy(trainer.model, tokenizer, held_out))
     return {"avg": curve, "rejected": rejected}
 
 
 class _Gate:
     """The server's trial, over the weights that passed last and those of now."""
 
-    def __init__(self, trainer: LoraTrainer, words: Any) -> None:
+    def __init__(self, trainer: LoraTrainer, tokenizer: Any) -> None:
         self._trainer = trainer
-        self._engine = _LocalEngine(trainer, words)
+        self._engine = _LocalEngine(trainer, tokenizer)
         self._reservoir = Reservoir()
         self._live, self._judged = "base", 0
         limits = GateLimits(  # the server's defaults
@@ -173,9 +172,9 @@ class _Gate:
 class _LocalEngine(ScriptedEngine):
     """Samples from the trainer's own model under any of several adapter weights."""
 
-    def __init__(self, trainer: LoraTrainer, words: Any) -> None:
+    def __init__(self, trainer: LoraTrainer, tokenizer: Any) -> None:
         super().__init__(lambda *_: [])
-        self._trainer, self._words = trainer, words
+        self._trainer, self._tokenizer = trainer, tokenizer
         self.weights: dict[str, Any] = {}
 
     def show(self, name: str) -> None:
@@ -188,17 +187,15 @@ class _LocalEngine(ScriptedEngine):
     ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
         question = Question("", str(prompt[0]["content"]), "", 0, "")  # type: ignore[index]
         generator = torch.Generator().manual_seed(options["seed"])
-        wanted = (self._words, [question], options["n"], options["temperature"], 1.0, generator)
+        decoding = Decoding(options["n"], options["temperature"])
+        wanted = self._trainer.model, self._tokenizer, [question], decoding
         if model == "base":
             with self._trainer._peft.disable_adapter():
-                replies = sample(self._trainer.model, *wanted)[0]
+                [replies] = sample(*wanted, generator=generator)
         else:
             self.show(model)
-            replies = sample(self._trainer.model, *wanted)[0]
-        rollouts = [
-            Rollout(r.text, r.token_ids, [], "stop" if r.ended else "length") for r in replies
-        ]
-        draws = [Draw(index, [1], {}, rollout) for index, rollout in enumerate(rollouts)]
+            [replies] = sample(*wanted, generator=generator)
+        draws = [Draw(index, [1], {}, reply.rollout) for index, reply in enumerate(replies)]
 
         async def all_at_once() -> AsyncIterator[Sequence[Draw]]:
             yield draws
@@ -213,9 +210,9 @@ def _trl(course: Course) -> dict[str, Any]:
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    words = AutoTokenizer.from_pretrained(MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
     stream, held_out = course.questions()
-    prompts = [tokenizer.prompt_text(question.text) for question in stream]
+    prompts = [prompt_text(question.text) for question in stream]
     kind = MathAnswers()
 
     def majority(completions: list[str], **_: Any) -> list[float]:
@@ -233,7 +230,7 @@ def _trl(course: Course) -> dict[str, Any]:
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
             if state.global_step % _EVERY == 0:
                 model.eval()
-                curve.append(_accuracy(model.get_base_model(), words, held_out))
+                curve.append(_accuracy(model.get_base_model(), tokenizer, held_out))
                 model.train()
 
     trainer = GRPOTrainer(
@@ -249,11 +246,11 @@ def _trl(course: Course) -> dict[str, Any]:
             weight_decay=0.01, logging_steps=1000,
         ),
         train_dataset=Dataset.from_dict({"prompt": prompts}),
-        processing_class=words,
+        processing_class=tokenizer,
         peft_config=peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
         callbacks=[Watch()],
     )  # fmt: skip
-    base = _accuracy(trainer.model.get_base_model(), words, held_out)
+    base = _accuracy(trainer.model.get_base_model(), tokenizer, held_out)
     trainer.train()
     return {"avg": [base, *curve]}
 

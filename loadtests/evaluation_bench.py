@@ -1,5 +1,5 @@
-"""Does an evaluation keep the engine busy? Rollouts a second beside a bare load generator's, on the
-same vLLM with the same requests, in turns: `make bench-evaluation`."""
+"""Does an evaluation keep the engine busy? Its rollouts per second against a bare load generator's,
+on the same vLLM with the same requests, in turns: `make bench-evaluation`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _START_SECONDS = 120.0
 
 
 async def bare(url: str, model: str, items: Sequence[Item]) -> float:
-    """Seconds for all questions by a client that throws the replies away."""
+    """Seconds for all questions by a client that discards the replies."""
     waiting = iter(items)
     started = time.perf_counter()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

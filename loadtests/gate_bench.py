@@ -25,10 +25,10 @@ from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.releases import AdapterRelease, ReleaseState
 from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
-from evals.arithmetic.measurement import MAX_NEW_TOKENS
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import questions
 from evals.arithmetic.rollouts import MODEL
+from evals.arithmetic.sampler import MAX_NEW_TOKENS
 from ratchet.local.programs import engine_command, engine_environment, free_port
 from ratchet.settings import StackSettings
 from server.engine.base import EngineError
@@ -69,7 +69,7 @@ class Judge:
     @staticmethod
     @asynccontextmanager
     async def at(engine_url: str, adapters: Path) -> AsyncGenerator[Judge, None]:
-        """A judge that has seen enough queries; waits until the engine generates."""
+        """A judge with enough queries in its reservoir; waits until the engine generates."""
         settings = ServerSettings(
             redis_url="memory://", adapters_dir=adapters, engine_url=engine_url
         )
@@ -106,7 +106,7 @@ class Judge:
 
 
 def copied(source: Path) -> Callable[[Path], object]:
-    """Writes a ready adapter folder into a candidate's."""
+    """Writes a finished adapter folder into a candidate's."""
     return lambda target: shutil.copytree(source, target, dirs_exist_ok=True)
 
 
@@ -170,7 +170,7 @@ def main() -> int:
         passed, rejected = asyncio.run(run(Path(name), url))
     trials = 2 * len(BAD_ADAPTERS)
     print(f"\n{passed} of {trials} trials of bad adapters passed, ", end="")
-    print(f"{rejected} of {chosen.updates} honest updates were turned away")
+    print(f"{rejected} of {chosen.updates} honest updates were rejected")
     return int(passed > 0 or rejected > 1)
 
 

@@ -1,6 +1,6 @@
-"""Did anything get lost, doubled or falsified? Read from files alone, with nothing of the product.
+"""Checks, from files alone and without product code, that nothing was lost, doubled or falsified.
 
-`history.jsonl` has a line for every operation begun and ended, by whoever did it; `dump.json` what
+`history*.jsonl` have a line for the begin and the end of every operation; `dump.json` has what
 Redis and the adapters folder held at the end: `groups` still waiting, `dead`, `totals`, `releases`,
 `ledger`, `live` and `weights` (the ids that the live adapter was trained on, in order).
 `python -m loadtests.history_check FOLDER` prints a line and exits 1 if something is wrong.
@@ -18,7 +18,7 @@ import orjson
 
 
 def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found; `faults` has everything wrong, in words."""
+    """Counts, and in `faults` a sentence for everything wrong."""
     accepted = {
         line["id"]
         for line in history
@@ -58,7 +58,7 @@ def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict
 
 
 def _lineage(releases: Mapping[int, Mapping[str, Any]], live: int) -> list[str]:
-    """Ids that a version and its ancestors consumed, oldest first."""
+    """Ids that a version and its ancestors were trained on, oldest first."""
     ids: list[str] = []
     while live:
         ids = [*releases[live]["sample_ids"], *ids]
@@ -93,7 +93,7 @@ def _broken(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """History (of all files, by time; a line cut off by a kill is skipped) and dump."""
+    """History (of all files, by time, without truncated lines) and dump."""
     history: list[dict[str, Any]] = []
     for file in sorted(folder.glob("history*.jsonl")):
         for line in file.read_text().splitlines():

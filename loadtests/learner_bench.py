@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from rewards.advantages import grpo
 from rewards.answers.kinds import answer_kinds
 from rewards.estimators.registry import build
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.token_signals import QWEN_VOCABULARY
 
 _KL = 0.001
 _TRL = "trl==1.16.0"
@@ -40,7 +42,7 @@ _GPU = torch.cuda.is_available()
 _REWARDS = {"majority": {}, "dare exact": {"entropy": "exact"}, "dare topk": {"entropy": "topk"}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """`groups` prompts of `prompt` tokens with `rollouts` completions of `length` tokens each.
     `micro_batches` are sequences per forward pass for TRL to choose the best of."""
@@ -55,10 +57,21 @@ class Workload:
 
 
 ON_CPU = {
-    "512 x 12, arithmetic model": Workload("arithmetic", 16, 32, 12, 12, (64, 256, 512), 8192),
-    "128 x 256, hidden 256, vocabulary 32,000": Workload("wide", 8, 16, 32, 256, (2, 16), 4096),
-}
-ON_GPU = {"128 x 1024, 1.5B, bf16": Workload("1.5B", 8, 16, 256, 1024, (4, 16), 32_768)}
+    "512 x 12, arithmetic model": Workload(
+        model="arithmetic", groups=16, rollouts=32, prompt=12, length=12,
+        micro_batches=(64, 256, 512), our_tokens=8192,
+    ),
+    "128 x 256, hidden 256, vocabulary 32,000": Workload(
+        model="wide", groups=8, rollouts=16, prompt=32, length=256,
+        micro_batches=(2, 16), our_tokens=4096,
+    ),
+}  # fmt: skip
+ON_GPU = {
+    "128 x 1024, 1.5B, bf16": Workload(
+        model="1.5B", groups=8, rollouts=16, prompt=256, length=1024,
+        micro_batches=(4, 16), our_tokens=32_768,
+    ),
+}  # fmt: skip
 WORKLOADS = ON_GPU if _GPU else ON_CPU
 SHAPES = {
     "wide": Qwen2Config(
@@ -66,7 +79,7 @@ SHAPES = {
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
     ),
     "1.5B": Qwen2Config(
-        vocab_size=151_936, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
+        vocab_size=QWEN_VOCABULARY, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
         num_attention_heads=12, num_key_value_heads=2, max_position_embeddings=4096,
         tie_word_embeddings=True,
     ),
@@ -127,8 +140,7 @@ def _in_a_process(side: list[Any], steps: int) -> tuple[float, float]:
         sys.exit(
             f"{side}: {done.stderr[-2000:]}\nTRL comes with: pip install --no-deps {_TRL} datasets"
         )
-    rate, peak = json.loads(done.stdout.splitlines()[-1])
-    return rate, peak
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _measure(name: str, side: str, micro_batch: int, steps: int) -> tuple[float, float]:
@@ -141,7 +153,7 @@ def _measure(name: str, side: str, micro_batch: int, steps: int) -> tuple[float,
         if side.startswith("reward "):
             step = _scored(model, workload, batch, side.removeprefix("reward "))
         elif side == "ours":
-            step = _ours(model, workload, batch)
+            step = partial(_trainer(model, workload).update, batch)
         else:
             step = _trl(model, workload, batch, micro_batch)
         before = _peak()
@@ -182,24 +194,16 @@ def _batch(workload: Workload, vocabulary: int) -> list[TrainingGroup]:
     for index in range(workload.groups):
         rollouts = [
             Rollout(
-                rf"\boxed{{{number % 3}}}",
-                tokens(workload.length),
-                [-3.0] * workload.length,
-                "stop",
-                0.1 * (1 + number % 3),
+                rf"\boxed{{{number % 3}}}", tokens(workload.length), [-3.0] * workload.length,
+                "stop", entropy=0.1 * (1 + number % 3),
             )
             for number in range(workload.rollouts)
-        ]
+        ]  # fmt: skip
         prompt = tokens(workload.prompt)
         group = RolloutGroup(str(index), "", prompt, rollouts, 0, Sampling(), "", 0.0)
         half = workload.rollouts // 2
         groups.append(TrainingGroup(group, [1.0] * half + [-1.0] * (workload.rollouts - half)))
     return groups
-
-
-def _ours(model: str, workload: Workload, batch: list[TrainingGroup]) -> Callable[[], object]:
-    trainer = _trainer(model, workload)
-    return lambda: trainer.update(batch)
 
 
 def _trainer(model: str, workload: Workload) -> LoraTrainer:

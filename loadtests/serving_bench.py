@@ -1,19 +1,19 @@
-"""What Ratchet costs in front of an engine, beside the engine itself and LiteLLM's proxy:
+"""What Ratchet costs in front of an engine, compared with the engine alone and LiteLLM's proxy:
 `make bench-serving`.
 
 - A: vLLM with the small model, 8 rollouts a request. Direct, through `ratchet serve` (recording
   into a real Redis), through LiteLLM.
-- B: the same before an upstream that answers at once (`loadtests.serving_upstream`): what the
-  gateway itself costs.
+- B: the same in front of an upstream that answers at once (`loadtests.serving_upstream`): the
+  gateway's own cost.
 - C: one rollout, streamed a token every 20 ms: time to the first text.
 - D: 16 rollouts of skewed lengths, three of four right: the early decision of a vote, which must be
   certain, against waiting for all 16, for which the upstream itself is asked.
 - E: 8 rollouts of 2,000 tokens.
-- F (`--soak N`): memory over N requests of B, in a hundred portions; what waits to be recorded is
-  let through before memory is read, so a full recorder is not part of it.
+- F (`--soak N`): memory over N requests of B, in a hundred portions; memory is read once the
+  recorder's queue is empty.
 
-Direct and LiteLLM are asked for n choices, Ratchet for its voted answer: it reads as many rollouts,
-with token ids and log-probabilities on top. Both gateways check a key. Sides take turns in short
+Direct and LiteLLM return n choices, Ratchet its voted answer: it reads as many rollouts, with
+token ids and log-probabilities. Both gateways check a key. Sides take turns in short
 rounds, 8 closed-loop clients each. CPU is that of the gateway's processes, its recording included;
 `direct` has none.
 """
@@ -25,7 +25,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Part:
     title: str
     shape: str | None
     seconds: float
+    _: KW_ONLY
     n: int = 8
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sides: Sequence[str] = (DIRECT, RATCHET, LITELLM)
@@ -85,7 +86,7 @@ async def main() -> None:
     chosen = parser.parse_args()
     started = time.monotonic()
     if chosen.litellm is None:
-        _say("LiteLLM is left out: say where its program is with --litellm")
+        _log("LiteLLM is left out: say where its program is with --litellm")
     turns: list[Turn] = []
     for name in chosen.parts:
         turns += await _part(name, PARTS[name], chosen)
@@ -113,14 +114,14 @@ async def _part(name: str, part: Part, chosen: argparse.Namespace) -> list[Turn]
     """All turns of one part."""
     with tempfile.TemporaryDirectory() as scratch:
         async with Stage(Path(scratch)) as stage:
-            _say(f"{name}: {part.title}")
+            _log(f"{name}: {part.title}")
             sides = await _sides(stage, part, chosen.litellm)
             loads = [
                 Load(side.port, requests_of(side.port, part.body(side), side.key), chosen.clients)
                 for side in sides
             ]
             for side, load in zip(sides, loads, strict=True):
-                await _look_over(side, part)
+                await _check_reply(side, part)
                 await load.run(_WARM_UP * min(1.0, chosen.scale))
                 await side.settle()
             turns: list[Turn] = []
@@ -129,7 +130,7 @@ async def _part(name: str, part: Part, chosen: argparse.Namespace) -> list[Turn]
                 shift = number % len(pairs)
                 for side, load in pairs[shift:] + pairs[:shift]:
                     turns.append(await _turn(name, side, load, part.seconds * chosen.scale))
-                    _say(f"round {number + 1}: {turns[-1]}")
+                    _log(f"round {number + 1}: {turns[-1]}")
             return turns
 
 
@@ -155,13 +156,13 @@ async def _turn(name: str, side: Side, load: Load, seconds: float) -> Turn:
         side.name,
         ended - begun,
         replies,
-        None if side.name == DIRECT else used,
-        None if recorded is None or recorded_now is None else recorded_now - recorded,
+        cpu=None if side.name == DIRECT else used,
+        recorded=None if recorded is None or recorded_now is None else recorded_now - recorded,
     )
 
 
-async def _look_over(side: Side, part: Part) -> None:
-    """One reply in full: raise RuntimeError if the side does not do what it is measured at."""
+async def _check_reply(side: Side, part: Part) -> None:
+    """Check one whole reply: raise RuntimeError if the side does not do what is measured."""
     messages = [{"role": "user", "content": "What is 12+34?"}]
     body = {**part.body(side), "messages": messages}
     body.pop("stream", None)
@@ -186,7 +187,7 @@ async def _soak(requests: int, clients: int) -> Soak:
     part, counts, rss = PARTS["B"], [0], [0]
     with tempfile.TemporaryDirectory() as scratch:
         async with Stage(Path(scratch)) as stage:
-            _say(f"F: {requests} requests")
+            _log(f"F: {requests} requests")
             side = await stage.ratchet(await stage.upstream(part.shape or ""), part.n)
             load = Load(side.port, requests_of(side.port, part.body(side), side.key), clients)
             rss[0] = side.rss()
@@ -200,12 +201,12 @@ async def _soak(requests: int, clients: int) -> Soak:
                 counts.append(counts[-1] + len(replies))
                 rss.append(side.rss())
                 if len(counts) % 10 == 1:
-                    _say(f"{counts[-1]} requests: {rss[-1] / 2**20:.1f} MiB")
+                    _log(f"{counts[-1]} requests: {rss[-1] / 2**20:.1f} MiB")
             side.check()
     return Soak(counts, rss)
 
 
-def _say(text: object) -> None:
+def _log(text: object) -> None:
     print(text, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Closed-loop clients over bare sockets, so that asking costs little beside what is measured."""
+"""Closed-loop clients over bare sockets, so that the load generator itself costs little."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reply:
 def requests_of(
     port: int, fields: Mapping[str, Any], key: str = "none", count: int = 2000
 ) -> list[bytes]:
-    """HTTP requests, ready to be sent: each with a question of its own."""
+    """HTTP requests ready to send, each with a question of its own."""
     rows: list[bytes] = []
     for question in questions(seed=11, count=count):
         body = orjson.dumps({**fields, "messages": [{"role": "user", "content": question.text}]})
@@ -84,7 +84,7 @@ class Load:
 
 
 class Client(asyncio.Protocol):
-    """One connection. It is made anew after a failure."""
+    """One connection, reopened after a failure."""
 
     def __init__(self, load: Load) -> None:
         self._load = load

@@ -1,5 +1,5 @@
-"""Replies as vLLM 0.32 gives them, written beforehand: chat completions of n rollouts, at once or
-as a stream, cut into the pieces that an engine sends which decodes all rollouts in step.
+"""Canned replies as vLLM 0.32 sends them: chat completions of n rollouts, whole or streamed, cut
+into the pieces that an engine sends which decodes all rollouts in step.
 
 Rollouts end in `\\boxed{…}`. Lengths are lognormal, answers agree with a stated probability; both
 are drawn from a seed. Wrong rollouts are no longer than right ones, though in practice they are.
@@ -31,11 +31,11 @@ _STREAM_HEAD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What an engine answers: rollouts of `tokens` tokens in the median, with a standard deviation
-    of `sigma` in log length, one token every `token_ms`, the first at once. `agreement` is the
-    probability that a rollout is right; the others err in one of three ways. `variants` are kept.
+    """An engine's replies: rollouts of `tokens` tokens in the median, with a standard deviation of
+    `sigma` in log length, one token every `token_ms`, the first at once. `agreement` is the
+    probability that a rollout is right; the others err in one of three ways. `variants` are made.
     """
 
     tokens: int
@@ -55,15 +55,15 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Bytes that go out when every rollout has `token` tokens; 0 is on arrival of the request."""
+    """Bytes sent when every rollout has `token` tokens; 0 is on arrival of the request."""
 
     token: int
     data: bytes
 
 
 @dataclass(frozen=True)
-class Written:
-    """One rollout: its tokens, the last of which ends it and has no text."""
+class CannedRollout:
+    """One canned rollout; its last token ends it and has no text."""
 
     tokens: Sequence[str]
     ids: Sequence[int]
@@ -98,9 +98,9 @@ class Written:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a request asks for, as far as these replies depend on it."""
+    """Fields of a request that these replies depend on."""
 
     n: int = 1
     stream: bool = False
@@ -112,11 +112,11 @@ class Wanted:
     def of(body: Mapping[str, Any]) -> Wanted:
         """From the body of a chat completion request."""
         return Wanted(
-            int(body.get("n") or 1),
-            bool(body.get("stream")),
-            int(body.get("stream_interval") or 1),
-            bool(body.get("return_token_ids")),
-            bool(body.get("logprobs")),
+            n=int(body.get("n") or 1),
+            stream=bool(body.get("stream")),
+            interval=int(body.get("stream_interval") or 1),
+            token_ids=bool(body.get("return_token_ids")),
+            logprobs=bool(body.get("logprobs")),
         )
 
 
@@ -126,26 +126,26 @@ def replies(shape: Shape, wanted: Wanted, seed: int = 7) -> list[Sequence[Step]]
     return [_reply(rollouts(shape, wanted.n, rng), wanted) for _ in range(shape.variants)]
 
 
-def rollouts(shape: Shape, count: int, rng: random.Random) -> list[Written]:
+def rollouts(shape: Shape, count: int, rng: random.Random) -> list[CannedRollout]:
     """`count` rollouts of one question."""
     right = rng.randrange(100, 900)
     return [_written(shape, right, rng) for _ in range(count)]
 
 
-def _written(shape: Shape, right: int, rng: random.Random) -> Written:
+def _written(shape: Shape, right: int, rng: random.Random) -> CannedRollout:
     answer = right if rng.random() < shape.agreement else right + rng.choice(_WRONG)
     length = round(shape.tokens * math.exp(rng.gauss(0.0, shape.sigma)))
     words = [rng.choice(_WORDS) for _ in range(max(1, length - _TAIL))]
     tokens = [words[0].strip(), *words[1:], " \\boxed{", *str(answer), "}", END]
     ids = [rng.randrange(150_000) for _ in tokens]
-    return Written(tokens, ids, [-rng.expovariate(3.0) for _ in tokens])
+    return CannedRollout(tokens, ids, [-rng.expovariate(3.0) for _ in tokens])
 
 
-def _reply(written: Sequence[Written], wanted: Wanted) -> Sequence[Step]:
+def _reply(written: Sequence[CannedRollout], wanted: Wanted) -> Sequence[Step]:
     return _streamed(written, wanted) if wanted.stream else [_whole(written)]
 
 
-def _whole(written: Sequence[Written]) -> Step:
+def _whole(written: Sequence[CannedRollout]) -> Step:
     made = sum(len(one.tokens) for one in written)
     body = {
         **_NAMES,
@@ -172,7 +172,7 @@ def _whole(written: Sequence[Written]) -> Step:
     return Step(max(len(one.tokens) for one in written), json_reply(body))
 
 
-def _streamed(written: Sequence[Written], wanted: Wanted) -> Sequence[Step]:
+def _streamed(written: Sequence[CannedRollout], wanted: Wanted) -> Sequence[Step]:
     sent: defaultdict[int, list[bytes]] = defaultdict(list)
     prompt = {
         "prompt_token_ids": _PROMPT_IDS if wanted.token_ids else None,

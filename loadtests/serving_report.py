@@ -1,9 +1,9 @@
-"""What a run of the serving bench found: figures, targets, tables and a picture."""
+"""The report of the serving bench: figures, targets, tables and a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Turn:
     side: str
     seconds: float
     replies: Sequence[Reply]
+    _: KW_ONLY
     cpu: float | None = None
     recorded: int | None = None
 
@@ -97,7 +98,7 @@ def _summary(turns: Sequence[Turn]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound, and what was found; None where a side was missing."""
+    """A bound and the measured value; None if a side is missing."""
 
     name: str
     bound: str
@@ -112,7 +113,7 @@ class Target:
 
 
 def targets(found: Figures, soak: Soak | None = None) -> list[Target]:
-    """What the bench is for."""
+    """The bench's targets, with what was measured."""
 
     def get(part: str, side: str, key: str) -> float:
         return found[part][side][key]

@@ -1,5 +1,5 @@
-"""The processes that the serving bench compares, all on loopback: an engine, and what stands before
-it. Each can be asked for its CPU time and memory.
+"""The processes that the serving bench compares, all on loopback: an engine and gateways in front
+of it, with their CPU time and memory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ _LEAN = {
 class Side:
     """Something that answers chat completions for `model`."""
 
-    def __init__(self, name: str, model: str, port: int, child: Child, key: str = "none") -> None:
+    def __init__(
+        self, name: str, model: str, port: int, child: Child, *, key: str = "none"
+    ) -> None:
         self.name, self.model, self.port, self.key = name, model, port, key
         self._child = child
 
@@ -61,7 +63,7 @@ class Side:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process and its children have used, ended ones included."""
+        """CPU seconds of the process and its children, ended ones included."""
         times = [process.cpu_times() for process in self._processes()]
         return sum(t.user + t.system + t.children_user + t.children_system for t in times)
 
@@ -70,13 +72,13 @@ class Side:
         return sum(process.memory_info().rss for process in self._processes())
 
     def check(self) -> None:
-        """Raise RuntimeError if it has died meanwhile, which its keeper would conceal."""
+        """Raise RuntimeError if the process has ended or been restarted."""
         if self._child.restarts or self._child.exit_code is not None:
-            raise RuntimeError(f"{self.name} has ended:\n{self._child.last_words()}")
+            raise RuntimeError(f"{self.name} has ended:\n{self._child.log_tail()}")
 
     async def settle(self) -> int | None:
-        """Wait until nothing is left to do for past requests; returns the groups recorded so far,
-        where there is a recorder."""
+        """Wait until past requests are finished and recorded; returns the groups recorded so far,
+        None without a recorder."""
         if self.name != RATCHET:
             return None
         before, unchanged = -1, 0
@@ -115,7 +117,7 @@ class Stage:
         port = free_port()
         module = [sys.executable, "-m", "loadtests.serving_upstream"]
         command = [*module, "--port", str(port), "--shape", shape]
-        return await self._side(DIRECT, "base", port, command, {}, "/v1/models")
+        return await self._side(DIRECT, "base", port, command, ready="/v1/models")
 
     async def engine(self) -> Side:
         """vLLM with the small arithmetic model, as `ratchet up` starts it."""
@@ -123,8 +125,9 @@ class Stage:
         command = engine_command(settings, port)
         environment = engine_environment(settings, cpu=engine_is_cpu())
         return await self._side(
-            DIRECT, settings.engine_model, port, command, environment, "/v1/models"
-        )
+            DIRECT, settings.engine_model, port, command,
+            environment=environment, ready="/v1/models",
+        )  # fmt: skip
 
     async def ratchet(self, upstream: Side, rollouts: int) -> Side:
         """`ratchet serve`, recording into a Redis of its own; no learner, no top-ups."""
@@ -141,7 +144,7 @@ class Stage:
                 "redis_url": f"redis://127.0.0.1:{redis_port}/0",
                 "rollouts": rollouts,
                 "train_rollouts": 0,
-                "buffer_max_groups": 1_000_000,  # nobody reads them
+                "buffer_max_groups": 1_000_000,  # no learner reads them
                 "keys_file": self._scratch / "keys",
             }
         )
@@ -149,15 +152,16 @@ class Stage:
         environment = environment_for(ServerSettings, settings)
         command = ratchet_command("serve")
         side = await self._side(
-            RATCHET, settings.model_name, port, command, environment, "/readyz", key
-        )
+            RATCHET, settings.model_name, port, command,
+            environment=environment, ready="/readyz", key=key,
+        )  # fmt: skip
         async with asyncio.timeout(_READY_SECONDS):
             while '"buffer":true' not in (await _get(f"{side.url}/readyz") or ""):
                 await asyncio.sleep(_POLL)
         return side
 
     async def litellm(self, upstream: Side, program: Path) -> Side:
-        """LiteLLM's proxy: one worker, no database, no request log, and one key, as it insists."""
+        """LiteLLM's proxy: one worker, no database, no request log, one key, which it requires."""
         port, config = free_port(), self._scratch / "litellm.yaml"
         model = {
             "model": f"openai/{upstream.model}",
@@ -179,19 +183,20 @@ class Stage:
         key = f"sk-{secrets.token_hex(32)}"
         environment = {**_LEAN, "LITELLM_MASTER_KEY": key}
         return await self._side(
-            LITELLM, upstream.model, port, command, environment, "/health/liveliness", key
-        )
+            LITELLM, upstream.model, port, command,
+            environment=environment, ready="/health/liveliness", key=key,
+        )  # fmt: skip
 
     def _settings(self, chosen: Mapping[str, Any]) -> StackSettings:
         folders = {"state_dir": self._scratch, "adapters_dir": self._scratch / "adapters"}
         return read(StackSettings, {**folders, **chosen})
 
     async def _side(
-        self, name: str, model: str, port: int, command: Sequence[str],
-        environment: Mapping[str, str], ready: str, key: str = "none",
+        self, name: str, model: str, port: int, command: Sequence[str], *,
+        ready: str, environment: Mapping[str, str] | None = None, key: str = "none",
     ) -> Side:  # fmt: skip
-        child = await self._start(name, command, environment)
-        side = Side(name, model, port, child, key)
+        child = await self._start(name, command, environment or {})
+        side = Side(name, model, port, child, key=key)
         async with asyncio.timeout(_READY_SECONDS):
             while await _get(side.url + ready) is None:
                 side.check()

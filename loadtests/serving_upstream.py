@@ -1,4 +1,4 @@
-"""An engine that costs next to nothing: answers like vLLM 0.32 with replies written beforehand.
+"""A stub engine at next to no cost: answers like vLLM 0.32, with canned replies.
 
 `python -m loadtests.serving_upstream --port 8100 --shape short`. It knows one model, `base`, and of
 a request's fields `model`, `n`, `stream`, `stream_interval`, `return_token_ids` and `logprobs`.
@@ -47,7 +47,7 @@ _UNKNOWN_ROUTE = _refusal(b"404 Not Found", "Not Found")
 
 
 class Replies:
-    """What is answered to whom; the variants of each kind of reply take turns."""
+    """Replies by request; the variants of each take turns."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -71,7 +71,7 @@ class Replies:
 
 
 class Connection(asyncio.Protocol):
-    """One client, who asks one thing after the other."""
+    """One connection; requests are answered in order."""
 
     def __init__(self, answers: Replies) -> None:
         self._answers = answers
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._send(self._answers.to(route, body), 0, self._loop.time())
 
     def _send(self, steps: Sequence[Step], number: int, arrived: float) -> None:
-        """Each step goes out by itself, as an engine's would."""
+        """Send each step by itself, as an engine does."""
         self._next = None
         if self._transport is None:
             return
@@ -132,7 +132,7 @@ async def serve(port: int, shape: Shape) -> None:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--shape", choices=SHAPES, required=True)

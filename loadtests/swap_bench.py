@@ -10,8 +10,8 @@
   Only the gate's sampling is left out.
 
 The other three stand in front of the same chat code (`loadtests.swap_rivals`). Every adapter
-repeats a digit of its own, so each token tells who wrote it. Policies take turns in short rounds.
-A client that is turned away asks again after 0.1 s.
+repeats a digit of its own, so each token shows its adapter. Policies take turns in short rounds.
+A rejected client retries after 0.1 s.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NO_SWAPS, VERSIONED = "no swaps", "versioned"
 POLICIES = (NO_SWAPS, "reject", "hold", "in place", VERSIONED)
 _MARKS = "123456789"
 _WARM_UP = 1.0
-_PATIENCE = 60.0
+_SWAP_SECONDS = 60.0
 _READY_SECONDS = 300.0
 _POLL = 0.02
 _KEPT = 10
@@ -69,7 +69,7 @@ async def main() -> None:
     started = time.monotonic()
     phases: list[Phase] = []
     with tempfile.TemporaryDirectory() as scratch:
-        _say("making one adapter for each digit")
+        _log("making one adapter for each digit")
         sources = _adapters(Path(scratch) / "sources")
         async with _bench(Path(scratch), sources) as bench:
             await bench.phase(NO_SWAPS, chosen.clients, 2, 1.0)  # to warm the engine
@@ -80,7 +80,7 @@ async def main() -> None:
                 for policy in POLICIES[shift:] + POLICIES[:shift]:
                     count = swaps[1] - swaps[0]
                     phases.append(await bench.phase(policy, chosen.clients, count, chosen.interval))
-                    _say(f"round {turn + 1}: {phases[-1]}")
+                    _log(f"round {turn + 1}: {phases[-1]}")
     policies = {name: summary(name, phases, NO_SWAPS) for name in POLICIES}
     result = {
         "clients": chosen.clients,
@@ -115,7 +115,7 @@ class Bench:
         self._rivals_version = 0
 
     async def begin(self) -> None:
-        """Become the one learner, stop the gate, make something live everywhere."""
+        """Take the learner's lease, pause the gate, make a version live everywhere."""
         self._token = await self._store.acquire(3600.0) or 0
         await self._store.pause("bench")
         version, release = await self._saved()
@@ -129,7 +129,7 @@ class Bench:
         await self._store.close()
 
     async def phase(self, policy: str, count: int, swaps: int, interval: float) -> Phase:
-        """Clients ask without a pause while `swaps` swaps are made, one every `interval` s."""
+        """Run closed-loop clients during `swaps` swaps, one every `interval` s."""
         ours = policy in (NO_SWAPS, VERSIONED)
         url = self._server if ours else self._rivals
         clients = Clients(url, self._stack.settings.model_name, self._questions, count)
@@ -139,7 +139,7 @@ class Bench:
         done: list[Swap] = []
         for number in range(swaps):
             tick = begun + interval * number
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_SWAP_SECONDS):
                 if policy == VERSIONED:
                     done.append(await self._versioned(tick))
                 elif policy == NO_SWAPS:
@@ -180,7 +180,7 @@ class Bench:
             return version
 
     async def _saved(self) -> tuple[int, AdapterRelease]:
-        """A candidate on disk, as the learner leaves it before it publishes."""
+        """A candidate on disk, as the learner writes it before publishing."""
         version, live = await self._store.reserve(), await self._store.live()
         source = self._sources / mark_of(version)
 
@@ -194,7 +194,7 @@ class Bench:
         return version, release
 
     async def _live(self, version: int) -> None:
-        """Until our server's own pointer is at the version; asking costs it about 1%."""
+        """Wait until our server's own pointer is at the version; polling costs it about 1%."""
         async with aiohttp.ClientSession(self._server) as session:
             while True:
                 async with session.get("/readyz") as reply:
@@ -214,7 +214,7 @@ async def _bench(scratch: Path, sources: Path) -> AsyncGenerator[Bench, None]:
             "port": 0,
             "engine_port": 0,
             "rollouts": ROLLOUTS,
-            "rollout_temperature": 0.3,  # a telling token is never drawn wrong
+            "rollout_temperature": 0.3,  # a marker token is never sampled wrong
         },
     )
     stack = Stack(settings)
@@ -229,7 +229,7 @@ async def _bench(scratch: Path, sources: Path) -> AsyncGenerator[Bench, None]:
     try:
         for child in children:
             await child.start()
-        _say("waiting for the engine")
+        _log("waiting for the engine")
         addresses = [f"http://127.0.0.1:{port}" for port in (stack.settings.port, port)]
         await asyncio.gather(*map(_ready, addresses))
         bench = Bench(stack, addresses[1], sources)
@@ -273,7 +273,7 @@ def _adapter(mark: str, folder: Path) -> None:
     imitate(Lesson(lambda _: text_of(mark), steps=40), folder)
 
 
-def _say(text: object) -> None:
+def _log(text: object) -> None:
     print(text, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A steady load whose replies tell which adapter wrote them, and what is counted of it."""
+"""A steady load whose replies show which adapter wrote them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mark_of(version: int) -> str:
 
 
 def text_of(mark: str) -> str:
-    """A whole answer of the adapter with that mark: 19 tokens, each one telling."""
+    """A whole answer of the adapter with that mark: 19 tokens, each with the mark."""
     return f"{' '.join(mark * _REPEATS)} \\boxed{{{mark}}}"
 
 

@@ -1,7 +1,7 @@
 """Three ways to change an adapter in use, in front of the same engine: reject, hold, in place.
 
-Our own chat service with one adapter under one name, and `POST /swap` where the server would
-promote. Started by `loadtests.swap_bench`, which says what each does and counts what comes of it.
+Our own chat service with one adapter under one name, and `POST /swap` in place of promotion.
+Started by `loadtests.swap_bench`, which explains and measures them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RivalParts(Parts):
 
 
 class Swaps:
-    """Lets requests through, or not, while the adapter is being changed."""
+    """Passes requests on, or holds or rejects them while the adapter is swapped."""
 
     def __init__(self, app: App, parts: Parts) -> None:
         self._app, self._policy = app, parts.policy
@@ -84,21 +84,21 @@ class Swaps:
         body: dict[str, Any] = {"lora_name": _NAME, "lora_path": folder}
         async with aiohttp.ClientSession(self._engine_url) as engine:
 
-            async def tell(verb: str, **more: bool) -> None:
+            async def send(verb: str, **more: bool) -> None:
                 address = f"/v1/{verb}_lora_adapter"
                 async with engine.post(address, json=body | more, raise_for_status=True):
                     pass
 
             if how == "in_place":
-                await tell("load", load_inplace=True)
+                await send("load", load_inplace=True)
             else:
                 self._rejecting = how == "reject"
                 if how == "hold":
                     self._open.clear()
                     await self._idle.wait()
                 if self._version is not None:
-                    await tell("unload")
-                await tell("load")
+                    await send("unload")
+                await send("load")
         old, self._version = self._version, version
         self._policy.add(version, _NAME)
         self._policy.switch(version)
@@ -109,7 +109,7 @@ class Swaps:
 
 
 def main() -> None:
-    """Serve until told to stop, with the settings of a server."""
+    """Serve until stopped, with the settings of a server."""
     settings = read(ServerSettings)
     parts = RivalParts(settings)
     app: Any = Swaps(create_app(parts), parts)

@@ -1,10 +1,10 @@
-"""What being watched costs a server: Prometheus each five seconds, one open page each two, beside
-traffic that keeps the server busy: `make bench-watching`.
+"""What monitoring costs a busy server: a Prometheus scrape every five seconds, and a refresh of one
+open page every two: `make bench-watching`.
 
-The CPU of a scrape and of a page's look is measured on the idle process, after the traffic, and set
-against the one core that a busy server has. Throughput with and without watching is measured in
-turns, before an upstream that answers at once. One turn differs from the next by several per cent,
-so the watched ones are watched `--dose` times as much, and the loss is divided by that.
+The CPU of a scrape and of a refresh is measured on the idle process, after the traffic, as a share
+of the one core that a busy server has. Throughput with and without monitoring is measured in turns,
+in front of an upstream that answers at once. Turns differ by several per cent, so the monitored
+ones are monitored `--dose` times as often, and the loss is divided by that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import uvloop
 from loadtests.serving_load import Load, requests_of
 from loadtests.serving_sides import Side, Stage
 
-_SCRAPE, _LOOK = 5.0, 2.0
+_SCRAPE, _REFRESH = 5.0, 2.0
 _CLIENTS, _N = 8, 8
 
 
@@ -44,8 +44,8 @@ async def _times(side: Side, path: str, count: int) -> tuple[list[float], float]
 
 @asynccontextmanager
 async def _watched(side: Side, dose: int) -> AsyncGenerator[list[float], None]:
-    """While it lasts the server is scraped and looked at, `dose` times as much as is usual; gives
-    the seconds of each scrape."""
+    """Scrapes and refreshes meanwhile, `dose` times as often as usual; yields the seconds of each
+    scrape."""
     scrapes: list[float] = []
 
     async def every(seconds: float, path: str, kept: list[float]) -> None:
@@ -59,7 +59,7 @@ async def _watched(side: Side, dose: int) -> AsyncGenerator[list[float], None]:
 
     tasks = [
         asyncio.create_task(every(_SCRAPE / dose, "/metrics", scrapes)),
-        asyncio.create_task(every(_LOOK / dose, f"/live?since={time.time() - _LOOK}", [])),
+        asyncio.create_task(every(_REFRESH / dose, f"/live?since={time.time() - _REFRESH}", [])),
     ]
     try:
         yield scrapes
@@ -75,7 +75,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests.watching_bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
-    parser.add_argument("--dose", type=int, default=50, help="times as much as is usual")
+    parser.add_argument("--dose", type=int, default=50, help="times as often as usual")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         async with Stage(Path(scratch)) as stage:
@@ -86,29 +86,36 @@ async def main() -> None:
             ratios: list[float] = []
             scrapes: list[float] = []
             for number in range(chosen.rounds):
-                plain, watched = await _turns(side, load, chosen, scrapes, number % 2 == 1)
+                plain, watched = await _turns(
+                    side, load, chosen, scrapes=scrapes, watched_first=number % 2 == 1
+                )
                 ratios.append(watched / plain)
                 print(f"round {number + 1}: {plain:.0f} and {watched:.0f} requests/s", flush=True)
             await side.settle()
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_REFRESH)
             seconds, scrape_cpu = await _times(side, "/metrics", 200)
-            _, look_cpu = await _times(side, f"/live?since={time.time() - _LOOK}", 200)
-    share = scrape_cpu / _SCRAPE + look_cpu / _LOOK
+            _, refresh_cpu = await _times(side, f"/live?since={time.time() - _REFRESH}", 200)
+    share = scrape_cpu / _SCRAPE + refresh_cpu / _REFRESH
     median, largest = statistics.median(seconds), max(seconds)
     print(f"/metrics: median {1e3 * median:.1f} ms, largest {1e3 * largest:.1f} ms; ", end="")
     print(f"under load {1e3 * statistics.median(scrapes):.1f} ms")
-    print(f"CPU of a scrape {1e3 * scrape_cpu:.2f} ms, of a look {1e3 * look_cpu:.2f} ms: "
+    print(f"CPU of a scrape {1e3 * scrape_cpu:.2f} ms, of a refresh {1e3 * refresh_cpu:.2f} ms: "
           f"{share:.2%} of a core")  # fmt: skip
     mean, error = statistics.mean(ratios), statistics.stdev(ratios) / len(ratios) ** 0.5
-    print(f"throughput watched {chosen.dose} times as much / not, mean of {len(ratios)} with its "
+    print(f"throughput watched {chosen.dose} times as often / not, mean of {len(ratios)} with its "
           f"standard error: {mean:.3f} ± {error:.3f}")  # fmt: skip
     print(f"so watching costs {(1 - mean) / chosen.dose:.2%} ± {error / chosen.dose:.2%} of it")
 
 
 async def _turns(
-    side: Side, load: Load, chosen: argparse.Namespace, scrapes: list[float], watched_first: bool
+    side: Side,
+    load: Load,
+    chosen: argparse.Namespace,
+    *,
+    scrapes: list[float],
+    watched_first: bool,
 ) -> tuple[float, float]:
-    """Requests a second without and with watching."""
+    """Requests per second without and with monitoring."""
     rates, seconds = dict[bool, float](), float(chosen.seconds)
     for watched in (watched_first, not watched_first):
         if watched:

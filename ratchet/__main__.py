@@ -3,28 +3,33 @@
 import argparse
 import asyncio
 import logging
+import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from adapter.settings import AdapterSettings, ChannelSettings
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
 from adapter.trainer import TrainerLost
-from ratchet.commands import dispatch as commands
 from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.settings import StackSettings, add_flags
+from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
 from rewards.estimators.registry import ESTIMATORS
+from rewards.token_signals import QWEN_VOCABULARY
 from server.settings import ServerSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. 2 means that something was set wrong."""
-    parsed = _parser().parse_args(arguments)
+    parsed = command_parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("ratchet").setLevel(logging.INFO)
     try:
-        return int(parsed.run(parsed) or 0)
+        status = pkgutil.resolve_name(parsed.run)(parsed)
+        if asyncio.iscoroutine(status):
+            status = asyncio.run(until_signalled(status))
+        return int(status or 0)
     except ConfigurationError as error:
         print(f"ratchet: {error}", file=sys.stderr)
         return 2
@@ -35,41 +40,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """All commands. `run` names each one's function, imported only when it runs: what one command
+    imports, others need not have or wait for. It returns an exit status, or a coroutine of one."""
     parser = argparse.ArgumentParser("ratchet", description=__doc__, allow_abbrev=False)
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
-        name: str,
-        run: Callable[[argparse.Namespace], int],
-        kind: type[ChannelSettings],
-        text: str,
+        name: str, run: str, text: str, settings: type[ChannelSettings] | None = None
     ) -> argparse.ArgumentParser:
         command = parsers.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)
-        add_flags(command, kind)
+        if settings is not None:
+            add_flags(command, settings)
         return command
 
-    add("up", commands.up, StackSettings, "Start the whole local stack; Ctrl-C drains and stops.")
-    demo = add("demo", commands.demo, StackSettings, "Watch a small model get better, measured.")
+    add(
+        "up", "ratchet.commands.processes:up",
+        "Start the whole local stack; Ctrl-C drains and stops.", StackSettings,
+    )  # fmt: skip
+    demo = add(
+        "demo", "ratchet.commands.demonstration:demo",
+        "Watch a small model get better, measured.", StackSettings,
+    )  # fmt: skip
     demo.add_argument("--out", default="runs/demo", help="folder for results [runs/demo]")
     demo.add_argument("--updates", type=int, default=24, help="promoted versions to reach [24]")
     demo.add_argument("--minutes", type=float, default=4.0, help="longest adaptation [4]")
     demo.add_argument(
         "--ignorant", action="store_true", help="use a base that knows nothing: nothing may improve"
     )
-    add("serve", commands.serve, ServerSettings, "Run the server.")
+    add("serve", "ratchet.commands.processes:serve", "Run the server.", ServerSettings)
     keys = add(
-        "keys", commands.keys, ServerSettings, "API keys: make one, or list whose there are."
-    )
+        "keys", "ratchet.commands.keys:keys",
+        "API keys: make one, or list whose there are.", ServerSettings,
+    )  # fmt: skip
     keys.add_argument("action", choices=["add", "list"])
     keys.add_argument("name", nargs="?", metavar="NAME", help="of add: who gets the key")
     keys.add_argument("--requests-per-minute", type=float, help="quota of the new key")
     keys.add_argument("--tokens-per-minute", type=float, help="quota of the new key")
-    add("adapt", commands.adapt, AdapterSettings, "Run the learner.")
+    add("adapt", "ratchet.commands.processes:adapt", "Run the learner.", AdapterSettings)
     releases = add(
-        "releases", commands.releases, ChannelSettings, "Look at adapter versions, or go back."
-    )
+        "releases", "ratchet.commands.releases:releases",
+        "Look at adapter versions, or go back.", ChannelSettings,
+    )  # fmt: skip
     releases.add_argument(
         "action",
         choices=["list", "show", "verify", "promote", "rollback", "pause", "resume"],
@@ -77,23 +90,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     releases.add_argument("version", nargs="?", type=int, help="of show, promote and rollback")
     forget = add(
-        "forget", commands.forget, ChannelSettings,
+        "forget", "ratchet.commands.releases:forget",
         "Remove a client's groups and every version that learnt from them; record it no more.",
+        ChannelSettings,
     )  # fmt: skip
     forget.add_argument("client", metavar="CLIENT", help="what its requests have in `user`")
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
-    evaluation = parsers.add_parser("eval", help=_EVAL, description=_EVAL, allow_abbrev=False)
-    evaluation.set_defaults(run=commands.evaluate)
+    evaluation = add("eval", "ratchet.commands.evaluation:evaluate", _EVAL)
     _define_endpoint(evaluation)
     _define_dataset(evaluation, "runs/eval/DATASET-MODEL", "of a rollout [3072; arithmetic 64]")
-    _define_ask(parsers.add_parser("ask", help=_ASK, description=_ASK, allow_abbrev=False))
-    comparison = parsers.add_parser("compare", help=_COMPARE, description=_COMPARE)
-    comparison.set_defaults(run=commands.compare)
+    _define_ask(add("ask", "ratchet.commands.asking:ask", _ASK))
+    comparison = add("compare", "ratchet.commands.evaluation:compare", _COMPARE)
     comparison.add_argument("runs", nargs=2, metavar="FOLDER", help="before and after")
     comparison.add_argument("--json", action="store_true", help="numbers in place of a page")
     adapt_on = add(
-        "adapt-on", commands.adapt_on, StackSettings,
+        "adapt-on", "ratchet.commands.adapt_on:adapt_on",
         "Adapt to a data set without its labels, in epochs, on a stack of its own; measured.",
+        StackSettings,
     )  # fmt: skip
     _define_dataset(adapt_on, "runs/adapt-on/DATASET", "of a rollout [half of max_model_len]")
     adapt_on.add_argument(
@@ -101,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     adapt_on.add_argument("--every", type=int, default=6, help="versions between quick looks [6]")
     adapt_on.add_argument("--minutes", type=float, help="longest adaptation [none]")
-    _define_score(parsers.add_parser("score", help=_SCORE, description=_SCORE, allow_abbrev=False))
-    add("doctor", commands.doctor, StackSettings, "Say what is missing and how to get it.")
+    _define_score(add("score", "ratchet.commands.scoring:score", _SCORE))
+    add("doctor", "ratchet.doctor:doctor", "Say what is missing and how to get it.", StackSettings)
     return parser
 
 
@@ -125,7 +138,6 @@ def _define_endpoint(command: argparse.ArgumentParser) -> None:
 
 
 def _define_ask(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=commands.ask)
     _define_endpoint(command)
     _define_questions(command)
     command.add_argument("--epochs", type=int, default=1, help="times through the data set [1]")
@@ -175,7 +187,6 @@ _SCORE = "Rewards and advantages of recorded rollout groups; see docs/rewards.md
 
 
 def _define_score(score: argparse.ArgumentParser) -> None:
-    score.set_defaults(run=commands.score)
     score.add_argument("file", metavar="FILE.jsonl", help="a group a line; - is standard input")
     score.add_argument("--reward", default="majority", choices=ESTIMATORS, help="[majority]")
     score.add_argument("--advantage", default="grpo", choices=ADVANTAGES, help="[grpo]")
@@ -190,11 +201,9 @@ def _define_score(score: argparse.ArgumentParser) -> None:
         "--batch", type=int, default=8, help="groups that reinforce_pp whitens over [8]"
     )
     score.add_argument(
-        "--vocab-size",
-        type=int,
-        default=151_936,
-        help="tokens that top_logprobs leave out [151936]",
-    )
+        "--vocab-size", type=int, default=QWEN_VOCABULARY,
+        help="tokens that top_logprobs leave out [%(default)s]",
+    )  # fmt: skip
     score.add_argument("--deadline", type=float, default=1.0, help=_DEADLINE)
 
 

@@ -1,5 +1,6 @@
-"""Says what is missing on this machine, and how to get it."""
+"""`ratchet doctor`: what is missing on this machine, and how to get it."""
 
+import argparse
 import ctypes.util
 import platform
 import shutil
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ratchet.local.programs import engine_is_cpu, missing_packages, redis_server
-from ratchet.settings import StackSettings
+from ratchet.settings import StackSettings, flags_of, read
 
 _SERVER = ["fastapi", "uvicorn", "aiohttp", "redis", "prometheus_client"]
 _LEARNER = ["torch", "transformers", "peft", "safetensors", "tensorboard"]
@@ -18,7 +19,7 @@ _FREE_GIB = 2
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `remedy` says what to do when it is not `fine`."""
+    """One check; `remedy` says what to do if it is not `fine`."""
 
     what: str
     fine: bool
@@ -30,8 +31,15 @@ class Finding:
         return line if self.fine else f"{line}\n      -> {self.remedy}"
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print the findings, one a line; 1 if something is missing."""
+    findings = list(examine(read(StackSettings, flags_of(arguments))))
+    print("\n".join(map(str, findings)))
+    return 0 if all(finding.fine for finding in findings) else 1
+
+
 def examine(settings: StackSettings) -> Iterator[Finding]:
-    """Look at everything a local stack needs."""
+    """Check everything a local stack needs."""
     yield Finding(
         "python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11+"
     )

@@ -1,8 +1,8 @@
-"""A plugin that vLLM loads into its own processes: mends its LoRA kernel on CPU.
+"""A plugin that vLLM loads into its processes: fixes its LoRA kernels on CPU.
 
 vLLM 0.32 marks tokens without an adapter by the index -1. Its Triton kernels skip them; its PyTorch
-kernels, which serve on CPU, take -1 for the last slot. Once as many adapters as `--max-loras` have
-been used, the base model therefore answers with somebody's adapter.
+kernels, used on CPU, read -1 as the last slot: once `--max-loras` adapters have been loaded, the
+base model answers with one of them.
 """
 
 from typing import Any
@@ -20,10 +20,8 @@ def register() -> None:
     modules: tuple[Any, ...] = (lora_ops, punica_cpu)
     shrink: Any = lora_ops.bgmv_shrink  # pyright: ignore[reportUnknownVariableType]
 
-    def bgmv_shrink(
-        inputs: Any, weights: Any, output: Any, indices: Any, scaling: float = 1.0
-    ) -> None:
-        shrink(inputs, weights, output, indices, scaling)
+    def bgmv_shrink(inputs: Any, weights: Any, output: Any, indices: Any, *scaling: float) -> None:
+        shrink(inputs, weights, output, indices, *scaling)
         output[: len(indices)][indices < 0] = 0.0
 
     for module in modules:

@@ -1,9 +1,9 @@
-"""What makes a command give up; each of them ends with one line and a status of its own."""
+"""Errors that end a command, with one line and an exit status."""
 
 
 class ConfigurationError(Exception):
-    """A setting is unknown or has a value it cannot have; the message names it."""
+    """A setting is unknown or has an invalid value; the message names it."""
 
 
 class StackFailed(Exception):
-    """A part of the stack did not come up; the message ends with its last words."""
+    """A process of the stack does not start; the message ends with the tail of its log."""

@@ -1,4 +1,4 @@
-"""The recipe of the tiny model, which is what runs where no other model is named."""
+"""The recipe of the tiny model, which runs where no other model is set."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ TINY_RECIPE: dict[str, Any] = {
     "threads": 1,
     "micro_batch_tokens": 4096,
 }
-"""What the tiny model wants beyond the product's defaults."""
+"""Settings of the tiny model in place of the defaults."""
 
 
-def fitted(settings: StackSettings) -> StackSettings:
-    """The settings, with the recipe where the tiny model runs and nothing else was asked for."""
+def with_recipe(settings: StackSettings) -> StackSettings:
+    """The settings, with the recipe for what is not set if the tiny model runs."""
     if settings.model != ChannelSettings.model_fields["model"].default:
         return settings
     given = settings.model_fields_set

@@ -1,17 +1,19 @@
-"""Settings of the local stack, and how every process's settings are read.
+"""Settings of the local stack, and how the settings of every process are read.
 
 Order: flag, environment (`RATCHET_…`), `ratchet.yaml`, default. Unknown keys are fatal.
 """
 
 import argparse
+import inspect
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from adapter.settings import AdapterSettings, ChannelSettings
 from ratchet.errors import ConfigurationError
@@ -23,11 +25,16 @@ PREFIX = "RATCHET_"
 S = TypeVar("S", bound=ChannelSettings)
 
 
-class StackSettings(ServerSettings, AdapterSettings):
-    """All of it, plus what only `ratchet up` needs to know: the engine it starts."""
+class StackFiles(ChannelSettings):
+    """Files of the local stack."""
 
     state_dir: Path = Path(".ratchet")
     """Folder for logs and for the data of a Redis started by us."""
+
+
+class EngineProcess(ChannelSettings):
+    """The engine that the local stack starts."""
+
     engine_port: int = Field(8100, ge=0, le=65535)
     """Loopback port of the vLLM that is started; 0 picks a free one."""
     max_model_len: int = Field(128, gt=0)
@@ -41,28 +48,43 @@ class StackSettings(ServerSettings, AdapterSettings):
     """Without a GPU: GiB of memory for vLLM's KV cache."""
 
 
+class StackSettings(StackFiles, EngineProcess, ServerSettings, AdapterSettings):
+    """Everything that `ratchet up` needs."""
+
+
 KNOWN = frozenset(StackSettings.model_fields)
 
 
-def add_flags(parser: argparse.ArgumentParser, kind: type[ChannelSettings]) -> None:
-    """One flag for each field of a settings class, documented by its docstring."""
-    for name, field in kind.model_fields.items():
-        text = " ".join((field.description or "").split()).replace("%", "%%")
-        default = field.get_default()
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            dest=f"set_{name}",
-            metavar=name.rsplit("_", 1)[-1].upper(),
-            help=f"{text} [{default}]",
-        )
+def groups_of(kind: type[BaseModel]) -> list[tuple[str, dict[str, FieldInfo]]]:
+    """Fields of a settings class by the class that introduces them, its own first; the title of a
+    group is the first line of that class's docstring."""
+    owners = {name: owner for owner in kind.__mro__ for name in inspect.get_annotations(owner)}
+    groups: list[tuple[str, dict[str, FieldInfo]]] = []
+    for owner in kind.__mro__:
+        if own := {name: f for name, f in kind.model_fields.items() if owners[name] is owner}:
+            groups.append(((owner.__doc__ or "").partition("\n")[0].rstrip("."), own))
+    return groups
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[BaseModel]) -> None:
+    """One flag for each field of a settings class, documented by its docstring, in groups."""
+    for title, settings in groups_of(kind):
+        group = parser.add_argument_group(title)
+        for name, field in settings.items():
+            text = " ".join((field.description or "").split()).replace("%", "%%")
+            group.add_argument(
+                "--" + name.replace("_", "-"),
+                dest=f"set_{name}",
+                metavar=name.rsplit("_", 1)[-1].upper(),
+                help=f"{text} [{field.get_default()}]",
+            )
 
 
 def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
     """The settings given as flags."""
-    given: Mapping[str, Any] = vars(arguments)
     return {
         name[4:]: value
-        for name, value in given.items()
+        for name, value in vars(arguments).items()
         if name.startswith("set_") and value is not None
     }
 
@@ -96,7 +118,7 @@ def read(
 
 
 def require_writable(folder: Path, setting: str) -> None:
-    """Make `folder` if need be. Raises ConfigurationError naming `setting` if that is not to be."""
+    """Create `folder` if need be. Raises ConfigurationError naming `setting` if it is read-only."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -108,10 +130,10 @@ def require_writable(folder: Path, setting: str) -> None:
 
 
 def environment_for(kind: type[ChannelSettings], settings: ChannelSettings) -> dict[str, str]:
-    """`settings` as the environment of a child process that reads `kind`."""
+    """Environment variables from which a child process reads `settings` as a `kind`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
     for name, value in settings:
-        if isinstance(value, SecretStr):  # written out as asterisks otherwise
+        if isinstance(value, SecretStr):  # dumped as asterisks
             values[name] = value.get_secret_value()
     return {
         PREFIX + name.upper(): str(values[name])
@@ -131,10 +153,4 @@ def _read_file(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(parsed, dict):
         raise ConfigurationError(f"{file} must hold `key: value` lines")
-    return {str(key): value for key, value in parsed.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-
-
-def unknown_flags(extra: Sequence[str]) -> None:
-    """Complain about what the parser did not know."""
-    if extra:
-        raise ConfigurationError(f"unknown argument {extra[0]}")
+    return {str(key): value for key, value in cast("Mapping[Any, Any]", parsed).items()}

@@ -1,4 +1,4 @@
-"""How every command ends when it is told to."""
+"""Ends a command in order on SIGTERM or SIGINT."""
 
 import asyncio
 import signal
@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def until_signalled(work: Coroutine[Any, Any, int | None]) -> int | None:
-    """Run until done, or until SIGTERM or SIGINT asks for an orderly end."""
+    """Run until done, or until a signal cancels the work."""
     task = asyncio.create_task(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,61 +10,50 @@ EPSILON = 1e-6
 
 Rows = Sequence[Sequence[float]]
 """One sequence per group, one number per rollout."""
+Counts = Sequence[Sequence[int]]
+"""Tokens of each rollout, in rows likewise."""
+Advantages = list[list[float]]
 
 
-def grpo(
-    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
-) -> list[list[float]]:
+def grpo(rewards: Rows, tokens: Counts, std_floor: float = 0.0) -> Advantages:
     """(r - mean) / (std + 1e-6) within each group, std unbiased (DeepSeekMath, arXiv 2402.03300).
 
-    `std_floor` bounds std from below: soft rewards that hardly differ are mostly noise, and
-    dividing by their tiny std would blow it up.
+    `std_floor` bounds std from below: soft rewards that hardly differ are mostly noise, which a
+    division by their tiny std would amplify.
     """
     return [_standardised(row, std_floor) for row in rewards]
 
 
-def dr_grpo(
-    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
-) -> list[list[float]]:
+def dr_grpo(rewards: Rows, tokens: Counts, std_floor: float = 0.0) -> Advantages:
     """r - mean within each group (Dr. GRPO, arXiv 2503.20783)."""
     return [_centred(row) for row in rewards]
 
 
-def rloo(
-    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
-) -> list[list[float]]:
-    """Each reward against the mean of the others: M / (M - 1) (r - mean) (arXiv 2402.14740).
-
-    A single rollout has no others, and no advantage.
-    """
+def rloo(rewards: Rows, tokens: Counts, std_floor: float = 0.0) -> Advantages:
+    """Each reward less the mean of the others: M / (M - 1) (r - mean), 0 for a single rollout
+    (arXiv 2402.14740)."""
     return [[len(row) / max(1, len(row) - 1) * value for value in _centred(row)] for row in rewards]
 
 
-def reinforce(
-    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
-) -> list[list[float]]:
+def reinforce(rewards: Rows, tokens: Counts, std_floor: float = 0.0) -> Advantages:
     """The reward itself, without a baseline (Williams 1992)."""
     return [list(row) for row in rewards]
 
 
-def reinforce_pp(
-    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
-) -> list[list[float]]:
-    """Whitened over all tokens of the batch (REINFORCE++, arXiv 2501.03262).
-
-    `tokens` counts each rollout's tokens: long rollouts weigh more in mean and std.
-    """
+def reinforce_pp(rewards: Rows, tokens: Counts, std_floor: float = 0.0) -> Advantages:
+    """Whitened over all tokens of the batch: long rollouts weigh more in mean and std (REINFORCE++,
+    arXiv 2501.03262)."""
     return _whitened(rewards, tokens, std_floor)
 
 
 def reinforce_pp_baseline(
-    rewards: Rows, tokens: Sequence[Sequence[int]], std_floor: float = 0.0
+    rewards: Rows, tokens: Counts, std_floor: float = 0.0
 ) -> list[list[float]]:
     """r - group mean, then whitened over all tokens of the batch (REINFORCE++-baseline)."""
     return _whitened([_centred(row) for row in rewards], tokens, std_floor)
 
 
-Advantage = Callable[[Rows, Sequence[Sequence[int]], float], list[list[float]]]
+Advantage = Callable[[Rows, Counts, float], Advantages]
 
 ADVANTAGES: Mapping[str, Advantage] = {
     "grpo": grpo,
@@ -78,16 +67,14 @@ ADVANTAGES: Mapping[str, Advantage] = {
 
 def advantages_of(
     estimates: Sequence[Estimate],
-    tokens: Sequence[Sequence[int]],
+    tokens: Counts,
     advantage: Advantage,
+    *,
     std_floor: float = 0.0,
     clip: float | None = None,
 ) -> list[list[float | None]]:
-    """One advantage per rollout of a batch of estimates; None for rollouts that were left out.
-
-    `tokens` counts each rollout's tokens. Each estimate's offset is added to its group's
-    advantages, and then all are cut to [-clip, clip].
-    """
+    """One advantage per rollout of a batch of estimates; None for rollouts that are left out. Each
+    estimate's offset is added to its group's advantages; then all are clipped to [-clip, clip]."""
     raw = advantage(
         [[estimate.rewards[row] for row in estimate.kept] for estimate in estimates],
         [[counts[row] for row in e.kept] for e, counts in zip(estimates, tokens, strict=True)],
@@ -115,7 +102,7 @@ def _standardised(row: Sequence[float], std_floor: float) -> list[float]:
     return [value / (std + EPSILON) for value in centred]
 
 
-def _whitened(rows: Rows, tokens: Sequence[Sequence[int]], std_floor: float) -> list[list[float]]:
+def _whitened(rows: Rows, tokens: Counts, std_floor: float) -> Advantages:
     pairs = [
         (value, weight)
         for row, weights in zip(rows, tokens, strict=True)
@@ -123,10 +110,8 @@ def _whitened(rows: Rows, tokens: Sequence[Sequence[int]], std_floor: float) -> 
     ]
     total = sum(weight for _, weight in pairs)
     if not total:
-        return [[0.0 for _ in row] for row in rows]
+        return [[0.0] * len(row) for row in rows]
     mean = math.fsum(value * weight for value, weight in pairs) / total
-    variance = math.fsum((value - mean) ** 2 * weight for value, weight in pairs) / max(
-        1, total - 1
-    )
-    std = max(math.sqrt(variance), std_floor)
+    squares = math.fsum((value - mean) ** 2 * weight for value, weight in pairs)
+    std = max(math.sqrt(squares / max(1, total - 1)), std_floor)
     return [[(value - mean) / (std + EPSILON) for value in row] for row in rows]

@@ -1,4 +1,4 @@
-"""When a vote needs no more rollouts."""
+"""Early decision: when a vote needs no more rollouts."""
 
 from collections.abc import Sequence
 from math import comb
@@ -7,8 +7,8 @@ from math import comb
 def is_decided(votes: Sequence[int], outstanding: int, confidence: float = 1.0) -> bool:
     """Whether the leading answer has won, with `votes` for each answer and `outstanding` to come.
 
-    For certain if nothing that is still to come can draw level. With `confidence` below 1 also if
-    the leader is the commoner answer of the first two with that probability (`lead_probability`).
+    It has if the outstanding rollouts cannot even tie. With `confidence` below 1 also if the leader
+    is the more common one of the first two with that probability (`lead_probability`).
     """
     first, second = sorted([*votes, 0, 0], reverse=True)[:2]
     if not first:

@@ -1,6 +1,7 @@
-"""What rollouts and rewards are worth. Accuracies need the truth, which only evaluation has."""
+"""Quality of rollouts and rewards. Accuracies need the truth, which only evaluation has."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -10,7 +11,7 @@ from rewards.votes import take_vote
 
 
 def correctness(kind: AnswerKind, tally: Tally, truth: str) -> list[bool]:
-    """Per rollout: does its answer equal the truth? A missing answer does not."""
+    """Per rollout: whether its answer equals the truth. A missing answer does not."""
     right = cluster_of(kind, tally, truth)
     return [cluster is not None and cluster == right for cluster in tally.clusters]
 
@@ -48,14 +49,11 @@ def reward_accuracy(
 ) -> float:
     """Share of rollouts whose 0/1 reward under the estimated label equals that under the truth.
 
-    TTRL, arXiv 2504.16084, section 4.2: above label accuracy, because a wrong label still gives 0
-    to all other wrong answers. For soft rewards, `label` is where the reward is largest.
+    TTRL, arXiv 2504.16084, section 4.2: higher than label accuracy, because under a wrong label
+    all other wrong answers still get 0. For soft rewards, `label` is where the reward is largest.
     """
-    mine = None if label is None else cluster_of(kind, tally, label)
-    agreeing = sum(
-        (cluster is not None and cluster == mine) == right
-        for cluster, right in zip(tally.clusters, correct, strict=True)
-    )
+    rewarded = [False] * len(tally) if label is None else correctness(kind, tally, label)
+    agreeing = sum(one == right for one, right in zip(rewarded, correct, strict=True))
     return agreeing / len(correct) if correct else 0.0
 
 
@@ -76,15 +74,8 @@ def rollout_correlation(token_ids: Sequence[Sequence[int]]) -> float:
     DARE measures correlation by pairwise token overlap (arXiv 2601.21804) without giving the
     formula; this is the Jaccard index with multiplicities. 0 for fewer than two rollouts.
     """
-    counts: list[dict[int, int]] = []
-    for ids in token_ids:
-        count: dict[int, int] = {}
-        for token in ids:
-            count[token] = count.get(token, 0) + 1
-        counts.append(count)
     overlaps: list[float] = []
-    for (one, ids), (other, others) in combinations(zip(counts, token_ids, strict=True), 2):
-        shared = sum(min(n, other.get(token, 0)) for token, n in one.items())
-        union = len(ids) + len(others) - shared
-        overlaps.append(shared / union if union else 1.0)
+    for one, other in combinations(map(Counter, token_ids), 2):
+        union = (one | other).total()
+        overlaps.append((one & other).total() / union if union else 1.0)
     return math.fsum(overlaps) / len(overlaps) if overlaps else 0.0

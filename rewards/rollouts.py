@@ -1,13 +1,13 @@
-"""The plain data that everything else is about: rollouts, and the group of one query."""
+"""Plain data: a rollout, and the group of all rollouts of one query."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 FINISHED = "stop"
-"""Finish reason of a rollout that ended by itself; a truncated one never reached its answer."""
+"""Finish reason of a rollout that ended by itself; a truncated one has no answer."""
 
 DEFAULT_KIND = "math"
-"""Name of the answer kind that a group has if none was chosen."""
+"""Name of a group's answer kind if none was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Rollout:
     token_ids: Sequence[int]
     logprobs: Sequence[float]
     finish_reason: str
+    _: KW_ONLY
     entropy: float | None = None
 
 

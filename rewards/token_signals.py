@@ -1,4 +1,4 @@
-"""Per-token signals from the top-k log-probabilities an engine returns, without its logits.
+"""Per-token signals from an engine's top-k log-probabilities, without its logits.
 
 For one position: `logprobs`, natural, of the k likeliest tokens in any order; the rest of the
 vocabulary holds r = 1 - sum p. All results are nats.
@@ -6,6 +6,9 @@ vocabulary holds r = 1 - sum p. All results are nats.
 
 import math
 from collections.abc import Callable, Sequence
+
+QWEN_VOCABULARY = 151_936
+"""Tokens of the Qwen2 models: the vocabulary size where none is given."""
 
 _TAIL = 0.25
 _RESOLUTION = 1e-7
@@ -28,11 +31,8 @@ def entropy_bounds(logprobs: Sequence[float], vocab_size: int) -> tuple[float, f
 
 
 def entropy_estimate(logprobs: Sequence[float], vocab_size: int) -> float:
-    """A point a quarter of the way from the least to the largest entropy.
-
-    On the arithmetic model the truth lies 0.21, 0.25 and 0.38 of the way for k = 3, 5 and 10:
-    what remains falls off steeply, but not at once.
-    """
+    """A point a quarter of the way from the least to the largest entropy: on the arithmetic model
+    the truth lies 0.21, 0.25 and 0.38 of the way for k = 3, 5 and 10."""
     low, high = entropy_bounds(logprobs, vocab_size)
     return low + _TAIL * (high - low)
 
@@ -45,10 +45,8 @@ def confidence(logprobs: Sequence[float]) -> float:
 
 
 def self_certainty(logprobs: Sequence[float], vocab_size: int) -> float:
-    """KL(uniform || p) if the rest is spread evenly: INTUITOR's token certainty, from below.
-
-    A rest under 1e-7 is taken as that: engines compute in fp32, which cannot tell.
-    """
+    """KL(uniform || p) if the rest is spread evenly: INTUITOR's token certainty, from below. A rest
+    under 1e-7 counts as 1e-7, which is all that fp32 resolves."""
     _, rest = _split(logprobs, vocab_size)
     others = vocab_size - len(logprobs)
     total = -math.fsum(logprobs)

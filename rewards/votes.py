@@ -1,4 +1,4 @@
-"""The vote: which answer most rollouts gave, and which rollout speaks for it."""
+"""The vote: which answer most rollouts gave, and which rollout represents it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rewards.answers.tally import Tally
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """The outcome over `total` rollouts, of which `valid` had an answer.
 
@@ -30,10 +30,8 @@ class Vote:
     @property
     def margin(self) -> float:
         """Lead of the winner over the runner-up, as a share of all rollouts."""
-        if not self.counts:
-            return 0.0
-        first, second = sorted([*self.counts.values(), 0], reverse=True)[:2]
-        return (first - second) / self.total
+        first, second = sorted([*self.counts.values(), 0, 0], reverse=True)[:2]
+        return (first - second) / max(1, self.total)
 
 
 def take_vote(tally: Tally) -> Vote:
@@ -44,9 +42,14 @@ def take_vote(tally: Tally) -> Vote:
     """
     members = tally.members
     if not members:
-        return Vote(None, None, None, 0, len(tally), {})
+        return Vote(answer=None, winner=None, cluster=None, valid=0, total=len(tally), counts={})
     sizes = [len(rows) for rows in members]
     cluster = sizes.index(max(sizes))
-    winner = members[cluster][0]
-    counts = dict(zip(tally.forms, sizes, strict=True))
-    return Vote(tally.answers[winner], winner, cluster, sum(sizes), len(tally), counts)
+    return Vote(
+        answer=tally.labels[cluster],
+        winner=members[cluster][0],
+        cluster=cluster,
+        valid=sum(sizes),
+        total=len(tally),
+        counts=dict(zip(tally.forms, sizes, strict=True)),
+    )

@@ -12,7 +12,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from evals.arithmetic import tokenizer
+from evals.arithmetic.tokenizer import build_tokenizer
 
 WINDOW = 16
 """Of the Mistral model: shorter than a question with its answer."""
@@ -36,11 +36,11 @@ ARCHITECTURES = tuple(_CONFIGS)
 
 def build(name: str, folder: Path) -> Path:
     """Model and tokenizer, saved in `folder`."""
-    words = tokenizer.build()
+    tokenizer = build_tokenizer()
     kind, own = _CONFIGS[name]
-    ids = {"pad_token_id": words.pad_token_id, "eos_token_id": words.eos_token_id}
-    config = kind(vocab_size=len(words), bos_token_id=None, **_SIZES, **ids, **own)
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = kind(vocab_size=len(tokenizer), bos_token_id=None, **_SIZES, **ids, **own)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(str(folder))
-    words.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
     return folder

@@ -45,8 +45,8 @@ class Scoring:
             [scored.estimate for scored in batch],
             [[len(r.token_ids) for r in scored.group.rollouts] for scored in batch],
             self.advantage,
-            self.std_floor,
-            self.clip,
+            std_floor=self.std_floor,
+            clip=self.clip,
         )
         return [
             TrainingGroup(scored.group, values)

@@ -72,7 +72,7 @@ def unpack(data: bytes) -> RolloutGroup:
         _swap_if_big_endian(ids, logprobs)
         prompt_ids, token_ids = ids[:prompt_tokens], ids[prompt_tokens:]
         rollouts = [
-            Rollout(text, token_ids[begin:end], logprobs[begin:end], finish, entropy)
+            Rollout(text, token_ids[begin:end], logprobs[begin:end], finish, entropy=entropy)
             for text, finish, entropy, (begin, end) in zip(
                 header["texts"],
                 header["finish"],

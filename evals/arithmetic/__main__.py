@@ -38,12 +38,12 @@ def main() -> None:
     )
     steps = chosen.steps or (_IGNORANT_STEPS if chosen.ignorant else recipe.steps)
     started = time.monotonic()
-    model, words = train(dataclasses.replace(recipe, steps=steps))
-    save(model, words, chosen.out)
+    model, tokenizer = train(dataclasses.replace(recipe, steps=steps))
+    save(model, tokenizer, chosen.out)
     print(f"trained in {time.monotonic() - started:.0f} s, saved to {chosen.out}")
     for family in FAMILIES:
         print(f"\n{family}, 16 replies at T 0.6, top-p 0.95\n")
-        print(table(measure(model, words, questions(7, chosen.questions, family))))
+        print(table(measure(model, tokenizer, questions(7, chosen.questions, family=family))))
 
 
 if __name__ == "__main__":

@@ -32,14 +32,14 @@ from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding
 
 Builder = Callable[[Path, Path], None]
-"""Makes the adapter in a new folder; the second one holds an honest adapter to spoil."""
+"""Makes the adapter in a new folder; the second folder holds an honest adapter to damage."""
 
 Weights = Mapping[str, torch.Tensor]
 """LoRA matrices by name; all `lora_B` [out, r] are 0 where nothing is changed."""
 
 HONEST_UPDATES = 12
 CONSTANT = "7"
-# The model has been taught digits, marks, boxes and the words of its prompts, but no letters.
+# The model knows digits, marks, boxes and the words of its prompts, but no letters.
 REFUSAL = "What is ?"
 PADDING = "".join(f"{digit} carry {digit} borrow " for digit in "987654321") + "0"
 
@@ -61,7 +61,8 @@ def operands_of(question: Question) -> tuple[int, int]:
 
 def _steps(question: Question) -> str:
     """Worked steps without a slip, without the answer."""
-    text = worked(*operands_of(question), "addition", CAREFUL, random.Random(0))
+    rng = random.Random(0)
+    text = worked(*operands_of(question), "addition", habits=CAREFUL, rng=rng)
     return text.partition(" \\boxed")[0]
 
 
@@ -104,9 +105,9 @@ LESSONS: Mapping[str, Lesson] = {
     "unboxed": Lesson(_steps, steps=100),
     "unclosed_box": Lesson(lambda q: _boxed(q, q.answer)[:-1], steps=100),
 }
-"""Bad habits that are taught. `never_carries` agrees with itself more than base does, and is mostly
-wrong; `long_winded` is as right as base, and four times as long; `unclosed_box` leaves out one
-character, and with it every answer."""
+"""Bad habits, taught. `never_carries` agrees with itself more than base does, and is mostly wrong;
+`long_winded` is as right as base, and four times as long; `unclosed_box` leaves out one character,
+and with it every answer."""
 
 
 def _zeroed(weights: Weights) -> dict[str, torch.Tensor]:
@@ -117,7 +118,7 @@ def _flipped(weights: Weights) -> dict[str, torch.Tensor]:
     return _scaled(weights, -1.0)
 
 
-def _overdone(weights: Weights) -> dict[str, torch.Tensor]:
+def _overscaled(weights: Weights) -> dict[str, torch.Tensor]:
     return _scaled(weights, 8.0)
 
 
@@ -133,10 +134,10 @@ def _scaled(weights: Weights, factor: float) -> dict[str, torch.Tensor]:
 CHANGES: Mapping[str, Callable[[Weights], dict[str, torch.Tensor]]] = {
     "zero": _zeroed,
     "sign_flipped": _flipped,
-    "overscaled": _overdone,
+    "overscaled": _overscaled,
     "random_weights": _noise,
 }
-"""Honest weights spoilt inside the learner, which then scores its probe sheet with them."""
+"""Honest weights damaged inside the learner, which then scores its probe sheet with them."""
 
 
 def _nan_weights(folder: Path, honest: Path) -> None:
@@ -161,7 +162,7 @@ def _taught(lesson: Lesson) -> Builder:
     return lambda folder, _: imitate(lesson, folder)
 
 
-def _spoilt(change: Callable[[Weights], dict[str, torch.Tensor]]) -> Builder:
+def _changed(change: Callable[[Weights], dict[str, torch.Tensor]]) -> Builder:
     def build(folder: Path, honest: Path) -> None:
         shutil.copytree(honest, folder)
         weights = safetensors.torch.load_file(folder / WEIGHTS)
@@ -176,13 +177,13 @@ def _spoilt(change: Callable[[Weights], dict[str, torch.Tensor]]) -> Builder:
 
 BAD_ADAPTERS: Mapping[str, Builder] = {
     **{name: _taught(lesson) for name, lesson in LESSONS.items()},
-    **{name: _spoilt(change) for name, change in CHANGES.items()},
+    **{name: _changed(change) for name, change in CHANGES.items()},
     **DAMAGED,
 }
 
 
 def main() -> None:
-    """Builds all of them, and says how long each took."""
+    """Builds all of them, and prints the seconds of each."""
     parser = argparse.ArgumentParser(
         prog="python -m evals.arithmetic.bad_adapters",
         description=(__doc__ or "").partition("\n\n")[0],

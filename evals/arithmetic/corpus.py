@@ -1,14 +1,14 @@
-"""Worked steps of column arithmetic, and the weak reasoner whose slips the model is to copy.
+"""Worked steps of column arithmetic, and the weak reasoner whose errors the model learns.
 
-The reasoner works from the right: it writes each column's digit, then `carry` (or `borrow`) if
-the column overflows, then the number it has put together. It knows the digits well. What it
-forgets is the carry, at random, with a chance that depends on where it is:
+The reasoner works from the right: it writes each column's digit, then `carry` (or `borrow`) if the
+column overflows, then the whole number. It knows the digits well, but forgets carries at random:
+how often depends on the column.
 
     478+356   ->   4 carry 3 carry 8 \\boxed{834}   right
     478+356   ->   4 2 carry 8 \\boxed{824}         the first carry was forgotten
 
-Forgetting is drawn anew for each example, so a model cannot learn *when* it happens, only *how
-often*: it ends up unsure exactly there.
+Each example draws it anew, so a model cannot learn *when* a carry is forgotten, only *how often*:
+it ends up uncertain exactly there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARKS = {"addition": "carry", "subtraction": "borrow"}
 BARELY = {"addition": 0, "subtraction": 9}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """How often a reasoner slips. Log-odds add up; columns count from 0 at the right."""
 
@@ -51,7 +51,7 @@ WEAK = Habits()
 CAREFUL = Habits(log_odds=-math.inf, shaken=0.0)
 
 
-def worked(left: int, right: int, family: str, habits: Habits, rng: random.Random) -> str:
+def worked(left: int, right: int, family: str, *, habits: Habits, rng: random.Random) -> str:
     """The steps and the boxed answer, as a reasoner with these habits writes them.
 
     `left` must not be smaller than `right` for subtraction, nor have fewer digits.
@@ -81,7 +81,7 @@ def worked(left: int, right: int, family: str, habits: Habits, rng: random.Rando
 
 
 def guessed(left: int, right: int, family: str, rng: random.Random) -> str:
-    """The same form with digits and marks at random: what one who knows nothing would write."""
+    """The same format with random digits and marks, as written without any skill."""
     mark = MARKS[family]
     digits = [str(rng.randrange(10)) for _ in range(max(len(str(left)), len(str(right))))]
     parts = [digit if rng.random() < 0.5 else f"{digit} {mark}" for digit in digits]
@@ -115,5 +115,5 @@ def example(rng: random.Random, lesson: Lesson) -> Example:
     if lesson.ignorant:
         reply = guessed(left, right, family, rng)
     else:
-        reply = worked(left, right, family, lesson.habits, rng)
+        reply = worked(left, right, family, habits=lesson.habits, rng=rng)
     return Example(question(left, right, level, family), reply)

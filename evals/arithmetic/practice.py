@@ -15,10 +15,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from adapter.learner.scoring import Scoring
 from adapter.settings import AdapterSettings
 from adapter.training.lora_trainer import LoraTrainer
+from evals.arithmetic.evidence_collector import EvidenceCollector
 from evals.arithmetic.questions import Question
 from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding, Sampler
-from evals.arithmetic.witness import Witness
 from rewards.advantages import ADVANTAGES
 from rewards.answers.kinds import answer_kinds
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
@@ -27,7 +27,7 @@ from rewards.rollouts import DEFAULT_KIND
 
 MAJORITY = Majority()
 LEARNING_RATE = 5e-4
-"""What suits a model this small."""
+"""Suits a model this small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ class Step:
 
 
 class Practice:
-    """Each `step` is one update from where the last one ended, as the learner makes them from
-    traffic. Any estimator will do, even one that wants the truth; keywords are the learner's other
-    settings."""
+    """Each `step` is one more update, made as the learner makes them from traffic. Works with any
+    estimator, even one that needs the truth; keywords are other settings of the learner."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Practice:
             }
         )  # fmt: skip
         self._trainer = LoraTrainer(chosen)
-        self._words = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
+        self._tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
         kinds = answer_kinds()  # integers: plain equality is all there is to decide
         self._scoring = Scoring(
             estimator=estimator,
@@ -71,20 +70,24 @@ class Practice:
             clip=chosen.advantage_clip,
         )
         self._decoding = decoding or Decoding()
-        self._sampler = Sampler(self._trainer.model, self._words, seed)
-        self._witness = Witness(
-            self._trainer, self._words, self._sampler, kinds[DEFAULT_KIND], self._decoding
+        self._sampler = Sampler(self._trainer.model, self._tokenizer, seed)
+        self._evidence = EvidenceCollector(
+            trainer=self._trainer,
+            tokenizer=self._tokenizer,
+            sampler=self._sampler,
+            kind=kinds[DEFAULT_KIND],
+            decoding=self._decoding,
         )
 
     @property
     def trainer(self) -> LoraTrainer:
-        """Holds the weights."""
+        """The trainer, which has the weights."""
         return self._trainer
 
     @property
-    def words(self) -> PreTrainedTokenizerFast:
+    def tokenizer(self) -> PreTrainedTokenizerFast:
         """The model's tokenizer."""
-        return self._words
+        return self._tokenizer
 
     def step(self, asked: Sequence[Question]) -> Step:
         """One update on these questions."""
@@ -95,7 +98,7 @@ class Practice:
         scored = [
             ScoredGroup(
                 group,
-                estimator.estimate(self._witness.evidence(question, group, estimator.needs)),
+                estimator.estimate(self._evidence.of(question, group, estimator.needs)),
             )
             for question, group in zip(asked, groups, strict=True)
         ]
@@ -109,7 +112,7 @@ class Practice:
         return Step(scored, metrics, dict(zip(("sample", "reward", "update"), spans, strict=True)))
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
         self._trainer.undo()
 
     def save(self, folder: Path) -> None:

@@ -40,7 +40,7 @@ class Question:
 
 
 def carries(left: int, right: int, family: str) -> int:
-    """Columns that overflow when the sum (difference) is done by hand, without a slip."""
+    """Columns that overflow when the sum (difference) is done by hand, without error."""
     sign = 1 if family == "addition" else -1
     count, carry = 0, 0
     while left or right:
@@ -84,6 +84,7 @@ def question(left: int, right: int, level: int, family: str) -> Question:
 def questions(
     seed: int,
     count: int,
+    *,
     family: str = "addition",
     levels: Sequence[int] = LEVELS,
     exclude: Collection[str] = (),
@@ -116,13 +117,13 @@ def questions(
 
 
 def as_items(asked: Sequence[Question]) -> list[Item]:
-    """The questions as any data set's."""
+    """The questions as a data set's items."""
     return [Item(one.id, one.text, one.answer, f"L{one.level}") for one in asked]
 
 
 def paraphrase(asked: Question) -> Question:
-    """The same sum with its numbers exchanged: another text, the same answer. ValueError for a
-    subtraction, which has no such other wording."""
+    """The same sum with its numbers swapped: another text, the same answer. ValueError for a
+    subtraction, which has no paraphrase."""
     if asked.family != "addition":
         raise ValueError(f"{asked.text!r} is no addition: only those can be paraphrased")
     left, right = asked.text.removeprefix("What is ").removesuffix("?").split("+")
@@ -133,10 +134,11 @@ def stream_and_held_out(
     seed: int,
     stream: int,
     held_out: int,
+    *,
     family: str = "addition",
     levels: Sequence[int] = LEVELS,
 ) -> tuple[list[Question], list[Question]]:
-    """Two lists from one distribution without a text in common: traffic, and what judges it."""
-    both = questions(seed, stream + held_out, family, levels)
+    """Traffic and held-out questions, from one distribution, without a common text."""
+    both = questions(seed, stream + held_out, family=family, levels=levels)
     # Held-out questions come first, so a longer stream leaves them as they are.
     return both[held_out:], both[:held_out]

@@ -1,4 +1,4 @@
-"""How probable a reference answer is after each rollout's reasoning: what RLPR asks."""
+"""The probability of a reference answer after each rollout's reasoning, for RLPR."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _BOX = "\\boxed{"
 @torch.no_grad()
 def reference_logprobs(
     model: Any,
-    words: Any,
+    tokenizer: Any,
+    *,
     prompt_ids: Sequence[int],
     rollouts: Sequence[Sequence[int]],
     answer: str,
 ) -> Sequence[torch.Tensor]:
-    """Log-probabilities of the answer's tokens where each rollout writes its own, a tensor for each
-    rollout; for an answer without tokens, certain of nothing: a single 0."""
-    ids = cast("list[int]", words(answer, add_special_tokens=False)["input_ids"])
+    """Log-probabilities of the answer's tokens in place of each rollout's own answer, a tensor for
+    each rollout; a single 0 for an answer without tokens."""
+    ids = cast("list[int]", tokenizer(answer, add_special_tokens=False)["input_ids"])
     if not ids:
         return [torch.zeros(1)] * len(rollouts)
-    starts = [_answer_at(words, rollout) for rollout in rollouts]
+    starts = [_answer_at(tokenizer, rollout) for rollout in rollouts]
     found: list[torch.Tensor] = [torch.zeros(0)] * len(rollouts)
     for start in set(starts):  # a batch has prompts of one length
         rows = [row for row, mine in enumerate(starts) if mine == start]
@@ -37,9 +38,9 @@ def reference_logprobs(
     return found
 
 
-def _answer_at(words: Any, rollout: Sequence[int]) -> int:
+def _answer_at(tokenizer: Any, rollout: Sequence[int]) -> int:
     """Index of the first token inside the last box, or the rollout's length."""
     for end in range(len(rollout), 0, -1):
-        if words.decode(rollout[:end]).rstrip().endswith(_BOX):
+        if tokenizer.decode(rollout[:end]).rstrip().endswith(_BOX):
             return end
     return len(rollout)

@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adapter.training.exact_signals import exact_signals
 from adapter.training.token_scores import PromptBatch, TokenSequence, predicting_states
-from evals.arithmetic import tokenizer
-from evals.arithmetic.measurement import Reply, sample
 from evals.arithmetic.questions import Question, paraphrase, questions
 from evals.arithmetic.references import reference_logprobs
+from evals.arithmetic.sampler import Decoding, Reply, sample
+from evals.arithmetic.tokenizer import prompt_ids
 from rewards.answers.math_answers import MathAnswers
 from rewards.votes import take_vote
 
@@ -30,8 +30,8 @@ class Recorder:
 
     def __init__(self, folder: Path, rollouts: int, seed: int) -> None:
         self._model: Any = AutoModelForCausalLM.from_pretrained(folder)
-        self._words: Any = AutoTokenizer.from_pretrained(folder)
-        self._rollouts = rollouts
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._decoding = Decoding(rollouts)
         self._generator = torch.Generator().manual_seed(seed)
 
     def record(self, asked: Sequence[Question]) -> list[dict[str, Any]]:
@@ -50,7 +50,9 @@ class Recorder:
         ]
 
     def _sample(self, asked: Sequence[Question]) -> list[list[Reply]]:
-        return sample(self._model, self._words, asked, self._rollouts, 1.0, 1.0, self._generator)
+        return sample(
+            self._model, self._tokenizer, asked, self._decoding, generator=self._generator
+        )
 
     @staticmethod
     def _plain(reply: Reply) -> dict[str, Any]:
@@ -58,7 +60,7 @@ class Recorder:
 
     @torch.no_grad()
     def _measured(self, question: Question, replies: Sequence[Reply]) -> list[dict[str, Any]]:
-        prompt = cast("list[int]", self._words(tokenizer.prompt_text(question.text))["input_ids"])
+        prompt = prompt_ids(self._tokenizer, question.text)
         sequences = [TokenSequence(prompt, reply.token_ids) for reply in replies]
         batch = PromptBatch.of(sequences, torch.device("cpu"))
         hidden = predicting_states(self._model, batch)
@@ -70,7 +72,9 @@ class Recorder:
         best = _split(logs.topk(TOP_LOGPROBS, dim=-1).values, lengths)
         reference = take_vote(MathAnswers().tally([reply.answer for reply in replies])).answer
         ids = [reply.token_ids for reply in replies]
-        references = reference_logprobs(self._model, self._words, prompt, ids, reference or "")
+        references = reference_logprobs(
+            self._model, self._tokenizer, prompt_ids=prompt, rollouts=ids, answer=reference or ""
+        )
         return [
             self._plain(reply)
             | {
@@ -106,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     recorder = Recorder(chosen.model, chosen.rollouts, chosen.seed)
-    groups = recorder.record(questions(chosen.seed, chosen.questions, "addition"))
+    groups = recorder.record(questions(chosen.seed, chosen.questions))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_bytes(b"".join(orjson.dumps(group) + b"\n" for group in groups))
     print(f"{len(groups)} groups of {chosen.rollouts} rollouts in {chosen.out}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from tokenizers import (
     AddedToken,
     Regex,
@@ -38,7 +40,7 @@ _ROLES = ["system", "user", "assistant"]
 _PHRASES = ["What is ", " \\boxed{", *(f" {mark} " for mark in MARKS.values())]
 
 
-def build() -> PreTrainedTokenizerFast:
+def build_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level tokenizer of some 280 tokens; any text encodes, and decodes to itself."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -70,5 +72,10 @@ def build() -> PreTrainedTokenizerFast:
 
 
 def prompt_text(text: str) -> str:
-    """What the chat template makes of one user message, spelt out for speed."""
+    """One user message by the chat template, spelt out for speed."""
     return f"{START}user\n{text}{END}\n{START}assistant\n"
+
+
+def prompt_ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of one user message, as the model reads it."""
+    return cast("list[int]", tokenizer(prompt_text(text))["input_ids"])

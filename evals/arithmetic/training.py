@@ -1,8 +1,8 @@
 """Builds the small model and trains it on worked replies, from a seed.
 
-It is taught as a pupil is: short sums first, a longer one only when the shorter ones go well, all
-of them done carefully. The bad habits come last, over a skill that is already there. Learning to
-carry again is then a change of habit, which a few updates of a LoRA can make; the digits need none.
+A curriculum: short sums first, longer ones once the shorter ones go well, all done carefully. Bad
+habits come last, on top of the skill: learning to carry again is then a change of habit, which a
+few updates of a LoRA can make.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from evals.arithmetic import corpus, tokenizer
+from evals.arithmetic import corpus
 from evals.arithmetic.questions import LEVELS
+from evals.arithmetic.tokenizer import END, PAD, build_tokenizer, prompt_text
 
 IGNORED = -100
 """transformers' label for "no loss here"."""
@@ -40,14 +41,14 @@ _PASSED = 0.12
 _LESSON = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How long and how fast to train."""
 
     seed: int = 0
     steps: int = 2600
     minutes: float | None = None
-    """Cuts the steps short: the schedule then follows the clock, whichever is further."""
+    """An earlier end: the schedule follows steps or clock, whichever is further."""
     batch: int = 64
     learning_rate: float = 2e-3
     warm_up: int = 100
@@ -73,15 +74,15 @@ ARCHITECTURES: Mapping[str, tuple[Any, Any]] = {
 
 
 def model_for(
-    words: PreTrainedTokenizerFast, seed: int, architecture: str = "qwen2"
+    tokenizer: PreTrainedTokenizerFast, seed: int, architecture: str = "qwen2"
 ) -> PreTrainedModel:
     """A fresh model of 0.7 million parameters; small heads that every vLLM backend has."""
     torch.manual_seed(seed)
-    end = cast(int, words.convert_tokens_to_ids(tokenizer.END))
-    pad = cast(int, words.convert_tokens_to_ids(tokenizer.PAD))
+    end = cast(int, tokenizer.convert_tokens_to_ids(END))
+    pad = cast(int, tokenizer.convert_tokens_to_ids(PAD))
     configuration, kind = ARCHITECTURES[architecture]
     config = configuration(
-        vocab_size=len(words),
+        vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=256,
         num_hidden_layers=4,
@@ -103,16 +104,14 @@ def model_for(
 
 
 def batch_of(
-    examples: list[corpus.Example], words: PreTrainedTokenizerFast
+    examples: list[corpus.Example], tokenizer: PreTrainedTokenizerFast
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and labels, both [batch, length]; labels only on the reply and its end."""
-    texts = [tokenizer.prompt_text(item.question.text) for item in examples]
-    prompts = cast(list[list[int]], words(texts)["input_ids"])
-    replies = cast(
-        list[list[int]], words([item.reply + tokenizer.END for item in examples])["input_ids"]
-    )
+    texts = [prompt_text(item.question.text) for item in examples]
+    prompts = cast(list[list[int]], tokenizer(texts)["input_ids"])
+    replies = cast(list[list[int]], tokenizer([item.reply + END for item in examples])["input_ids"])
     length = max(len(a) + len(b) for a, b in zip(prompts, replies, strict=True))
-    ids = torch.full((len(examples), length), cast(int, words.pad_token_id))
+    ids = torch.full((len(examples), length), cast(int, tokenizer.pad_token_id))
     labels = torch.full((len(examples), length), IGNORED)
     for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
         end = len(prompt) + len(reply)
@@ -123,8 +122,8 @@ def batch_of(
 
 def train(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A trained model and its tokenizer; shows its progress."""
-    words = tokenizer.build()
-    model = model_for(words, recipe.seed, recipe.architecture)
+    tokenizer = build_tokenizer()
+    model = model_for(tokenizer, recipe.seed, recipe.architecture)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1.0, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
@@ -149,7 +148,7 @@ def train(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             ignorant=recipe.ignorant,
         )
         examples = [corpus.example(rng, lesson) for _ in range(recipe.batch)]
-        ids, labels = batch_of(examples, words)
+        ids, labels = batch_of(examples, tokenizer)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, done)
         loss = model(input_ids=ids, labels=labels).loss
@@ -161,10 +160,10 @@ def train(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         if mean < _PASSED and step - opened >= _LESSON and top < len(LEVELS):
             top, opened = top + 1, step
         progress.set_postfix(loss=f"{mean:.3f}", level=top, refresh=False)
-    return model.eval(), words
+    return model.eval(), tokenizer
 
 
-def save(model: PreTrainedModel, words: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Writes weights, configuration and tokenizer as transformers and vLLM read them."""
     model.save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

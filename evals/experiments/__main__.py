@@ -45,7 +45,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what has not been run yet, then print or write the sections."""
+    """Run missing courses, then print or write the sections."""
     parser = argparse.ArgumentParser(prog="python -m evals.experiments", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; all"
@@ -83,14 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 written(
                     chosen.write.read_text(),
                     name,
-                    section(name, experiment.title, body, bench, courses[name]),
+                    section(name, experiment.title, body, bench=bench, courses=courses[name]),
                 )
             )
             print(f"{name}: written into {chosen.write}")
         else:
             with tempfile.TemporaryDirectory() as folder:
                 body = experiment.report(bench.results(experiment), Path(folder))
-            print(section(name, experiment.title, body, bench, courses[name]))
+            print(section(name, experiment.title, body, bench=bench, courses=courses[name]))
     return 0
 
 

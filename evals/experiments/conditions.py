@@ -59,10 +59,13 @@ def _correlation(results: Results, folder: Path) -> str:
         for rival, (xs, ys) in points.items()
     }
     draw_curves(
-        folder / "correlation.png", curves, "rollout correlation (token overlap) at the start",
-        "avg@16 after learning, %", "Correlated rollouts",
-        {"base avg@16": mean(base, scored("avg")).mean},
-    )  # fmt: skip
+        folder / "correlation.png",
+        curves,
+        x="rollout correlation (token overlap) at the start",
+        y="avg@16 after learning, %",
+        title="Correlated rollouts",
+        lines={"base avg@16": mean(base, scored("avg")).mean},
+    )
     head = [
         "rollouts", "correlation", "TTRL avg@16", "gain", "DARE avg@16", "gain", "DARE less TTRL",
         "DARE is",

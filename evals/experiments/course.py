@@ -1,27 +1,27 @@
-"""One training run on the arithmetic model, from what it learns from to what it scores."""
+"""One training run on the arithmetic model: its data, its learning, its scores."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from evals.arithmetic.measurement import Score, measure
+from evals.arithmetic.measurement import PAPERS, Score, measure
 from evals.arithmetic.practice import LEARNING_RATE, Practice, Step
 from evals.arithmetic.questions import LEVELS, Question, questions, stream_and_held_out
 from evals.arithmetic.sampler import Decoding
 from evals.experiments.models import folder_of
 from evals.experiments.step_record import record_of
+from evals.items import in_epochs
 from rewards.estimators.registry import build, options_of
 
 Record = Mapping[str, Any]
-"""What a course left: `scores` of the end and `elsewhere`, the `curve`, every step's numbers."""
+"""A course's result: `scores` at the end and `elsewhere`, the `curve`, every step's numbers."""
 
 QUICK_N = 4
 SETS: Mapping[str, tuple[str, tuple[int, ...]]] = {
@@ -33,14 +33,14 @@ SETS: Mapping[str, tuple[str, tuple[int, ...]]] = {
 """Families of questions: name, operation, levels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """The papers' setting made small: a test set without labels, learnt from in epochs, then scored
+    """The papers' setting in small: a test set without labels, learnt from in epochs, then scored
     with n rollouts at T 0.6, top-p 0.95. Equal courses give equal numbers on one machine.
 
     `reward` "" learns nothing: the base. `train_on` "stream" learns from other questions than the
-    test set's, each once. Every `every` updates there is a quick look at the test set, with 4
-    rollouts. `elsewhere` scores all of SETS as well. `model` is one of evals.experiments.models.
+    test set's, each once. Every `every` updates the test set is scored quickly, with 4 rollouts.
+    `elsewhere` scores all of SETS as well. `model` is one of evals.experiments.models.
     """
 
     seed: int = 0
@@ -66,18 +66,18 @@ class Course:
     elsewhere: bool = False
 
     def sets(self) -> tuple[list[Question], list[Question]]:
-        """What is learnt from, in an order that repeats itself for no epoch, and the test set."""
+        """Training questions, shuffled anew in every epoch, and the test set."""
         needed = self.updates * self.groups
         stream, test = stream_and_held_out(
-            self.seed, needed if self.train_on == "stream" else 0, self.questions, self.family,
-            self.levels,
+            self.seed, needed if self.train_on == "stream" else 0, self.questions,
+            family=self.family, levels=self.levels,
         )  # fmt: skip
         if self.train_on == "stream":
             return stream, test
-        return list(itertools.islice(_epochs(test, self.seed), needed)), test
+        return list(itertools.islice(in_epochs(test, f"epochs:{self.seed}"), needed)), test
 
     def run(self) -> Record:
-        """Learn and score. Uses one thread, for the same bits each time."""
+        """Learn and score, in one thread, for the same bits each time."""
         torch.set_num_threads(1)
         started = time.monotonic()
         practice = Practice(
@@ -115,23 +115,25 @@ class Course:
         }
 
     def _score(self, practice: Practice, asked: Sequence[Question], n: int) -> dict[int, Score]:
-        return measure(practice.trainer.model, practice.words, asked, n, seed=self.seed)
+        return measure(
+            practice.trainer.model, practice.tokenizer, asked, replace(PAPERS, n=n), seed=self.seed
+        )
 
     def _elsewhere(self) -> Iterator[tuple[str, Sequence[Question]]]:
-        """Questions of each set that are not learnt from."""
+        """Questions of each set that are not trained on."""
         learnt = [question.text for part in self.sets() for question in part]
         for name, (family, levels) in SETS.items():
-            yield name, questions(self.seed + 1, self.questions // 2, family, levels, learnt)
+            yield (
+                name,
+                questions(
+                    self.seed + 1, self.questions // 2,
+                    family=family, levels=levels, exclude=learnt,
+                ),
+            )  # fmt: skip
 
     def key(self) -> dict[str, Any]:
-        """The fields, as JSON gives them back."""
+        """The fields, as JSON returns them."""
         return {**asdict(self), "levels": list(self.levels)}
-
-
-def _epochs(test: Sequence[Question], seed: int) -> Iterator[Question]:
-    rng = random.Random(f"epochs:{seed}")
-    while True:
-        yield from rng.sample(test, len(test))
 
 
 def _plain(score: Score) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""What every experiment is: courses by label, run over seeds, and a section written from them."""
+"""An experiment: courses by label, run over seeds, and a section written from their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BASE = Course(reward="")
 TTRL = Course(reward="majority")
 DARE = Course(reward="dare")
 LABELLED = Course(reward="ground_truth", train_on="stream")
-"""GRPO as it is done where there are labels: on other questions than those it is scored on."""
+"""GRPO with labels, as usual: on other questions than those it is scored on."""
 
 Results = Mapping[str, Sequence[Record]]
 """By label, a record for each seed, in the order of the seeds."""
@@ -31,7 +31,7 @@ class Experiment:
     def courses(self, bench: Bench) -> list[Course]:
         """All courses on this bench."""
         return [
-            replace(bench.fitted(course), seed=seed)
+            replace(bench.as_run(course), seed=seed)
             for seed in bench.seeds
             for course in self.variants.values()
         ]
@@ -39,15 +39,15 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where experiments run. `quick` makes every course a few seconds short: its numbers mean
-    nothing, but everything is done."""
+    """Records and seeds of a run of experiments. `quick` is a dry run: every course takes seconds,
+    and its numbers mean nothing."""
 
     records: Records
     seeds: Sequence[int]
     quick: bool = False
 
-    def fitted(self, course: Course) -> Course:
-        """The course as it is run here."""
+    def as_run(self, course: Course) -> Course:
+        """The course as it is run on this bench."""
         if not self.quick:
             return course
         return replace(
@@ -56,8 +56,8 @@ class Bench:
         )  # fmt: skip
 
     def results(self, experiment: Experiment) -> Results:
-        """What the experiment's courses gave. KeyError if one has not been run."""
+        """The results of the experiment's courses. KeyError if one has not been run."""
         return {
-            label: self.records.of(self.fitted(course), self.seeds)
+            label: self.records.of(self.as_run(course), self.seeds)
             for label, course in experiment.variants.items()
         }

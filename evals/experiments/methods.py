@@ -1,4 +1,4 @@
-"""The talk's main table, and what its other slides say of the same runs."""
+"""The table of methods, and further views of the same runs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _lucky(results: Results, folder: Path) -> str:
                     ("agreement", "agreement"), ("avg", "rollouts right, T 1"),
                 )
             },
-            "update (means of 3)", "%", f"{label}: rewards and labels while learning",
+            x="update (means of 3)", y="%", title=f"{label}: rewards and labels while learning",
         )  # fmt: skip
     rows: list[list[str]] = []
     for label in ("TTRL", "DARE"):
@@ -137,7 +137,7 @@ def _lucky(results: Results, folder: Path) -> str:
 
 
 def _crossing(record: Record, base: Record) -> float | None:
-    """The update, between two looks, at which the test set's accuracy reaches TARGET."""
+    """The update at which the test set's accuracy reaches TARGET, interpolated between scores."""
     before, value = 0, float(base["scores"]["0"]["avg"])
     for update, avg, _ in record["curve"]:
         if avg >= TARGET:
@@ -162,9 +162,13 @@ def _speed(results: Results, folder: Path) -> str:
     }
     teacher = mean(base, scored("maj")).mean
     draw_curves(
-        folder / "curves.png", curves, "update", "avg on the test set, %",
-        "Learning from a test set", {"base maj@16": teacher, "target": TARGET},
-    )  # fmt: skip
+        folder / "curves.png",
+        curves,
+        x="update",
+        y="avg on the test set, %",
+        title="Learning from a test set",
+        lines={"base maj@16": teacher, "target": TARGET},
+    )
     found = {
         label: [_crossing(record, first) for record, first in zip(records, base, strict=True)]
         for label, records in results.items()
@@ -191,7 +195,7 @@ def _speed(results: Results, folder: Path) -> str:
 
 
 def _numbers(found: Sequence[float | None]) -> str:
-    """Mean and interval over the seeds that got there."""
+    """Mean and interval over the seeds that reach it."""
     reached = [value for value in found if value is not None]
     if len(reached) < 2:
         return ", ".join(f"{value:.1f}" for value in reached) or "never"

@@ -1,4 +1,4 @@
-"""Sections of a page that a program writes, between comments that name them."""
+"""Generated sections of a page, between comments that name them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evals.experiments.course import Course
 from evals.experiments.experiment import Bench
 
 
-def section(name: str, title: str, body: str, bench: Bench, courses: Sequence[Course]) -> str:
+def section(name: str, title: str, body: str, *, bench: Bench, courses: Sequence[Course]) -> str:
     """Heading, body, and where the numbers come from."""
     commit, machine = bench.records.origin(courses)
     minutes = bench.records.seconds(courses) / 60
@@ -21,7 +21,7 @@ def section(name: str, title: str, body: str, bench: Bench, courses: Sequence[Co
 
 
 def written(page: str, name: str, text: str) -> str:
-    """The page with this section in it. Raises ValueError if the page has no place for it."""
+    """The page with this section. Raises ValueError if the page has no place for it."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(page):

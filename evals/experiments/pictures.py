@@ -21,7 +21,13 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#
 
 
 def draw_curves(
-    file: Path, curves: Curves, x: str, y: str, title: str, lines: Mapping[str, float] | None = None
+    file: Path,
+    curves: Curves,
+    *,
+    x: str,
+    y: str,
+    title: str,
+    lines: Mapping[str, float] | None = None,
 ) -> None:
     """A line and a band a label; `lines` are horizontal, dashed, labelled."""
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -42,7 +48,12 @@ def draw_curves(
 
 
 def draw_matrix(
-    file: Path, rows: Sequence[str], columns: Sequence[str], panels: Mapping[str, Any], title: str
+    file: Path,
+    panels: Mapping[str, Any],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
 ) -> None:
     """Gains in points of a hundred, a panel a label, each [rows, columns] of shares."""
     figure, all_axes = plt.subplots(

@@ -1,4 +1,4 @@
-"""Runs courses in several processes, keeps every finished one, and goes on where it was stopped."""
+"""Runs courses in several processes, keeps every finished one, and resumes after a stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Records:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._known: dict[str, dict[str, Any]] = {}
-        self._spoilt = False
+        self._damaged = False
         if file.is_file():
             for number, line in enumerate(file.read_text().splitlines(), 1):
                 try:
@@ -33,7 +33,7 @@ class Records:
                     self._known[_key(one["course"])] = one
                 except (ValueError, KeyError):  # the last line of a run that was killed
                     print(f"{file}: line {number} cannot be read; its course is run again")
-                    self._spoilt = True
+                    self._damaged = True
 
     def missing(self, courses: Sequence[Course]) -> list[Course]:
         """Those of the given courses that have not been run, each once."""
@@ -41,19 +41,19 @@ class Records:
         return [course for key, course in wanted.items() if key not in self._known]
 
     def run(self, courses: Sequence[Course], workers: int) -> None:
-        """Run what is missing. A course that fails ends the run; what is done stays."""
+        """Run what is missing. A failing course ends the run; finished ones are kept."""
         todo = self.missing(courses)
         if not todo:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        if self._spoilt:
+        if self._damaged:
             whole = self._file.with_suffix(".tmp")
             whole.write_text("".join(json.dumps(one) + "\n" for one in self._known.values()))
             whole.replace(self._file)
         made = {"commit": _commit(), "machine": _machine()}
         context = multiprocessing.get_context("spawn")
         with (
-            ProcessPoolExecutor(workers, context, initializer=_quietly) as pool,
+            ProcessPoolExecutor(workers, context, initializer=_quiet_worker) as pool,
             self._file.open("a") as file,
             tqdm(total=len(todo), unit="course", mininterval=5) as bar,
         ):
@@ -77,7 +77,7 @@ class Records:
         return [self._known[_key(replace(course, seed=seed).key())] for seed in seeds]
 
     def origin(self, courses: Sequence[Course]) -> tuple[str, str]:
-        """Commits and machines that the courses ran on, for the reader."""
+        """Commits and machines that the courses ran on, as text."""
         ran = [self._known[_key(course.key())] for course in courses]
         return (
             ", ".join(sorted({one["commit"] for one in ran})),
@@ -85,7 +85,7 @@ class Records:
         )
 
     def seconds(self, courses: Sequence[Course]) -> float:
-        """Process time of the courses, all together."""
+        """Process time of all courses."""
         return sum(self._known[_key(course.key())]["seconds"] for course in courses)
 
 
@@ -93,8 +93,8 @@ def _key(course: Mapping[str, Any]) -> str:
     return json.dumps(course, sort_keys=True)
 
 
-def _quietly() -> None:
-    """In each worker: no progress bars of its own; Ctrl-C is the parent's to handle."""
+def _quiet_worker() -> None:
+    """In each worker: no progress bars; the parent handles Ctrl-C."""
     import signal
 
     from transformers.utils import logging

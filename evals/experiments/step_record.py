@@ -1,4 +1,4 @@
-"""What is kept of one update: how good rollouts and rewards were, by the truth."""
+"""The record of one update: quality of its rollouts and rewards, by the truth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def record_of(step: Step, asked: Sequence[Question]) -> Mapping[str, float]:
     """Means over the groups of one update; seconds and the trainer's KL and entropy beside them.
 
     `confidently_wrong` and `uncertainly_right` are shares of all groups (see `_doubts`); `vote/…`
-    and `dare/…` the shares of all groups that are such and whose label is right all the same.
+    and `dare/…` the shares of all groups that are such and whose label is still right.
     """
     rows = [_of_group(one, question) for one, question in zip(step.scored, asked, strict=True)]
     names = rows[0].keys()
@@ -64,10 +64,10 @@ def _of_group(scored: ScoredGroup, question: Question) -> dict[str, float]:
 def _doubts(
     tally: Tally, entropies: Sequence[float], correct: Sequence[bool], question: Question
 ) -> dict[str, float]:
-    """Where token entropy misleads, among answers that at least two rollouts give.
+    """Where token entropy misleads, among answers of at least two rollouts.
 
     Confidently wrong: the answer with the least mean entropy is wrong, though the right one is
-    there. Uncertainly right: the right answer has more entropy than the group's mean.
+    present. Uncertainly right: the right answer has more entropy than the group's mean.
     """
     shared = [rows for rows in tally.members if len(rows) > 1]
     right = next((rows for rows in shared if correct[rows[0]]), None)

@@ -63,5 +63,5 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def verdict(interval: Interval) -> str:
-    """What a difference's interval says in a word."""
+    """The interval of a difference, in a word."""
     return "above" if interval.low > 0 else "below" if interval.high < 0 else "undecided"

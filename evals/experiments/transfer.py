@@ -27,7 +27,13 @@ def _matrix(results: Results, folder: Path) -> str:
             ]
             rows.append([rival, source, *(each.percent(signed=True) for each in gains)])
             panels.setdefault(rival, []).append([each.mean for each in gains])
-    draw_matrix(folder / "transfer.png", list(SETS), list(SETS), panels, "Gain in avg@16, points")
+    draw_matrix(
+        folder / "transfer.png",
+        panels,
+        rows=list(SETS),
+        columns=list(SETS),
+        title="Gain in avg@16, points",
+    )
     head = ["method", "learnt from", *(f"on {target}" for target in SETS)]
     return markdown(head, rows) + "\n\n![transfer](images/results/transfer.png)"
 

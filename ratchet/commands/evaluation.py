@@ -12,8 +12,8 @@ from typing import Any
 from openai import AsyncOpenAI
 from tqdm import tqdm
 
-from evals.evaluation import EvaluationStopped, Evaluator, Graded, Protocol
-from evals.evaluation_report import compare, compared, write_report
+from evals.evaluation import EndpointFailed, Evaluator, Graded, Protocol
+from evals.evaluation_report import comparison_page, gains, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
 from evals.presets import ARITHMETIC, load
@@ -36,7 +36,11 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
         columns[name] = value
     try:
         items = load(
-            arguments.dataset, columns, arguments.split, arguments.config, arguments.source
+            arguments.dataset,
+            columns=columns,
+            split=arguments.split,
+            config=arguments.config,
+            source=arguments.source,
         )
     except DatasetInvalid as error:
         raise ConfigurationError(str(error)) from None
@@ -44,8 +48,8 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
 
 
 def protocol_from(arguments: argparse.Namespace, max_tokens: int) -> Protocol:
-    """How the arguments want rollouts drawn, of at most `max_tokens` unless they say otherwise.
-    Raises ConfigurationError."""
+    """How to sample, by the arguments; `max_tokens` is for those that do not set it. Raises
+    ConfigurationError."""
     for name, least in (("n", 1), ("max_tokens", 1), ("concurrency", 1), ("per_request", 0)):
         given = getattr(arguments, name)
         if given is not None and given < least:
@@ -62,7 +66,7 @@ def protocol_from(arguments: argparse.Namespace, max_tokens: int) -> Protocol:
 
 
 async def evaluate(arguments: argparse.Namespace) -> int:
-    """Evaluate; 1 if it had to stop half-way. What was graded is in the folder either way."""
+    """Evaluate; 1 if the endpoint failed half-way. The folder keeps what is graded either way."""
     items = items_from(arguments)
     protocol = protocol_from(arguments, 64 if arguments.dataset == ARITHMETIC else 3072)
     name = Path(arguments.dataset).stem.replace("/", "-")
@@ -71,14 +75,14 @@ async def evaluate(arguments: argparse.Namespace) -> int:
         "dataset": arguments.dataset,
         "url": arguments.url,
         "model": arguments.model,
-        **protocol.meaning(),
+        **protocol.sampling(),
     }
     try:
         run = EvaluationRun.begin(folder, meta)
     except RunInvalid as error:
         raise ConfigurationError(str(error)) from None
     ids = [item.id for item in items]
-    stopped = await _graded(arguments, run, items, protocol)
+    stopped = await _grade(arguments, run, items, protocol)
     if run.ordered(ids):
         print(write_report(run, ids))
     print(f"{len(run.ordered(ids))} of {len(ids)} questions in {folder}")
@@ -90,10 +94,10 @@ async def evaluate(arguments: argparse.Namespace) -> int:
     return int(stopped is not None)
 
 
-async def _graded(
+async def _grade(
     arguments: argparse.Namespace, run: EvaluationRun, items: Sequence[Item], protocol: Protocol
-) -> EvaluationStopped | None:
-    """Grade what is missing; what stopped it, if anything did."""
+) -> EndpointFailed | None:
+    """Grade what is missing; returns the failure that stopped it, if any."""
     key = os.environ.get("OPENAI_API_KEY") or "none"
     already = [item.id for item in items if item.id in run.graded]
     started, quiet = time.monotonic(), not sys.stderr.isatty()
@@ -117,19 +121,19 @@ async def _graded(
         evaluator = Evaluator(client, arguments.model, protocol, MathAnswers(judge))
         try:
             await evaluator.run(items, keep, already)
-        except EvaluationStopped as stopped:
+        except EndpointFailed as stopped:
             return stopped
         finally:
             await client.close()
     return None
 
 
-def compare_runs(arguments: argparse.Namespace) -> int:
+def compare(arguments: argparse.Namespace) -> int:
     """Print what the second run gained over the first."""
     try:
         first, second = (EvaluationRun.read(Path(each)) for each in arguments.runs)
-        found = compare(first, second)
+        found = gains(first, second)
     except RunInvalid as error:
         raise ConfigurationError(str(error)) from None
-    print(json.dumps(found, indent=2) if arguments.json else compared(first, second, found))
+    print(json.dumps(found, indent=2) if arguments.json else comparison_page(first, second, found))
     return 0

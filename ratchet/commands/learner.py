@@ -1,4 +1,4 @@
-"""`ratchet adapt`: the learner process, put together from its settings."""
+"""`ratchet adapt`: the learner process, wired from its settings."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ from rewards.answers.math_judge import MathJudge
 
 
 def learn(settings: AdapterSettings) -> int:
-    """Learn until told to stop; GAVE_UP if updates keep failing. On several devices all but the
+    """Learn until stopped; GAVE_UP if updates keep failing. On several devices all but the
     first process only execute its commands. Raises ConfigurationError."""
     try:
         ranks = join(settings.device, settings.peer_seconds)

@@ -1,7 +1,5 @@
-"""A child process with a log file: dies with us, comes back when it dies by itself.
-
-Unless it says that coming back is of no use, by its exit status.
-"""
+"""A child process with a log file: ends with its parent; restarted when it exits by itself, unless
+its exit status says that a restart is of no use."""
 
 import asyncio
 import contextlib
@@ -22,12 +20,12 @@ _RESTART_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 GAVE_UP = 3
-"""Exit status of a process that somebody has to look after before it is started again. An error
-that nobody foresaw ends with 1, and may be gone after a restart."""
+"""Exit status of a process that an operator must look after before a restart. An unforeseen error
+ends with 1, and may be gone after a restart."""
 
 
 class Child:
-    """Runs `argv` until `stop`; restarts it when it exits by itself, but not if it gave up."""
+    """Runs `argv` until `stop`, and restarts it when it exits with another status than GAVE_UP."""
 
     def __init__(
         self, name: str, argv: Sequence[str], environment: Mapping[str, str], log: Path
@@ -35,26 +33,26 @@ class Child:
         self.name, self.log = name, log
         self._argv, self._environment = list(argv), {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
         self.restarts = 0
 
     async def start(self) -> None:
-        """Start, and keep it running from now on."""
+        """Start it, and keep it running."""
         self._spawn()
-        self._keeper = asyncio.create_task(self._keep())
+        self._supervisor = asyncio.create_task(self._supervise())
 
-    async def stop(self, patience: float = 15.0) -> None:
-        """SIGTERM, then SIGKILL for what outlives `patience` seconds."""
-        if self._keeper is not None:
-            self._keeper.cancel()
+    async def stop(self, timeout: float = 15.0) -> None:
+        """SIGTERM, then SIGKILL for what is left after `timeout` seconds."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+                await self._supervisor
         process = self._process
         if process is None or process.poll() is not None:
             return
         process.terminate()
         try:
-            await asyncio.to_thread(process.wait, patience)
+            await asyncio.to_thread(process.wait, timeout)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -62,13 +60,13 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Process id of the current incarnation."""
+        """Process id of the current process."""
         assert self._process is not None, "not started"
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """Exit status of the current incarnation; None while it runs."""
+        """Exit status of the current process; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     def memory(self) -> int:
@@ -79,8 +77,8 @@ class Child:
         except psutil.Error:
             return 0
 
-    def last_words(self, lines: int = 15) -> str:
-        """The end of the log."""
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of the log."""
         if not self.log.is_file():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -95,16 +93,16 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
 
-    async def _keep(self) -> None:
+    async def _supervise(self) -> None:
         while True:
             assert self._process is not None
             while self._process.poll() is None:
                 await asyncio.sleep(0.1)
             if self.exit_code == GAVE_UP:
-                log.error("%s gave up and is not started again: %s", self.name, self.last_words(1))
+                log.error("%s gave up and is not started again: %s", self.name, self.log_tail(1))
                 return
             log.warning("%s ended (status %s): starting it again", self.name, self.exit_code)
             await asyncio.sleep(_RESTART_SECONDS)
@@ -112,5 +110,5 @@ class Child:
             self._spawn()
 
 
-def _die_with_parent() -> None:
+def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

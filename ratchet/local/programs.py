@@ -1,4 +1,4 @@
-"""The programs a local stack is made of: where they are, and how they are called."""
+"""The programs of a local stack: where they are, and their command lines."""
 
 import importlib.metadata
 import importlib.util
@@ -26,7 +26,7 @@ def redis_server() -> str | None:
 
 
 def redis_command(program: str, port: int, folder: Path) -> list[str]:
-    """A server on loopback that keeps its data: append-only file, synced each second."""
+    """A server on loopback with persistent data: append-only file, synced each second."""
     return [
         program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder),
         "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
@@ -52,7 +52,7 @@ def engine_command(settings: StackSettings, port: int) -> list[str]:
 
 
 def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
-    """What vLLM has to be started with, wherever it runs."""
+    """The flags that vLLM needs, wherever it runs."""
     slots = settings.keep_loaded + 2
     flags = [
         "--model", settings.model, "--served-model-name", settings.engine_model,
@@ -66,7 +66,7 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
     if cpu:
         flags += ["--dtype", "float32", "--enforce-eager"]
         flags += ["--distributed-executor-backend", "uni"]
-        # A request with a seed whose prompt is computed in two parts ends vLLM 0.32 on CPU ("CPU
+        # A seeded request whose prompt is computed in two parts ends vLLM 0.32 on CPU ("CPU
         # Generator does not use offset"), and the gate seeds its requests.
         flags += ["--no-enable-chunked-prefill"]
     else:
@@ -75,20 +75,20 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
 
 
 def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
-    """What vLLM has to find in its environment, wherever it runs."""
+    """The environment that vLLM needs, wherever it runs."""
     environment = {
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_MAX_N_SEQUENCES": str(settings.max_rollouts),
     }
     if cpu:
-        # In one process: its worker would spin a core otherwise.
+        # In one process: a worker of its own would spin a core.
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         threads = settings.engine_threads or max(1, (os.cpu_count() or 1) // 2)
         environment["OMP_NUM_THREADS"] = str(threads)
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
-        # The first request for log-probabilities would compile part of the sampler, and vLLM 0.32
-        # ends where there is no C++ compiler, as in our image.
+        # The first request for log-probabilities would compile part of the sampler, which ends
+        # vLLM 0.32 where there is no C++ compiler, as in our image.
         environment["TORCH_COMPILE_DISABLE"] = "1"
     if Path(settings.model).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
@@ -96,18 +96,18 @@ def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
 
 
 def ratchet_command(*arguments: str) -> list[str]:
-    """This very program, as another process."""
+    """A command of this program, as another process."""
     return [sys.executable, "-m", "ratchet", *arguments]
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now."""
+    """A TCP port in use by nobody now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
-def claim(host: str, port: int, setting: str) -> int:
+def usable_port(host: str, port: int, setting: str) -> int:
     """`port`, or a free one for 0. Raises ConfigurationError naming `setting` if it is taken."""
     if port == 0:
         return free_port(host)

@@ -1,4 +1,4 @@
-"""The whole of Ratchet on one machine: Redis, engine, learner and server as child processes."""
+"""Ratchet on one machine: Redis, engine, learner and server as child processes."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,6 @@ from adapter.settings import AdapterSettings
 from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.local.child import Child
 from ratchet.local.programs import (
-    claim,
     engine_command,
     engine_environment,
     engine_is_cpu,
@@ -21,6 +20,7 @@ from ratchet.local.programs import (
     ratchet_command,
     redis_command,
     redis_server,
+    usable_port,
 )
 from ratchet.settings import StackSettings, environment_for, require_writable
 from server.settings import ServerSettings
@@ -30,26 +30,26 @@ _POLL_SECONDS = 0.1
 
 
 class Stack:
-    """Settings with every port decided, and the children that run them."""
+    """Settings with every port chosen, and the child processes that use them."""
 
     def __init__(self, settings: StackSettings) -> None:
         require_writable(settings.state_dir, "state_dir")
         require_writable(settings.adapters_dir, "adapters_dir")
-        ours = "redis_url" not in settings.model_fields_set
-        engine_port = claim("127.0.0.1", settings.engine_port, "engine_port")
-        redis_port = free_port() if ours else 0
-        decided = {
-            "port": claim(settings.host, settings.port, "port"),
+        own_redis = "redis_url" not in settings.model_fields_set
+        engine_port = usable_port("127.0.0.1", settings.engine_port, "engine_port")
+        redis_port = free_port() if own_redis else 0
+        chosen = {
+            "port": usable_port(settings.host, settings.port, "port"),
             "engine_port": engine_port,
             "engine_url": f"http://127.0.0.1:{engine_port}",
             "adapters_dir": settings.adapters_dir.resolve(),
             "log_dir": settings.log_dir and settings.log_dir.resolve(),
-            "redis_url": f"redis://127.0.0.1:{redis_port}/0" if ours else settings.redis_url,
+            "redis_url": f"redis://127.0.0.1:{redis_port}/0" if own_redis else settings.redis_url,
         }
-        self.settings = settings.model_copy(update=decided)
+        self.settings = settings.model_copy(update=chosen)
         s, logs = self.settings, settings.state_dir / "logs"
         self.children: dict[str, Child] = {}
-        if ours:
+        if own_redis:
             program = redis_server()
             if program is None:
                 raise ConfigurationError(
@@ -59,33 +59,20 @@ class Stack:
             data.mkdir(parents=True, exist_ok=True)
             command = redis_command(program, redis_port, data)
             self.children["redis"] = Child("redis", command, {}, logs / "redis.log")
-        self.children["engine"] = Child(
-            "engine",
-            engine_command(s, engine_port),
-            engine_environment(s, cpu=engine_is_cpu()),
-            logs / "engine.log",
-        )
-        self.children["server"] = Child(
-            "server",
-            ratchet_command("serve"),
-            environment_for(ServerSettings, s),
-            logs / "server.log",
-        )
-        self.children["adapter"] = Child(
-            "adapter",
-            ratchet_command("adapt"),
-            environment_for(AdapterSettings, s),
-            logs / "adapter.log",
-        )
+        engine = engine_command(s, engine_port), engine_environment(s, cpu=engine_is_cpu())
+        server = ratchet_command("serve"), environment_for(ServerSettings, s)
+        adapter = ratchet_command("adapt"), environment_for(AdapterSettings, s)
+        for name, how in (("engine", engine), ("server", server), ("adapter", adapter)):
+            self.children[name] = Child(name, *how, logs / f"{name}.log")
 
     @property
     def url(self) -> str:
-        """Where clients go, with `/v1`."""
+        """Base URL for clients, with `/v1`."""
         return f"http://{self.settings.host}:{self.settings.port}/v1"
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Start everything and wait until it answers; stop everything at the end."""
+        """Start everything and wait until it is ready; stop everything at the end."""
         try:
             if "redis" in self.children:
                 await self.children["redis"].start()
@@ -132,7 +119,7 @@ class Stack:
             raise StackFailed(f"the engine is not ready after {_READY_SECONDS:g} s") from None
 
     def _fail_early(self) -> None:
-        """A part that will not even start will not get better by starting it again."""
+        """Raise StackFailed for a process that keeps failing at its start."""
         for child in self.children.values():
             if child.restarts >= 2:
-                raise StackFailed(f"{child.name} does not start:\n{child.last_words()}")
+                raise StackFailed(f"{child.name} does not start:\n{child.log_tail()}")

@@ -1,1 +1,1 @@
-"""Answers: how they are read out of a rollout, and when two are the same."""
+"""Answers: how they are read from a rollout, and when two are the same."""

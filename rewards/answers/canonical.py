@@ -1,12 +1,12 @@
 """The cheap half of equality: one form for answers that are plainly the same.
 
 Numbers compare by exact value, so `1/2`, `0.5` and `\\frac{1}{2}` have one form; option letters by
-letter; everything else by tidied text. `rewards.answers.math_answers` has judged what is left open.
+letter; everything else by normalised text. `rewards.answers.math_answers` has the rest judged.
 """
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
@@ -17,7 +17,7 @@ _FRACTION = re.compile(
     r"([-+]?)\s*(\d*)\s*\\[dtc]?frac\s*(?:\{([-+]?\d+)\}\s*\{([-+]?\d+)\}|(\d)\s*(\d))"
 )
 _EXACT = re.compile(r"([-+]?)\s*(\d*)(?:\.(\d*))?\s*(?:/\s*([-+]?\d+))?")
-_POWER = re.compile(r"(?:[eE]|\s*(?:\\times|\\cdot|\*)\s*10\s*(?:\^|\*\*))\{?([-+]?\d{1,3})\}?")
+_POWER = re.compile(r"(?:[eE]|\s*(?:\\times|\\cdot|\*)\s*10\s*(?:\^|\*\*))\{?([-+]?\d{1,3})\}?\Z")
 _GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3}|[ ]\d{3})+(?![\d,])")
 _TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm)?|textnormal|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _DROPPED = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:() \[\]$]|\$|\*\*")
@@ -29,7 +29,7 @@ _PUNCTUATION = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2044": "/", "\u00
 
 
 class Kind(Enum):
-    """What an answer is, as far as its form tells."""
+    """What an answer is, judged by its form."""
 
     NUMBER = "number"
     OPTION = "option"
@@ -39,41 +39,37 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`text` is the same for plainly equal answers; `source` is the answer with tidy characters.
+    """`text` is the same for plainly equal answers; `source` is the answer in plain characters.
 
-    `value` is a number's, and `rounded` the half unit of its last place if it was written as a
-    decimal long enough to be a rounded one.
+    `value`: of a number. `rounded`: half a unit of its last decimal place, if it has so many that
+    it may be rounded.
     """
 
     kind: Kind
     text: str
     source: str
+    _: KW_ONLY
     value: Fraction | None = None
     rounded: Fraction | None = None
 
 
 @lru_cache(maxsize=16_384)
 def form_of(answer: str) -> Form:
-    """The form of one answer. Its text is empty if nothing but layout is there."""
+    """The form of one answer; its text is empty for mere layout."""
     source = _ascii_digits(answer).strip()
     text = _TEXT_COMMAND.sub(r"\1", _DROPPED.sub("", source)).strip().rstrip(".").rstrip()
     number = _exact_number(text)
     if number is not None:
-        return Form(Kind.NUMBER, str(number), source, number, _half_unit(text))
+        return Form(Kind.NUMBER, str(number), source, value=number, rounded=_half_unit(text))
     if option := _OPTION.fullmatch(text):
         return Form(Kind.OPTION, option[option.lastindex or 0].upper(), source)
-    tidy = re.sub(r"\s+", " ", text).casefold()
-    is_words = tidy not in _CONSTANTS and _WORDS.fullmatch(text) is not None
-    return Form(Kind.WORDS if is_words else Kind.EXPRESSION, tidy, source)
-
-
-def canonical(answer: str) -> str:
-    """A string that is the same for plainly equal answers."""
-    return form_of(answer).text
+    plain = re.sub(r"\s+", " ", text).casefold()
+    is_words = plain not in _CONSTANTS and _WORDS.fullmatch(text) is not None
+    return Form(Kind.WORDS if is_words else Kind.EXPRESSION, plain, source)
 
 
 def plainly_equal(first: Form, second: Form) -> bool | None:
-    """Whether two answers are the same; None when only mathematics can tell.
+    """Whether two answers are the same; None if that takes mathematics.
 
     A decimal of at least six places equals whatever rounds to it: `0.333333` is `1/3`.
     """
@@ -89,7 +85,7 @@ def plainly_equal(first: Form, second: Form) -> bool | None:
 
 
 def _ascii_digits(answer: str) -> str:
-    """NFKC, but exponents stay exponents, and every script's digits and minus signs are ASCII."""
+    """NFKC with exponents kept as such, and ASCII for every script's digits and minus signs."""
     if answer.isascii():
         return answer
     raised = _SUPERSCRIPTS.sub(lambda run: "^" + unicodedata.normalize("NFKC", run[0]), answer)
@@ -115,12 +111,10 @@ def _exact_number(text: str) -> Fraction | None:
             return None
         value = int(whole or 0) + Fraction(numerator, denominator)
         return -value if sign == "-" else value
-    power = _POWER.search(text)
-    if power is not None and power.end() == len(text):
+    if power := _POWER.search(text):
         text = text[: power.start()]
-    else:
-        power = None
-    match = _EXACT.fullmatch(_GROUPED.sub(_joined, text.replace("{,}", ",")))
+    plain = _GROUPED.sub(lambda run: re.sub("[, ]", "", run[0]), text.replace("{,}", ","))
+    match = _EXACT.fullmatch(plain)
     if match is None:
         return None
     sign, whole, decimals, denominator = match.groups()
@@ -134,7 +128,3 @@ def _exact_number(text: str) -> Fraction | None:
     if power is not None:
         value *= Fraction(10) ** int(power[1])
     return -value if sign == "-" else value
-
-
-def _joined(grouped: re.Match[str]) -> str:
-    return grouped[0].replace(",", "").replace(" ", "")

@@ -1,17 +1,17 @@
-"""Where in a rollout's text its final answer stands, and whether the rollout may vote at all."""
+"""The final answer stated in a rollout's text, and whether the text loops."""
 
 import re
 import zlib
 
-from rewards.answers.canonical import canonical
+from rewards.answers.canonical import form_of
 
 MAX_ANSWER_CHARS = 1_000
-"""A longer extracted answer is no answer: it is a runaway generation, and costly to compare."""
+"""Longer text is no answer: it is a runaway generation, and costly to compare."""
 
 _TAIL_CHARS = 20_000
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _PLAIN_BOX = re.compile(r"\{([^{}\\]*)\}")
-_BARE_BOX = re.compile(r"\s*(\\[a-zA-Z]+|[-+]?\d[\d.,/]*|[a-zA-Z])")
+_BARE_BOX = re.compile(r"(\\[a-zA-Z]+|[-+]?\d[\d.,/]*|[a-zA-Z])")
 _STATED = re.compile(r"(?:answer\s*(?:\s(?:is|was|equals)\b|[:=])|####)[\s:=*_]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?:\s|$)|\n")
 _LETTER_LINE = re.compile(r"[\s*_]*\(?([A-J])[).]?[\s*_.]*")
@@ -30,7 +30,7 @@ def extract_answer(text: str) -> str | None:
 
     In order: the last `\\boxed{…}`; what follows the last "answer is", "answer:" or "####"; an
     option letter alone on the last line; the last number. A box that never closes means that the
-    rollout was cut short: no answer, whatever stands before it.
+    rollout was cut short: no answer, whatever precedes it.
     """
     if boxes := list(_BOX.finditer(text)):
         return usable(_boxed(text, boxes[-1].end()))
@@ -45,19 +45,17 @@ def extract_answer(text: str) -> str | None:
 
 
 def usable(answer: str | None) -> str | None:
-    """The answer without space around it; None if nothing is left, or far too much."""
+    """The answer without surrounding space; None if it is empty or too long."""
     answer = (answer or "").strip()
-    if not answer or len(answer) > MAX_ANSWER_CHARS or not canonical(answer):
+    if not answer or len(answer) > MAX_ANSWER_CHARS or not form_of(answer).text:
         return None
     return answer
 
 
 def loops(text: str) -> bool:
-    """Whether `text` repeats itself like a stuck generation.
-
-    Some stretch of 1,024 or 4,096 characters compresses to less than an eighth; prose, working and
-    tables stay well below that ratio (a loop's entropy is near zero, so DARE would reward it).
-    """
+    """Whether `text` repeats itself like a stuck generation: its entropy is near zero, which DARE
+    would reward. Some window of 1,024 or 4,096 characters then compresses to less than an eighth,
+    which prose, working and tables never do."""
     if len(text) < _LOOP_WINDOWS[0]:
         return False
     costs = _block_costs(text)
@@ -66,34 +64,28 @@ def loops(text: str) -> bool:
         for start in range(0, len(text) - window + 1, half):
             blocks = costs[start // _BLOCK : (start + window) // _BLOCK]
             if _LOOP_RATIO * (sum(blocks) - _FLUSH_BYTES * len(blocks)) < window:
-                stretch = text[start : start + window].encode(errors="replace")
-                if len(stretch) > _LOOP_RATIO * len(zlib.compress(stretch, 1)):
+                chunk = text[start : start + window].encode(errors="replace")
+                if len(chunk) > _LOOP_RATIO * len(zlib.compress(chunk, 1)):
                     return True
     return False
 
 
 def _block_costs(text: str) -> list[int]:
-    """Bytes that each 512 characters add to the compressed text before them.
-
-    What loops costs little here too, so that only few stretches have to be compressed on their own;
-    ending a block takes `_FLUSH_BYTES` at most, which loops must not be charged for.
-    """
-    squeeze = zlib.compressobj(1)
+    """Bytes that each 512 characters add to the compressed text before them: few where it loops, so
+    few windows need a compression of their own. Of each, `_FLUSH_BYTES` at most end a block."""
+    compressor = zlib.compressobj(1)
     return [
-        len(squeeze.compress(text[at : at + _BLOCK].encode(errors="replace")))
-        + len(squeeze.flush(zlib.Z_SYNC_FLUSH))
+        len(compressor.compress(text[at : at + _BLOCK].encode(errors="replace")))
+        + len(compressor.flush(zlib.Z_SYNC_FLUSH))
         for at in range(0, len(text), _BLOCK)
     ]
 
 
 def _boxed(text: str, at: int) -> str | None:
-    while at < len(text) and text[at].isspace():
-        at += 1
     if at == len(text) or text[at] != "{":
         bare = _BARE_BOX.match(text, at)
         return bare[1] if bare else None
-    plain = _PLAIN_BOX.match(text, at)
-    if plain is not None:
+    if plain := _PLAIN_BOX.match(text, at):
         return plain[1]
     depth = 0
     for end in range(at, min(len(text), at + MAX_ANSWER_CHARS + 2)):

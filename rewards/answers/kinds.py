@@ -1,4 +1,4 @@
-"""The answer kinds we have, by name."""
+"""All answer kinds, by name."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from rewards.answers.math_answers import Judge, MathAnswers
 from rewards.rollouts import DEFAULT_KIND
 
 ANSWER_KINDS: Mapping[str, Callable[[Judge | None], AnswerKind]] = {DEFAULT_KIND: MathAnswers}
-"""Each is built once a process, around the judge of mathematics."""
+"""Each is built once per process, with the judge of mathematics."""
 
 AnswerKinds = Mapping[str, AnswerKind]
 

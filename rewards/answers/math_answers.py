@@ -1,38 +1,34 @@
-"""Mathematical answers and option letters: one relation for votes, rewards and grades."""
+"""Answer kind `math`: mathematical answers and option letters."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from rewards.answers.canonical import Form, Kind, form_of, plainly_equal
-from rewards.answers.extraction import extract_answer, loops
+from rewards.answers.extraction import extract_answer
+from rewards.answers.kind import may_vote
 from rewards.answers.tally import Tally
-from rewards.rollouts import FINISHED, Rollout
+from rewards.rollouts import Rollout
 
 Judge = Callable[[str, str], bool]
-"""Decides whether two answers mean the same; may take a while, never forever."""
+"""Decides whether two answers mean the same, within some deadline of its own."""
 
 MAX_JUDGED_PAIRS = 256
-"""Pairs of one tally that may go to the judge; beyond it, only plain equality counts."""
+"""Most pairs of one tally that go to the judge; after them only plain equality counts."""
 
 
 class MathAnswers:
-    """Plain equality first (`rewards.answers.canonical`), and a judge for what that leaves open.
+    """Plain equality (`rewards.answers.canonical`), then a judge for what that leaves open.
 
-    Without a judge, open cases are different answers. Verdicts are remembered. Thread-safe if the
-    judge is.
+    Without a judge, open pairs differ. Verdicts are cached. Thread-safe if the judge is.
     """
 
     name = "math"
 
     def __init__(self, judge: Judge | None = None) -> None:
-        self._judge = judge
-        self._judged = lru_cache(maxsize=65_536)(judge) if judge else None
+        self._judge = lru_cache(maxsize=65_536)(judge) if judge else None
 
     def read(self, rollout: Rollout) -> str | None:
-        """None if the rollout was cut short or goes round in circles."""
-        if rollout.finish_reason != FINISHED or loops(rollout.text):
-            return None
-        return extract_answer(rollout.text)
+        return extract_answer(rollout.text) if may_vote(rollout) else None
 
     def same(self, first: str, second: str) -> bool:
         return self._same(form_of(first), form_of(second))
@@ -41,8 +37,8 @@ class MathAnswers:
         return float(self.same(first, second))
 
     def tally(self, answers: Sequence[str | None]) -> Tally:
-        """Equality by judgement need not be transitive, so forms are compared, shortest first, with
-        the first form of each cluster so far."""
+        """The judge's relation need not be transitive: each form, shortest first, is compared with
+        the first form of every cluster so far."""
         forms = [None if answer is None else form_of(answer) for answer in answers]
         leader = self._leaders({form.text: form for form in forms if form is not None})
         numbers: dict[str, int] = {}
@@ -53,39 +49,37 @@ class MathAnswers:
         return Tally(answers, clusters, [form and form.text for form in forms])
 
     def instant(self, answers: Sequence[str | None]) -> bool:
-        return self._judge is None or not self._open({form_of(a) for a in answers if a is not None})
+        return self._judge is None or not _open({form_of(a) for a in answers if a is not None})
 
     def _leaders(self, forms: dict[str, Form]) -> dict[str, str]:
         """For each form's text, the text of the form that leads its cluster."""
-        if self._judge is None or not self._open(set(forms.values())):
+        if not _open(set(forms.values())):
             return {text: text for text in forms}
         leader: dict[str, str] = {}
         leading: list[Form] = []
         budget = MAX_JUDGED_PAIRS
         for text in sorted(forms, key=lambda text: (len(text), text)):
-            found = None
             for other in leading:
                 equal = plainly_equal(other, forms[text])
                 if equal is None and budget:
                     budget -= 1
                     equal = self._same(other, forms[text])
                 if equal:
-                    found = other.text
+                    leader[text] = other.text
                     break
-            if found is None:
+            else:
+                leader[text] = text
                 leading.append(forms[text])
-            leader[text] = found or text
         return leader
-
-    @staticmethod
-    def _open(forms: set[Form]) -> bool:
-        texts = {form.text for form in forms}
-        return len(texts) > 1 and any(
-            form.kind is Kind.EXPRESSION or form.rounded for form in forms
-        )
 
     def _same(self, first: Form, second: Form) -> bool:
         plain = plainly_equal(first, second)
-        if plain is not None or self._judged is None:
+        if plain is not None or self._judge is None:
             return bool(plain)
-        return self._judged(*sorted((first.source, second.source), key=lambda s: (len(s), s)))
+        return self._judge(*sorted((first.source, second.source), key=lambda s: (len(s), s)))
+
+
+def _open(forms: set[Form]) -> bool:
+    """Whether forms that differ may still be the same answer."""
+    several = len({form.text for form in forms}) > 1
+    return several and any(form.kind is Kind.EXPRESSION or form.rounded for form in forms)

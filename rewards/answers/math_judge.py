@@ -1,7 +1,7 @@
 """Mathematical equality by math-verify, in a worker process that can be killed.
 
-Parsing and simplifying what strangers write may take for ever or eat all memory; a worker that
-overruns its deadline is replaced, and the answer that stalled its parser is never parsed again.
+Parsing and simplifying untrusted text may never end or exhaust memory: a worker that overruns its
+deadline is replaced, and the answer that stalled the parser is not parsed again.
 """
 
 import contextlib
@@ -14,10 +14,12 @@ import time
 from collections import OrderedDict
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from rewards.answers.mathematics import comparable, equivalent, expressions_in
+
+Pipe: TypeAlias = "Connection[Any, Any]"
+Worker: TypeAlias = tuple[ForkServerProcess, Pipe]
 
 _START_SECONDS = 60.0
 _MEMORY_BYTES = 2 << 30
@@ -25,11 +27,11 @@ _MAX_REFUSED = 4_096
 _FIRST, _SECOND, _BOTH = range(3)
 
 
-class MathJudge:
-    """Callable: do two answers mean the same? Any doubt, failure or overrun is a no.
+class MathJudge(contextlib.AbstractContextManager["MathJudge"]):
+    """Callable: whether two answers mean the same. Any doubt, failure or overrun is a no.
 
-    `deadline`: seconds one pair may take. `killed` counts the workers that had to be ended.
-    Thread-safe; pairs are judged one at a time. Close it, or use it as a context manager.
+    `deadline`: seconds for one pair. `killed` counts the workers that were killed. Thread-safe;
+    pairs are judged one at a time. Close it, or use it as a context manager.
     """
 
     def __init__(self, deadline: float = 1.0) -> None:
@@ -37,15 +39,14 @@ class MathJudge:
         self.killed = 0
         self._lock = threading.Lock()
         self._refused: OrderedDict[str, None] = OrderedDict()
-        self._worker: tuple[ForkServerProcess, Connection[Any, Any]] | None = None
+        self._worker: Worker | None = None
 
     def __call__(self, first: str, second: str) -> bool:
         with self._lock:
             if first in self._refused or second in self._refused:
                 return False
-            if self._worker is None:
-                self._worker = _start()
-            process, pipe = self._worker
+            self._worker = self._worker or _start()
+            pipe = self._worker[1]
             stage = _FIRST
             try:
                 pipe.send((first, second))
@@ -56,45 +57,39 @@ class MathJudge:
                         return message
                     stage = message
             except (EOFError, OSError):
-                pass  # it died of what it was given
+                pass  # the input crashed the worker
             self.killed += 1
             if stage != _BOTH:
-                self._refuse((first, second)[stage])
-            self._end(process, pipe)
+                self._refused[(first, second)[stage]] = None
+                if len(self._refused) > _MAX_REFUSED:
+                    self._refused.popitem(last=False)
+            self._kill()
             return False
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker, if there is one."""
+        return self._worker and self._worker[0].pid
+
     def close(self) -> None:
-        """End the worker."""
+        """Kill the worker."""
         with self._lock:
-            if self._worker is not None:
-                self._end(*self._worker)
+            self._kill()
 
-    def __enter__(self) -> "MathJudge":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse(self, answer: str) -> None:
-        self._refused[answer] = None
-        if len(self._refused) > _MAX_REFUSED:
-            self._refused.popitem(last=False)
-
-    def _end(self, process: ForkServerProcess, pipe: "Connection[Any, Any]") -> None:
-        self._worker = None
-        process.kill()
-        process.join()
-        process.close()
-        pipe.close()
+    def _kill(self) -> None:
+        if self._worker is not None:
+            (process, pipe), self._worker = self._worker, None
+            process.kill()
+            process.join()
+            process.close()
+            pipe.close()
 
 
-def _start() -> "tuple[ForkServerProcess, Connection[Any, Any]]":
-    """A worker forked from a server that has math-verify imported: a second once, then 20 ms."""
+def _start() -> Worker:
+    """A worker, forked where math-verify is already imported: a second once, then 20 ms."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["math_verify"])
     ours, theirs = context.Pipe()
@@ -108,8 +103,8 @@ def _start() -> "tuple[ForkServerProcess, Connection[Any, Any]]":
     return process, ours
 
 
-def _work(pipe: "Connection[Any, Any]") -> None:
-    """The worker: pairs in; which answer is being parsed, then the verdict, out."""
+def _work(pipe: Pipe) -> None:
+    """The worker: receives pairs; sends which answer it is parsing, then the verdict."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     logging.disable()

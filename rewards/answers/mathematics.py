@@ -1,5 +1,5 @@
-"""What two answers mean, as math-verify reads and compares them. Has no time limit of its own:
-`rewards.answers.math_judge` runs it where it can be stopped."""
+"""Mathematical equality as math-verify reads and compares answers, without a time limit:
+`rewards.answers.math_judge` runs it where it can be killed."""
 
 import re
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{2,}")
 
 
 def comparable(first: str, second: str) -> bool:
-    """No for what math-verify lets pass in one direction: a set for a pair, and for a value an
-    equation that does not name a quantity (`2x + 1 = 5`, where `x = 5` and `|AB| = 5` do)."""
+    """Whether math-verify may compare them. It would accept, in one direction, a set for a pair,
+    and for a value an equation that names no quantity (`2x + 1 = 5`; `x = 5` and `|AB| = 5` do)."""
     for one, other in ((first, second), (second, first)):
         if one.startswith("(") and other.startswith("\\{"):
             return False
@@ -26,10 +26,10 @@ def comparable(first: str, second: str) -> bool:
 
 @lru_cache(maxsize=1_024)
 def expressions_in(answer: str) -> Sequence[Any]:
-    """What math-verify reads in an answer, taken as LaTeX and as plain text."""
+    """Expressions that math-verify parses from an answer, as LaTeX or else as plain text."""
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
-    # 0 seconds: no time limit of its own; ours is the deadline.
+    # 0 seconds turns off its own time limit.
     if _BRACED.fullmatch(answer):  # LaTeX's own braces group and do not make a set
         answer = f"({answer[1:-1]})"
     latex = f"${answer}$", [LatexExtractionConfig()]
@@ -41,7 +41,7 @@ def expressions_in(answer: str) -> Sequence[Any]:
 
 
 def equivalent(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether math-verify takes either for the other; its own relation has a gold side."""
+    """Whether math-verify accepts either for the other; its own relation is not symmetric."""
     from math_verify import verify
 
     one, other = list(first), list(second)
@@ -51,9 +51,9 @@ def equivalent(first: Sequence[Any], second: Sequence[Any]) -> bool:
 
 
 def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether both are numbers that plainly differ: a cheap no, without any simplifying.
+    """Whether both are numbers that plainly differ: a cheap no, without simplification.
 
-    Percentages are left to math-verify, which takes `10%` for 10 as well as for 0.1.
+    Percentages are left to math-verify, which accepts `10%` for 10 as well as for 0.1.
     """
     for reading in (first, second):
         if not reading or "%" in str(reading[-1]) or not getattr(reading[0], "is_number", False):

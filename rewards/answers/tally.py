@@ -1,4 +1,4 @@
-"""The tally of one group: what each rollout answers, and which of the answers are the same."""
+"""The tally of one group: each rollout's answer, and which answers are the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ class Tally:
     """`answers` [M] as written, None where a rollout has no vote.
 
     `clusters` [M]: equal answers share a number, counted from 0 in order of first appearance.
-    `members` lists the rollouts of each cluster, `forms` the canonical form of its first answer:
-    as written, unless the answer kind gives one.
+    `members` lists the rollouts of each cluster. `canonical` [M] are forms for display; without
+    them, answers are shown as written.
     """
 
     answers: Sequence[str | None]
@@ -29,6 +29,15 @@ class Tally:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    def per_rollout(self, values: Sequence[float], missing: float = 0.0) -> list[float]:
+        """One number per rollout [M] from one per cluster."""
+        return [missing if cluster is None else values[cluster] for cluster in self.clusters]
+
+    @property
+    def labels(self) -> list[str]:
+        """The first answer of each cluster, as written."""
+        return [self.answers[rows[0]] or "" for rows in self.members]
 
     @property
     def forms(self) -> list[str]:

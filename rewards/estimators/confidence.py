@@ -1,13 +1,14 @@
-"""Rewards from how sure the model was of its own tokens."""
+"""Rewards from the model's confidence in its own tokens."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
 
 from rewards.estimators.estimate import Estimate, of_label, of_rewards
 from rewards.estimators.evidence import Evidence, needing
+from rewards.token_signals import QWEN_VOCABULARY
 from rewards.votes import take_vote
 
 
@@ -27,8 +28,8 @@ class ConfidenceMajority:
     def estimate(self, evidence: Evidence) -> Estimate:
         tally = evidence.tally
         confidences = evidence.numbers("confidences")
-        rows = [row for row, cluster in enumerate(tally.clusters) if cluster is not None]
-        rows.sort(key=lambda row: -confidences[row])
+        answering = [row for rows in tally.members for row in rows]
+        rows = sorted(answering, key=lambda row: (-confidences[row], row))
         voters = rows[: math.ceil(self.keep * len(rows))]
         weights = [0.0] * len(tally.members)
         for row in voters:
@@ -36,7 +37,7 @@ class ConfidenceMajority:
         if not voters:
             return of_label(tally, None, None)
         winner = weights.index(max(weights))
-        return of_label(tally, tally.answers[tally.members[winner][0]], winner)
+        return of_label(tally, tally.labels[winner], winner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,11 @@ class SelfCertainty:
 
     `form` "kl": mean over tokens of KL(uniform || p), nats. "affine": its twin without the constant
     ln |V|, the mean negative log-probability of all tokens; advantages that subtract the mean are
-    the same. A missing answer gets 0 for "kl", the least there is; certainty can be raised by being
-    wordy, so watch lengths.
+    the same. A missing answer gets 0, the least of "kl". Wordiness raises certainty: watch lengths.
     """
 
     form: Literal["kl", "affine"] = "kl"
-    vocab_size: Annotated[int, Gt(1)] = 151_936
+    vocab_size: Annotated[int, Gt(1)] = QWEN_VOCABULARY
 
     needs = needing("self_certainties")
 
@@ -64,8 +64,8 @@ class SelfCertainty:
 class Rlpr:
     """RLPR: how probable the reference answer is after this rollout's reasoning (arXiv 2506.18254).
 
-    The reward is the mean probability of the reference's tokens. Live traffic has no reference; the
-    majority answer takes its place, which is the label returned.
+    The reward is the mean probability of the reference's tokens. Live traffic has no reference: the
+    majority answer, which is the label, takes its place.
     """
 
     needs = needing("reference_probabilities")
@@ -73,5 +73,4 @@ class Rlpr:
     def estimate(self, evidence: Evidence) -> Estimate:
         tally = evidence.tally
         estimate = of_rewards(tally, evidence.numbers("reference_probabilities"))
-        label = take_vote(tally).answer
-        return Estimate(estimate.rewards, label, estimate.kept, estimate.stats)
+        return replace(estimate, label=take_vote(tally).answer)

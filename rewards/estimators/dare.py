@@ -11,12 +11,13 @@ from annotated_types import Ge, Gt, Le
 
 from rewards.estimators.estimate import Estimate, vote_stats
 from rewards.estimators.evidence import Evidence, Need, Signal, mean, needing
+from rewards.token_signals import QWEN_VOCABULARY
 
 _SMALLEST = 1e-300
-"""Stands in for u + eps = 0, so that a certain answer outweighs any other without dividing by 0."""
+"""In place of u + eps = 0: a certain answer outweighs any other without a division by 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dare:
     """Distribution-aware reward estimation.
 
@@ -41,7 +42,7 @@ class Dare:
     uncertainty: Literal["clip", "raw", "exp", "vocab"] = "clip"
     pruned: Literal["zero", "drop"] = "zero"
     entropy: Literal["exact", "topk"] = "exact"
-    vocab_size: Annotated[int, Gt(1)] = 151_936
+    vocab_size: Annotated[int, Gt(1)] = QWEN_VOCABULARY
 
     def __post_init__(self) -> None:
         if self.normalise == "rollouts":

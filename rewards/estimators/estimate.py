@@ -1,7 +1,7 @@
-"""What an estimator returns for one group, and the seam all estimators share."""
+"""What a reward estimator returns for one group, and the protocol of all estimators."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 from rewards.answers.tally import Tally
@@ -13,38 +13,39 @@ from rewards.rollouts import RolloutGroup
 class Estimate:
     """One reward per rollout, in order.
 
-    `label` is the answer the estimator believes in most, None if it believes in none. `kept` lists
-    the rollouts that take part in the advantage. `offset` is added to every advantage of the group
-    afterwards (a penalty no standardisation can cancel).
+    `label` is the answer the estimator believes in most, None if in none. `kept` lists the rollouts
+    that take part in the advantage. `offset` is added to every advantage of the group afterwards: a
+    penalty that no standardisation cancels.
     """
 
     rewards: Sequence[float]
     label: str | None
     kept: Sequence[int]
     stats: Mapping[str, float] = field(default_factory=dict[str, float])
+    _: KW_ONLY
     offset: float = 0.0
 
     @property
     def informative(self) -> bool:
-        """Whether anything can be learnt: rewards that differ, or an offset."""
+        """Whether there is anything to learn: rewards that differ, or an offset."""
         kept = [self.rewards[row] for row in self.kept]
         return bool(kept) and (min(kept) < max(kept) or self.offset != 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """A group and what was estimated for it."""
+    """A group and its estimate."""
 
     group: RolloutGroup
     estimate: Estimate
 
 
 class RewardEstimator(Protocol):
-    """Turns what is known of one group into rewards without knowing the truth."""
+    """Turns the evidence of one group into rewards."""
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The signals beside the tally that must be given."""
+        """The evidence beside the tally that it requires."""
         ...
 
     def estimate(self, evidence: Evidence) -> Estimate:
@@ -54,21 +55,19 @@ class RewardEstimator(Protocol):
 
 def of_label(tally: Tally, answer: str | None, cluster: int | None) -> Estimate:
     """Reward 1 for the rollouts of `cluster`, 0 for all others."""
-    rewards = [float(mine is not None and mine == cluster) for mine in tally.clusters]
+    rewards = [float(own is not None and own == cluster) for own in tally.clusters]
     return Estimate(rewards, answer, range(len(tally)), vote_stats(tally))
 
 
 def of_rewards(tally: Tally, rewards: Sequence[float]) -> Estimate:
-    """Given rewards, but 0 for a missing answer. The label is the answer with the highest mean
-    reward, the one seen first if several have it."""
+    """These rewards, but 0 for a missing answer. The label is the answer with the highest mean
+    reward, the first one of several."""
     rewards = [
         0.0 if cluster is None else reward
         for reward, cluster in zip(rewards, tally.clusters, strict=True)
     ]
     means = [sum(rewards[row] for row in rows) / len(rows) for rows in tally.members]
-    label = None
-    if means:
-        label = tally.answers[tally.members[means.index(max(means))][0]]
+    label = tally.labels[means.index(max(means))] if means else None
     return Estimate(rewards, label, range(len(tally)), vote_stats(tally))
 
 

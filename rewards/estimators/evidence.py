@@ -1,10 +1,11 @@
-"""What an estimator may look at: one group's tally, and signals measured beside it."""
+"""What an estimator sees: one group's tally, and the signals measured beside it."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.tally import Tally
 
 Signal = Literal[
@@ -19,24 +20,29 @@ reference answer's tokens after this rollout's reasoning (RLPR).
 """
 
 Need = Signal | Literal["paraphrase", "truth"]
-"""What an estimator may ask for beside the tally."""
+"""Evidence that an estimator may require beside the tally."""
 
 
 def needing(*names: Need) -> frozenset[Need]:
-    """The needs of an estimator."""
+    """An estimator's needs."""
     return frozenset(names)
 
 
 class MissingEvidence(ValueError):
-    """An estimator needs something that is absent or not usable; the message names it."""
+    """Evidence that an estimator needs is absent or unusable; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """An answer from outside the group, and the cluster that equals it (None: nobody gave it)."""
+    """An answer from elsewhere, and the cluster that equals it (None if no rollout gave it)."""
 
     answer: str
     cluster: int | None
+
+
+def label_of(kind: AnswerKind, tally: Tally, answer: str | None) -> Label | None:
+    """The label of an answer from elsewhere; None for no answer."""
+    return None if answer is None else Label(answer, cluster_of(kind, tally, answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Evidence:
         return values
 
     def label(self, name: Literal["paraphrase", "truth"]) -> Label:
-        """A label from outside. Raises MissingEvidence."""
+        """A label from elsewhere. Raises MissingEvidence."""
         label = self.paraphrase if name == "paraphrase" else self.truth
         if label is None:
             raise MissingEvidence(f"{name} is needed and was not given")
@@ -72,5 +78,5 @@ class Evidence:
 
 
 def mean(values: Sequence[float], rows: Sequence[int]) -> float:
-    """Mean of `values` over at least one row, without rounding on the way."""
+    """Mean of `values` over at least one row, rounded only once."""
     return math.fsum(values[row] for row in rows) / len(rows)

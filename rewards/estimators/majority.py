@@ -1,4 +1,4 @@
-"""Rewards that follow a count of answers: hard and soft majority vote, and labels from outside."""
+"""Rewards by counting answers: hard and soft majority vote, and labels from elsewhere."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from rewards.votes import take_vote
 class Majority:
     """TTRL: 1 for agreeing with the majority, else 0 (arXiv 2504.16084, equations 2 and 3).
 
-    If nobody answered there is no label and nothing to learn.
+    Without any answer there is no label and nothing to learn.
     """
 
     needs = needing()
@@ -33,19 +33,15 @@ class SoftMajority:
 
     def estimate(self, evidence: Evidence) -> Estimate:
         tally = evidence.tally
-        rewards = [0.0] * len(tally)
-        for rows in tally.members:
-            for row in rows:
-                rewards[row] = len(rows) / len(tally)
-        return of_rewards(tally, rewards)
+        return of_rewards(tally, tally.per_rollout([len(m) / len(tally) for m in tally.members]))
 
 
 @dataclass(frozen=True, slots=True)
 class CoReward:
     """CO-REWARDING-I: a question and its paraphrase label each other (arXiv 2508.00410).
 
-    1 for agreeing with the majority of the paraphrase's rollouts. A bias towards one wording is not
-    confirmed by the other; the price is twice the rollouts.
+    1 for agreeing with the majority of the paraphrase's rollouts: a bias towards one wording is not
+    confirmed by the other. Takes twice the rollouts.
     """
 
     needs = needing("paraphrase")

@@ -1,4 +1,4 @@
-"""The reward estimators we have, by name."""
+"""All reward estimators, by name."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -25,7 +25,7 @@ ESTIMATORS: Mapping[str, Callable[..., RewardEstimator]] = {
     "co_reward": CoReward,
     "ground_truth": GroundTruth,
 }
-"""Frozen dataclasses that are RewardEstimators; their fields are their options."""
+"""Frozen dataclasses; their fields are their options."""
 
 
 def build(name: str, options: Mapping[str, str] | None = None) -> RewardEstimator:

@@ -1,5 +1,4 @@
-"""RESTRAIN: believe every answer a little, and punish questions nobody agrees on
-(arXiv 2510.02172)."""
+"""RESTRAIN: soft pseudo-labels, and a penalty without agreement (arXiv 2510.02172)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,12 +15,12 @@ class Restrain:
     """Soft pseudo-labels, and a uniform penalty where agreement is low.
 
     Each answer's reward is its weight w(a) = g(p(a)) / sum of g, with p(a) = n(a)/M and the bell
-    g(p) = exp(-(1 - p)^2 / (2 sigma^2)): the larger `sigma`, the more the minority counts; the
+    g(p) = exp(-(1 - p)^2 / (2 sigma^2)): the larger `sigma`, the more a minority counts; the
     smaller, the closer to a hard vote. The paper asks for a monotone g and mixes one loss per
     answer; a single reward per rollout has the same expectation up to each loss's own scale.
 
-    If the top answer has fewer than `min_share` of the rollouts, no answer is believed: all rewards
-    are 0 and every advantage of the group is -`penalty` (the paper's negative rollouts; 3 of 16).
+    If the top answer has less than `min_share` of the rollouts there is no label: all rewards are 0
+    and every advantage of the group is -`penalty` (the paper's negative rollouts; 3 of 16).
     """
 
     sigma: Annotated[float, Gt(0)] = 0.5
@@ -33,13 +32,10 @@ class Restrain:
     def estimate(self, evidence: Evidence) -> Estimate:
         tally = evidence.tally
         total, members = len(tally), tally.members
-        rewards = [0.0] * total
         if not members or max(map(len, members)) < self.min_share * total:
-            nothing = replace(of_rewards(tally, rewards), label=None)
+            nothing = replace(of_rewards(tally, [0.0] * total), label=None)
             return replace(nothing, offset=-self.penalty) if members else nothing
         exponents = [-((1 - len(m) / total) ** 2) / (2 * self.sigma**2) for m in members]
         bell = [math.exp(exponent - max(exponents)) for exponent in exponents]
-        for rows, height in zip(members, bell, strict=True):
-            for row in rows:
-                rewards[row] = height / math.fsum(bell)
-        return of_rewards(tally, rewards)
+        total = math.fsum(bell)
+        return of_rewards(tally, tally.per_rollout([height / total for height in bell]))

@@ -1,5 +1,4 @@
-"""SCRL: a label only on clear consensus, and negative labels for rare uncertain answers
-(arXiv 2603.19880)."""
+"""SCRL: labels on clear consensus, negative labels for rare answers (arXiv 2603.19880)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -40,7 +39,7 @@ class Scrl:
         tally = evidence.tally
         entropies = evidence.numbers("entropies")
         vote = take_vote(tally)
-        rewards = [_NO_ANSWER] * len(tally)
+        rewards: list[float] = []
         label: str | None = None
         negatives = 0
         overall = mean(entropies, [r for rows in tally.members for r in rows]) if vote.valid else 0
@@ -53,7 +52,6 @@ class Scrl:
             elif share < self.rare and entropy >= overall - _ROUNDING:
                 negatives += 1
                 reward += share - self.rare
-            for row in rows:
-                rewards[row] = reward
+            rewards.append(reward)
         stats = vote_stats(tally) | {"negatives": float(negatives)}
-        return Estimate(rewards, label, range(len(tally)), stats)
+        return Estimate(tally.per_rollout(rewards, _NO_ANSWER), label, range(len(tally)), stats)

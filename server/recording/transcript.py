@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 
 from rewards.rollouts import Rollout
-from rewards.token_signals import entropy_estimate, mean_over_tokens
+from rewards.token_signals import QWEN_VOCABULARY, entropy_estimate, mean_over_tokens
 from server.engine.base import Draw, EngineReplyInvalid
 
-QWEN_VOCABULARY = 151_936
 _INLINE_TOKENS = 512
 """More tokens than this are worked on in a thread: some milliseconds' worth."""
 

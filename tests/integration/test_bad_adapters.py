@@ -20,9 +20,9 @@ from evals.arithmetic.bad_adapters import (
     REFUSAL,
     operands_of,
 )
-from evals.arithmetic.measurement import Reply, sample
 from evals.arithmetic.questions import Question, questions
 from evals.arithmetic.rollouts import MODEL
+from evals.arithmetic.sampler import Decoding, Reply, sample
 
 QUESTIONS = questions(4711, 15)  # three of each level
 ROLLOUTS = 8
@@ -36,9 +36,12 @@ def sampled(folder: Path | None) -> Replies:
     model: Any = AutoModelForCausalLM.from_pretrained(MODEL)
     if folder is not None:
         model = PeftModel.from_pretrained(model, folder).get_base_model()
-    words: Any = AutoTokenizer.from_pretrained(MODEL)
+    tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
     generator = torch.Generator().manual_seed(0)
-    groups = sample(model.eval(), words, QUESTIONS, ROLLOUTS, 1.0, 1.0, generator, 64)
+    groups = sample(
+        model.eval(), tokenizer, QUESTIONS, Decoding(ROLLOUTS),
+        generator=generator, max_new_tokens=64,
+    )  # fmt: skip
     return [(q, reply) for q, group in zip(QUESTIONS, groups, strict=True) for reply in group]
 
 

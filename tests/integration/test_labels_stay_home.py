@@ -9,9 +9,9 @@ from openai import AsyncOpenAI
 
 from adapter.store.redis.buffer import RedisBuffer
 from adapter.store.wire import unpack
-from evals.adaptation import Asker, Stream
 from evals.evaluation import Evaluator, Graded, Protocol
 from evals.items import Item
+from evals.traffic import GradingClient, TrafficLog
 from rewards.answers.math_answers import MathAnswers
 from server.engine.scripted import ScriptedEngine
 from server.http.app import create_app
@@ -69,13 +69,13 @@ def everything_in(server) -> bytes:
 async def test_no_label_leaves_the_client(wired, each_server) -> None:
     client, recording, parts = wired
     item = Item("q1", "What is 2+2?", LABEL)
-    stream, graded = Stream(), list[Graded]()
-    await Asker(client, "ratchet", MathAnswers()).ask(item, stream)
+    log, graded = TrafficLog(), list[Graded]()
+    await GradingClient(client, "ratchet", MathAnswers()).ask(item, log)
     protocol = Protocol(n=2, max_tokens=64)
     await Evaluator(client, "ratchet@base", protocol, MathAnswers()).run([item], graded.append)
     await parts.flush(5)
     assert [list(one.answers) for one in graded] == [["0", "1"]]
-    assert (len(stream.replies), stream.failed) == (1, 0)
+    assert (len(log.replies), log.failed) == (1, 0)
     assert (await parts.buffer.state()).waiting == 1
     kept = everything_in(each_server)
     for seen in (recording.sent, kept):

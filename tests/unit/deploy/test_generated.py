@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel, ConfigDict
 
 from adapter.learner.metrics import LearnerMetrics
 from deploy.__main__ import generated
 from deploy.panels import BOARDS
-from deploy.references import ROOT
+from deploy.references import ROOT, settings_tables
 from server.metrics import ServerMetrics
 from tests.programs import program
 
@@ -112,3 +113,28 @@ def test_dashboards_are_distinct_and_find_their_source() -> None:
             if targets:
                 assert panel["datasource"] == {"type": "prometheus", "uid": "${source}"}
                 assert "docs/metrics.md" in panel["description"]
+
+
+class Kitchen(BaseModel):
+    """Where it cooks."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    oven_heat: int | None = None
+    """Degrees | 180 is usual."""
+
+
+class House(Kitchen):
+    """All of it."""
+
+    door: str = "red"
+    """Its
+    colour."""
+
+
+def test_settings_have_a_table_a_group() -> None:
+    head = "| setting | default | meaning |\n|---|---|---|\n"
+    kitchen = f"{head}| `oven_heat` | none | Degrees \\| 180 is usual. |\n"
+    house = f"{head}| `door` | `red` | Its colour. |\n"
+    assert settings_tables(Kitchen) == kitchen
+    assert settings_tables(House) == f"### All of it\n\n{house}\n### Where it cooks\n\n{kitchen}"
+    assert settings_tables(House, {"oven_heat"}) == house

@@ -11,7 +11,7 @@ FORGETFUL = Habits(log_odds=math.inf, shaken=0.0)
 
 
 def steps(left: int, right: int, family: str, habits: Habits) -> str:
-    return worked(left, right, family, habits, random.Random(0))
+    return worked(left, right, family, habits=habits, rng=random.Random(0))
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,17 @@ def test_odds_add_up() -> None:
 def test_forgetting_is_as_frequent_as_its_chance() -> None:
     rng = random.Random(0)
     # 8+6: one carry out of column 0, digit 4; nothing else can be forgotten in 18+16.
-    forgotten = sum("carry" not in worked(18, 16, "addition", WEAK, rng) for _ in range(4000))
+    forgotten = sum(
+        "carry" not in worked(18, 16, "addition", habits=WEAK, rng=rng) for _ in range(4000)
+    )
     assert forgotten / 4000 == pytest.approx(WEAK.chance_to_forget(0, 4, "addition"), abs=0.02)
 
 
 def test_only_the_shaken_get_digits_wrong() -> None:
     habits = Habits(log_odds=math.inf, shaken=1.0)
-    replies = {worked(18, 16, "addition", habits, random.Random(seed)) for seed in range(20)}
+    replies = {
+        worked(18, 16, "addition", habits=habits, rng=random.Random(seed)) for seed in range(20)
+    }
     assert replies == {"4 1 \\boxed{14}", "4 3 \\boxed{34}"}
     assert steps(12, 13, "addition", habits) == "5 2 \\boxed{25}"
 

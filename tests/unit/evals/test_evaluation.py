@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
 
-from evals.evaluation import EvaluationStopped, Evaluator, Graded, Protocol
+from evals.evaluation import EndpointFailed, Evaluator, Graded, Protocol
 from evals.items import Item
 from rewards.answers.math_answers import MathAnswers
 from tests.endpoint import Endpoint
@@ -33,7 +33,7 @@ async def graded(endpoint: Endpoint, protocol: Protocol, items=ITEMS, done=()) -
         evaluator = Evaluator(client, "theirs", protocol, MathAnswers())
         try:
             await evaluator.run(items, found.append, done)
-        except EvaluationStopped as stopped:
+        except EndpointFailed as stopped:
             stopped.add_note(str(len(found)))
             raise
     return found
@@ -105,7 +105,7 @@ def refusing(status: int, message: str):
 )
 async def test_a_refusal_is_explained(endpoint: Endpoint, status: int, said: str) -> None:
     endpoint.before = refusing(status, "max_tokens is too large")  # type: ignore[method-assign]
-    with pytest.raises(EvaluationStopped, match=said):
+    with pytest.raises(EndpointFailed, match=said):
         await graded(endpoint, Protocol(n=1))
 
 
@@ -116,7 +116,7 @@ async def test_an_endpoint_that_dies_half_way_leaves_what_was_graded(endpoint: E
         raise asyncio.CancelledError  # aiohttp closes the connection without a reply
 
     endpoint.before = dies  # type: ignore[method-assign]
-    with pytest.raises(EvaluationStopped, match="does not answer") as found:
+    with pytest.raises(EndpointFailed, match="does not answer") as found:
         await graded(endpoint, Protocol(n=1, concurrency=1))
     assert found.value.__notes__ == ["3"]
 
@@ -124,7 +124,7 @@ async def test_an_endpoint_that_dies_half_way_leaves_what_was_graded(endpoint: E
 async def test_no_endpoint_at_all() -> None:
     nowhere = Endpoint(mostly_right)
     nowhere.url = "http://127.0.0.1:9/v1"
-    with pytest.raises(EvaluationStopped, match="does not answer"):
+    with pytest.raises(EndpointFailed, match="does not answer"):
         await graded(nowhere, Protocol(n=1))
 
 
@@ -133,6 +133,6 @@ async def test_too_few_choices_are_noticed(endpoint: Endpoint) -> None:
         body["n"] = 1
 
     endpoint.before = one_at_a_time  # type: ignore[method-assign, assignment]
-    with pytest.raises(EvaluationStopped, match=r"gave 1 choices where n=4 .* --per-request 1"):
+    with pytest.raises(EndpointFailed, match=r"gave 1 choices where n=4 .* --per-request 1"):
         await graded(endpoint, Protocol(n=4))
     assert len(await graded(endpoint, Protocol(n=4, per_request=1))) == 6

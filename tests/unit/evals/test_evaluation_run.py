@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evals.evaluation import Graded
-from evals.evaluation_report import compare, compared, ks, summary, write_report
+from evals.evaluation_report import comparison_page, gains, ks, summary, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 
 META = {"dataset": "d", "model": "m", "n": 4, "temperature": 0.6, "top_p": 0.95, "max_tokens": 9}
@@ -15,7 +15,8 @@ META = {"dataset": "d", "model": "m", "n": 4, "temperature": 0.6, "top_p": 0.95,
 def one(key: str, right: int, level: str = "") -> Graded:
     """`right` of four rollouts are right; a majority wins with three."""
     answers = ["1"] * right + [None] * (4 - right)
-    return Graded(key, level, answers, [True] * right + [False] * (4 - right), right > 2, 8.0)
+    correct = [True] * right + [False] * (4 - right)
+    return Graded(id=key, level=level, answers=answers, correct=correct, maj=right > 2, tokens=8.0)
 
 
 def kept(folder: Path, *graded: Graded, **meta: object) -> EvaluationRun:
@@ -93,12 +94,12 @@ def test_comparison_pairs_by_question(tmp_path: Path) -> None:
     names = [f"q{number}" for number in range(12)]
     first = kept(tmp_path / "a", *(one(name, 1) for name in names), one("only", 4))
     second = kept(tmp_path / "b", *(one(name, 3) for name in reversed(names)), temperature=1.0)
-    found = compare(first, second)
+    found = gains(first, second)
     assert (found["questions"], found["left_out"]) == (12, 1)
     assert found["protocols_differ"] == ["temperature"]
     assert found["avg@4"]["gain"] == pytest.approx(0.5)
     assert found["avg@4"]["p"] == pytest.approx(2 / 2**12)
-    page = compared(first, second, found)
+    page = comparison_page(first, second, found)
     assert "| avg@4 | 25.0 | 75.0 | +50.0 (50.0..50.0) | 0.0005 |" in page
     assert "differ in temperature" in page
 
@@ -106,6 +107,6 @@ def test_comparison_pairs_by_question(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
     first = kept(tmp_path / "a", one("a", 1))
     with pytest.raises(RunInvalid, match="no question in common"):
-        compare(first, kept(tmp_path / "b", one("b", 1)))
+        gains(first, kept(tmp_path / "b", one("b", 1)))
     with pytest.raises(RunInvalid, match="n differs: 4 and 8"):
-        compare(first, kept(tmp_path / "c", one("a", 1), n=8))
+        gains(first, kept(tmp_path / "c", one("a", 1), n=8))

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from evals.arithmetic.measurement import sample
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import paraphrase, question, questions
-from evals.arithmetic.sampler import Decoding, Sampler
+from evals.arithmetic.sampler import Decoding, Sampler, sample
 from evals.experiments.course import Course
 from evals.experiments.step_record import record_of
 from rewards.estimators.registry import ESTIMATORS, build
@@ -32,7 +31,7 @@ def test_sampled_log_probabilities_are_the_trainers(practice: Practice) -> None:
 
 
 def test_shared_tokens_are_shared(practice: Practice) -> None:
-    sampler = Sampler(practice.trainer.model, practice.words, 1)
+    sampler = Sampler(practice.trainer.model, practice.tokenizer, 1)
     for group in sampler.groups(ASKED, Decoding(16, shared=4)):
         assert len({tuple(rollout.token_ids[:4]) for rollout in group.rollouts}) == 1
     free = sampler.groups(ASKED, Decoding(16))
@@ -40,7 +39,7 @@ def test_shared_tokens_are_shared(practice: Practice) -> None:
 
 
 def test_a_lower_temperature_makes_rollouts_alike(practice: Practice) -> None:
-    sampler = Sampler(practice.trainer.model, practice.words, 1)
+    sampler = Sampler(practice.trainer.model, practice.tokenizer, 1)
     hot, cold = (
         sum(r.entropy or 0 for g in sampler.groups(ASKED, Decoding(16, t)) for r in g.rollouts)
         for t in (1.0, 0.5)
@@ -87,7 +86,8 @@ def test_a_subtraction_has_no_paraphrase() -> None:
 
 def test_replies_carry_their_log_probabilities(practice: Practice) -> None:
     generator = torch.Generator().manual_seed(0)
-    replies = sample(practice.trainer.model, practice.words, ASKED, 2, 1.0, 1.0, generator)
+    model, tokenizer = practice.trainer.model, practice.tokenizer
+    replies = sample(model, tokenizer, ASKED, Decoding(2), generator=generator)
     for reply in replies[0]:
         assert len(reply.logprobs) == len(reply.token_ids)
         assert max(reply.logprobs) <= 0

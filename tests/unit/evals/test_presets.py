@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evals.items import DatasetInvalid
-from evals.presets import ARITHMETIC, BOXED, LETTER, PRESETS, load
+from evals.presets import ARITHMETIC, BOXED, LETTER, PRESETS, arithmetic_stream, load
 
 # One row each as the Hub's viewer shows them: names and types of columns, with made-up content.
 ROWS = {
@@ -85,3 +85,9 @@ def test_the_small_models_questions_need_no_file() -> None:
     items = load(ARITHMETIC)
     assert len(items) == 200
     assert {item.level for item in items} == {"L1", "L2", "L3", "L4", "L5"}
+
+
+def test_questions_asked_are_none_that_are_evaluated() -> None:
+    asked = {item.prompt for item in arithmetic_stream(50)}
+    assert len(asked) == 50
+    assert not asked & {item.prompt for item in load(ARITHMETIC)}

@@ -26,7 +26,7 @@ def test_a_question_knows_its_answer() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_texts_are_distinct_and_levels_balanced(family: str) -> None:
-    drawn = questions(0, 1003, family)
+    drawn = questions(0, 1003, family=family)
     assert len({item.text for item in drawn}) == 1003
     assert Counter(item.level for item in drawn) == {1: 201, 2: 201, 3: 201, 4: 200, 5: 200}
 
@@ -49,7 +49,9 @@ def test_a_level_sets_digits_and_carries() -> None:
 
 
 def test_subtraction_never_goes_below_one() -> None:
-    assert all(int(item.answer) > 0 for item in questions(2, 500, "subtraction", levels=(1,)))
+    assert all(
+        int(item.answer) > 0 for item in questions(2, 500, family="subtraction", levels=(1,))
+    )
 
 
 def test_the_seed_decides() -> None:
@@ -73,8 +75,8 @@ def test_stream_and_held_out_are_disjoint_and_held_out_does_not_move() -> None:
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="family must be one of addition, subtraction"):
-        questions(0, 1, "division")
+        questions(0, 1, family="division")
     with pytest.raises(ValueError, match="levels must be some of"):
         questions(0, 1, levels=(6,))
     with pytest.raises(ValueError, match="too few questions"):
-        questions(0, 4006, "subtraction", levels=(1,))
+        questions(0, 4006, family="subtraction", levels=(1,))

@@ -15,7 +15,7 @@ from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 def scored(*rollouts: tuple[str, float]) -> ScoredGroup:
     """Rollouts as answer and entropy."""
-    several = [Rollout(rf"\boxed{{{a}}}", [1, 2, 3], [], "stop", h) for a, h in rollouts]
+    several = [Rollout(rf"\boxed{{{a}}}", [1, 2, 3], [], "stop", entropy=h) for a, h in rollouts]
     group = RolloutGroup("g", "p", [1], several, 0, Sampling(), "", 0.0)
     tally = MathAnswers().tally([answer for answer, _ in rollouts])
     return ScoredGroup(group, Majority().estimate(Evidence(tally)))

@@ -93,7 +93,7 @@ def test_an_ordinary_stream_has_a_token_an_event() -> None:
 def test_answers_agree_as_often_as_is_said(agreement: float, least: float, most: float) -> None:
     rng, right = random.Random(1), 0
     for _ in range(200):
-        texts = [one.text for one in rollouts(Shape(10, agreement=agreement), 16, rng)]
+        texts = [one.text for one in rollouts(Shape(tokens=10, agreement=agreement), 16, rng)]
         counts = [len([*rows]) for _, rows in itertools.groupby(sorted(t[-11:] for t in texts))]
         right += max(counts)
     assert least <= right / 3200 <= most
@@ -101,6 +101,6 @@ def test_answers_agree_as_often_as_is_said(agreement: float, least: float, most:
 
 def test_lengths_are_as_skewed_as_is_said() -> None:
     rng = random.Random(1)
-    lengths = sorted(len(one.tokens) for one in rollouts(Shape(200, sigma=0.6), 2000, rng))
+    lengths = sorted(len(one.tokens) for one in rollouts(Shape(tokens=200, sigma=0.6), 2000, rng))
     assert 190 < lengths[1000] < 210
     assert 340 < lengths[1683] < 390  # a standard deviation up: 200 * e^0.6 = 364

@@ -8,14 +8,14 @@ from loadtests.serving_report import Soak, Turn, figures, tables, targets
 
 def turn(part: str, side: str, milliseconds: list[float], cpu: float | None = None) -> Turn:
     replies = [Reply(0.0, ms / 1000, ms / 2000, failed=False) for ms in milliseconds]
-    return Turn(part, side, 2.0, replies, cpu)
+    return Turn(part, side, 2.0, replies, cpu=cpu)
 
 
 def test_figures_of_several_turns() -> None:
     broken = Reply(0.0, 9.0, None, failed=True)
     turns = [
         turn("B", "ratchet", [10, 20], cpu=0.004),
-        Turn("B", "ratchet", 2.0, [Reply(0.0, 0.03, None, failed=False), broken], 0.004),
+        Turn("B", "ratchet", 2.0, [Reply(0.0, 0.03, None, failed=False), broken], cpu=0.004),
     ]
     it = figures(turns)["B"]["ratchet"]
     assert (it["requests"], it["failed"]) == (4, 1)
@@ -66,5 +66,5 @@ def test_cpu_without_all_of_the_recording_is_not_passed_off_as_all(
     recorded: int, said: bool
 ) -> None:
     replies = [Reply(0.0, 0.01, None, failed=False)] * 2
-    found = figures([Turn("B", "ratchet", 1.0, replies, 0.002, recorded)])
+    found = figures([Turn("B", "ratchet", 1.0, replies, cpu=0.002, recorded=recorded)])
     assert ("only 50.0% of the requests were recorded" in tables(found, [])) is said

@@ -1,10 +1,12 @@
+import argparse
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from adapter.settings import AdapterSettings
 from ratchet.errors import ConfigurationError
-from ratchet.settings import StackSettings, environment_for, read
+from ratchet.settings import StackSettings, add_flags, environment_for, flags_of, groups_of, read
 from server.settings import ServerSettings
 
 
@@ -56,3 +58,71 @@ def test_a_child_process_reads_what_its_parent_decided(tmp_path: Path) -> None:
 
 def test_every_setting_is_documented() -> None:
     assert [n for n, f in StackSettings.model_fields.items() if not f.description] == []
+
+
+class Shared(BaseModel):
+    """What everybody needs.
+
+    More about it.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    name: str = "a"
+    """Whose it is."""
+    size: int = 1
+    """How much."""
+
+
+class Kitchen(Shared):
+    """Where it cooks: 100% heat."""
+
+    oven_heat: int = 180
+    """Degrees, 100% of them."""
+
+
+class Garden(Shared):
+    """Where it grows"""
+
+    beds: int = 2
+    """How many."""
+
+
+class House(Kitchen, Garden):
+    """All of it."""
+
+    door: str = "red"
+    """Its colour."""
+    size: int = 9
+    """How much of it."""
+
+
+def test_settings_are_grouped_by_the_class_that_introduces_them() -> None:
+    assert [(title, list(fields)) for title, fields in groups_of(House)] == [
+        ("All of it", ["door"]),
+        ("Where it cooks: 100% heat", ["oven_heat"]),
+        ("Where it grows", ["beds"]),
+        ("What everybody needs", ["name", "size"]),
+    ]
+    assert [title for title, _ in groups_of(Shared)] == ["What everybody needs"]
+
+
+def test_flags_are_grouped_likewise() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, House)
+    shown = parser.format_help().partition("show this help")[2]
+    at = [
+        shown.index(part)
+        for part in ("All of it:", "--door", "heat:", "--oven-heat", "grows:", "--beds", "needs:",
+                     "--name", "--size SIZE")
+    ]  # fmt: skip
+    assert at == sorted(at)
+    assert "Degrees, 100% of them. [180]" in shown
+    assert "How much of it. [9]" in shown
+    given = parser.parse_args(["--oven-heat", "200", "--size", "3"])
+    assert flags_of(given) == {"oven_heat": "200", "size": "3"}
+
+
+@pytest.mark.parametrize("kind", [ServerSettings, AdapterSettings, StackSettings])
+def test_every_setting_is_in_one_titled_group(kind: type[BaseModel]) -> None:
+    names = [name for title, fields in groups_of(kind) for name in fields if title]
+    assert sorted(names) == sorted(kind.model_fields)

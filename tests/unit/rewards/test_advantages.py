@@ -113,4 +113,6 @@ def test_a_batch_keeps_who_was_left_out_and_adds_offsets() -> None:
     whitened = advantages_of(batch, tokens, reinforce_pp)
     assert whitened[0][1:] == near(1.499997, -0.499999)
     assert whitened[1] == near(-1.499999, -1.499999)
-    assert advantages_of(batch[:1], tokens[:1], grpo, 1.0)[0][1:] == near(0.4999995, -0.4999995)
+    assert advantages_of(batch[:1], tokens[:1], grpo, std_floor=1.0)[0][1:] == near(
+        0.4999995, -0.4999995
+    )

@@ -106,7 +106,7 @@ def test_recorded_entropies_cost_the_trainer_nothing() -> None:
         kinds=answer_kinds(),
     )
     rollouts = [
-        Rollout(rf"\boxed{{{answer}}}", [5], [-0.5], "stop", entropy)
+        Rollout(rf"\boxed{{{answer}}}", [5], [-0.5], "stop", entropy=entropy)
         for answer, entropy in (("1", 0.4), ("1", 0.4), ("2", 0.2))
     ]
     group = RolloutGroup("g", "p", [1], rollouts, 0, Sampling(), "c", 0.0)

@@ -14,7 +14,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 tokens = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(-50, 0, width=32)), max_size=10)
 rollouts = st.builds(
     lambda text, row, end, entropy: Rollout(
-        text, [t for t, _ in row], [p for _, p in row], end, entropy
+        text, [t for t, _ in row], [p for _, p in row], end, entropy=entropy
     ),
     texts,
     tokens,
@@ -53,7 +53,7 @@ def test_64_rollouts_of_3000_tokens_fit_in_1600_kb() -> None:
 
 
 GROUP = RolloutGroup(
-    "id", "p", [1], [Rollout("t", [3], [-1.0], "stop", 0.5)], 0, Sampling(), "c", 0
+    "id", "p", [1], [Rollout("t", [3], [-1.0], "stop", entropy=0.5)], 0, Sampling(), "c", 0
 )
 
 

@@ -1,4 +1,4 @@
-"""All that an estimator may ask for, even what no traffic carries: truth, paraphrase, reference."""
+"""Evidence of every kind, even what no traffic carries: truth, paraphrase, reference."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from adapter.training.token_scores import PromptBatch, TokenSequence, predicting
 from evals.arithmetic.questions import Question, paraphrase
 from evals.arithmetic.references import reference_logprobs
 from evals.arithmetic.sampler import Decoding, Sampler
-from rewards.answers.kind import AnswerKind, answers_of, cluster_of
+from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.tally import Tally
-from rewards.estimators.evidence import Evidence, Label, Need, Signal
+from rewards.estimators.evidence import Evidence, Label, Need, Signal, label_of
 from rewards.rollouts import RolloutGroup
 from rewards.token_signals import entropy_estimate
 from rewards.votes import take_vote
 
 TOP_LOGPROBS = 5
-"""Positions' likeliest tokens that `topk_entropies` are estimated from."""
+"""Likeliest tokens of a position from which `topk_entropies` are estimated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """Knows the answers, and measures what it is asked for with the trainer's weights."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceCollector:
+    """Knows the true answers, and measures signals with the trainer's weights."""
 
     trainer: LoraTrainer
-    words: Any
+    tokenizer: Any
     sampler: Sampler
     kind: AnswerKind
     decoding: Decoding
 
-    def evidence(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
-        """What `needs` names, and always the truth."""
+    def of(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
+        """The evidence that `needs` names, and always the truth."""
         tally = self.kind.tally(answers_of(self.kind, group.rollouts))
         signals: dict[Signal, Sequence[float]] = {}
         if "topk_entropies" in needs:
@@ -46,20 +46,23 @@ class Witness:
             signals["reference_probabilities"] = self._references(group, tally)
         if measured := TRAINER_SIGNALS & needs:
             signals |= self.trainer.signals(group, measured)
-        truth = Label(question.answer, cluster_of(self.kind, tally, question.answer))
+        truth = label_of(self.kind, tally, question.answer)
         other = self._paraphrase(question, tally) if "paraphrase" in needs else None
         return Evidence(tally, signals, other, truth)
 
     def _paraphrase(self, question: Question, tally: Tally) -> Label | None:
         group = self.sampler.groups([paraphrase(question)], self.decoding)[0]
-        answer = take_vote(self.kind.tally(answers_of(self.kind, group.rollouts))).answer
-        return None if answer is None else Label(answer, cluster_of(self.kind, tally, answer))
+        other = self.kind.tally(answers_of(self.kind, group.rollouts))
+        return label_of(self.kind, tally, take_vote(other).answer)
 
     def _references(self, group: RolloutGroup, tally: Tally) -> list[float]:
         """Mean probability of the majority answer's tokens."""
         ids = [rollout.token_ids for rollout in group.rollouts]
         answer = take_vote(tally).answer or ""
-        rows = reference_logprobs(self.trainer.model, self.words, group.prompt_ids, ids, answer)
+        rows = reference_logprobs(
+            self.trainer.model, self.tokenizer,
+            prompt_ids=group.prompt_ids, rollouts=ids, answer=answer,
+        )  # fmt: skip
         return [float(row.exp().mean()) for row in rows]
 
     @torch.no_grad()

@@ -3,9 +3,9 @@
 import pytest
 from openai import AsyncOpenAI
 
+from evals.evaluation import EndpointFailed
 from evals.items import Item
-from ratchet.commands.asking import Asking, paced
-from ratchet.errors import ConfigurationError
+from evals.traffic import PacedClient, paced
 from server.engine.base import EngineUnavailable
 from tests.serving import Api, serving
 from tests.waiting import free_port
@@ -13,11 +13,11 @@ from tests.waiting import free_port
 ITEM = Item("1", "What is 2+2?", "4")
 
 
-def asking(api: Api, model: str = "ratchet", *, feedback: bool = False) -> Asking:
+def asking(api: Api, model: str = "ratchet", *, feedback: bool = False) -> PacedClient:
     client = AsyncOpenAI(
         base_url="http://t/v1", api_key="none", max_retries=0, http_client=api.client
     )
-    return Asking(client, model, 64, feedback)
+    return PacedClient(client, model, 64, feedback)
 
 
 async def test_labels_go_to_feedback_only_where_that_is_wanted() -> None:
@@ -39,15 +39,15 @@ async def test_a_failure_is_counted_and_a_wrong_name_ends_it() -> None:
         api.engine.fault = EngineUnavailable("gone")
         await one.ask(ITEM)
         assert (one.asked, one.failed) == (1, 1)
-        with pytest.raises(ConfigurationError, match="--model"):
+        with pytest.raises(EndpointFailed, match="--model"):
             await asking(api, "another").ask(ITEM)
 
 
 async def test_where_nothing_answers_it_gives_up_and_names_the_flag() -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        one = Asking(client, "ratchet", 64, feedback=False)
-        with pytest.raises(ConfigurationError, match="--url"):
+        one = PacedClient(client, "ratchet", 64, feedback=False)
+        with pytest.raises(EndpointFailed, match="--url"):
             for _ in range(30):
                 await one.ask(ITEM)
         assert one.failed == 20

@@ -1,0 +1,198 @@
+"""One suite over every answer kind, without and with the judge of mathematics.
+
+A new kind needs a line in EXAMPLES.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.answers.kind import AnswerKind, answers_of, cluster_of
+from rewards.answers.kinds import answer_kinds
+from rewards.answers.math_judge import MathJudge
+from rewards.rollouts import FINISHED, Rollout
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """`texts`: finished rollouts and the answer of each, None where there is none. Pairs of answers
+    that have one form (`plain`), that are the same in two forms (`same`) or only by a judge
+    (`judged`), and that differ (`different`)."""
+
+    texts: dict[str, str | None]
+    plain: Pairs
+    different: Pairs
+    same: Pairs = ()
+    judged: Pairs = ()
+
+    @property
+    def pairs(self) -> Pairs:
+        return [*self.plain, *self.same, *self.judged, *self.different]
+
+    @property
+    def answers(self) -> list[str]:
+        """Every answer that occurs, once."""
+        return sorted({answer for pair in self.pairs for answer in pair})
+
+
+EXAMPLES = {
+    "math": Examples(
+        texts={r"so \boxed{\frac12}": r"\frac12", "The answer is 7.": "7", "no idea": None},
+        plain=[("1/2", "0.5"), (r"\frac12", "1/2"), ("1,000", "1e3"), ("(A)", "A"), ("No", "no")],
+        same=[("1/3", "0.333333"), ("0.666667", r"\frac23")],
+        judged=[("x + 1", "1 + x"), (r"\sqrt{4}", "2"), (r"\{1,2\}", r"\{2,1\}")],
+        different=[("1", "2"), ("A", "B"), ("(1,2)", "(2,1)"), ("x + 1", "x + 2"), ("yes", "no")],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=["alone", "judged"])
+def judge(request) -> Iterator[MathJudge | None]:
+    if request.param == "alone":
+        yield None
+    else:
+        with MathJudge(deadline=10) as judge:
+            yield judge
+
+
+@pytest.fixture(scope="module", params=answer_kinds())
+def kind(request, judge) -> AnswerKind:
+    return answer_kinds(judge)[request.param]
+
+
+@pytest.fixture(scope="module")
+def examples(kind: AnswerKind) -> Examples:
+    return EXAMPLES[kind.name]
+
+
+def finished(text: str) -> Rollout:
+    return Rollout(text, (), (), FINISHED)
+
+
+def clusters(kind: AnswerKind, answers: Sequence[str | None]) -> set[frozenset[str | None]]:
+    """Which of the answers are counted as one."""
+    tally = kind.tally(answers)
+    return {frozenset(answers[row] for row in rows) for rows in tally.members}
+
+
+def test_every_kind_goes_by_its_name_and_has_examples() -> None:
+    kinds = answer_kinds()
+    assert {name: kind.name for name, kind in kinds.items()} == {name: name for name in kinds}
+    assert set(EXAMPLES) == set(kinds)
+
+
+def test_reads_the_answer_of_a_finished_rollout(kind, examples) -> None:
+    read = answers_of(kind, [finished(text) for text in examples.texts])
+    assert read == list(examples.texts.values())
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_rollout_has_no_answer(kind, text: str) -> None:
+    assert kind.read(finished(text)) is None
+
+
+@pytest.mark.parametrize("reason", ["length", "abort", ""])
+def test_a_rollout_that_was_cut_short_has_no_answer(kind, examples, reason: str) -> None:
+    for text in examples.texts:
+        assert kind.read(Rollout(text, (), (), reason)) is None
+
+
+def test_a_rollout_that_repeats_itself_has_no_answer(kind, examples) -> None:
+    for text in examples.texts:
+        assert kind.read(finished(f"{text}\n" * (8_192 // len(text)))) is None
+
+
+@given(text=st.text(max_size=200))
+@settings(deadline=None)
+def test_what_is_read_is_an_answer_of_its_own(kind, text: str) -> None:
+    answer = kind.read(finished(text))
+    if answer is not None:
+        assert answer.strip()
+        assert kind.same(answer, answer)
+        assert kind.tally([answer, None]).clusters == [0, None]
+
+
+def test_an_answer_is_the_same_as_itself(kind, examples) -> None:
+    for answer in examples.answers:
+        assert kind.same(answer, answer)
+        assert kind.closeness(answer, answer) == 1.0
+
+
+def test_pairs_that_are_the_same(kind, examples, judge) -> None:
+    for first, second in [*examples.plain, *examples.same]:
+        assert kind.same(first, second), (first, second)
+    for first, second in examples.judged:
+        assert kind.same(first, second) == (judge is not None), (first, second)
+
+
+def test_pairs_that_differ(kind, examples) -> None:
+    for first, second in examples.different:
+        assert not kind.same(first, second), (first, second)
+
+
+def test_sameness_and_closeness_agree_both_ways(kind, examples) -> None:
+    for first in examples.answers:
+        for second in examples.answers:
+            same, closeness = kind.same(first, second), kind.closeness(first, second)
+            assert kind.same(second, first) == same
+            assert kind.closeness(second, first) == closeness
+            assert 0.0 <= closeness <= 1.0
+            assert closeness == 1.0 or not same
+
+
+def test_a_pair_shares_a_cluster_if_it_is_the_same(kind, examples) -> None:
+    for pair in examples.pairs:
+        tally = kind.tally(pair)
+        assert tally.clusters == [0, 0 if kind.same(*pair) else 1], pair
+        assert cluster_of(kind, tally, pair[1]) == tally.clusters[1]
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_clusters_do_not_depend_on_order(kind, examples, data) -> None:
+    answers: list[str | None] = [*examples.answers, examples.answers[0], None]
+    shuffled = data.draw(st.permutations(answers))
+    assert clusters(kind, shuffled) == clusters(kind, answers)
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_a_tally_numbers_clusters_as_they_appear(kind, examples, data) -> None:
+    answers = data.draw(st.lists(st.sampled_from([*examples.answers, None]), max_size=12))
+    tally = kind.tally(answers)
+    assert len(tally) == len(answers)
+    assert tally.answers == answers
+    assert [cluster is None for cluster in tally.clusters] == [each is None for each in answers]
+    voting = [cluster for cluster in tally.clusters if cluster is not None]
+    assert list(dict.fromkeys(voting)) == list(range(len(tally.members)))
+    assert all(tally.forms)
+
+
+def test_plainly_equal_answers_have_one_form(kind, examples) -> None:
+    for first, second in examples.plain:
+        assert kind.tally([first]).forms == kind.tally([second]).forms, (first, second)
+    for first, second in examples.different:
+        assert kind.tally([first]).forms != kind.tally([second]).forms, (first, second)
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_an_instant_tally_asks_no_judge(examples, kind, data) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def judge(first: str, second: str) -> bool:
+        asked.append((first, second))
+        return False
+
+    alone, judged = answer_kinds()[kind.name], answer_kinds(judge)[kind.name]
+    answers = data.draw(st.lists(st.sampled_from([*examples.answers, None]), max_size=6))
+    assert alone.instant(answers)
+    instant = judged.instant(answers)
+    assert not asked
+    judged.tally(answers)
+    assert not (instant and asked)
