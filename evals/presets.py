@@ -100,12 +100,13 @@ def load(
 
 def _fetched(path: str, config: str | None, split: str, layout: Layout) -> list[Item]:
     import datasets  # slow to import, and not needed for a file
+    from datasets.exceptions import DatasetsError
 
     if Path(path).is_dir():
         config = None  # local files have no configurations
     try:
         loaded: Any = datasets.load_dataset(path, config, split=split)
-    except Exception as error:  # the Hub's, and those of the libraries below it
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise DatasetInvalid(
             f"{path}: cannot be fetched: {type(error).__name__}: {reason}. Without the Hub, give a "

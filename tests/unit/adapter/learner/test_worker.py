@@ -28,7 +28,7 @@ RECIPE = Recipe(scoring=SCORING, groups_per_update=2, max_lag=1, keep_versions=2
 
 
 def group(
-    name: str, version: int = 0, answers: str = "112", top_p: float = 1.0, client: str = "c",
+    name: str, version: int = 0, *, answers: str = "112", top_p: float = 1.0, client: str = "c",
     tokens: int = 1, prompt: str = "p",
 ) -> RolloutGroup:  # fmt: skip
     rollouts = [Rollout(rf"\boxed{{{a}}}", [5] * tokens, [-0.5] * tokens, "stop") for a in answers]

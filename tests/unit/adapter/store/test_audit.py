@@ -110,7 +110,7 @@ async def test_touched_weights_are_found(bench: Bench) -> None:
 
 
 async def test_touched_records_are_found(bench: Bench) -> None:
-    records = bench.store._releases
+    records = bench.store.records
     records[1] = replace(records[1], metrics={"kl": 0.0})
     assert await bench.found() == ["v1: its record is not what the ledger says"]
     records[1] = replace(records[1], metrics={"kl": 0.1})
@@ -122,8 +122,8 @@ async def test_touched_records_are_found(bench: Bench) -> None:
 
 
 async def test_a_moved_pointer_and_a_cut_ledger_are_found(bench: Bench) -> None:
-    bench.store._live = 1
+    bench.store.pointer = 1
     assert await bench.found() == ["v1 is live, the ledger says v2"]
-    bench.store._live = 2
-    del bench.store._ledger[2]
+    bench.store.pointer = 2
+    del bench.store.entries[2]
     assert (await bench.found())[0] == "ledger: entry 3 is missing: found 4 in its place"

@@ -120,10 +120,10 @@ def test_an_update_moves_probability_to_what_was_rewarded(trainer: LoraTrainer) 
 
 def gradient(trainer: LoraTrainer) -> torch.Tensor:
     """Of one batch. Not the step: Adam's first one is near a sign, which rounding can turn."""
-    trainer._gradient.backward(
+    trainer.gradient.backward(
         rows_of([TrainingGroup(sampled(trainer), SPLIT)]), torch.device("cpu")
     )
-    return torch.cat([p.grad.flatten() for p in trainer._optimiser._parameters])
+    return torch.cat([p.grad.flatten() for p in trainer.optimiser.parameters])
 
 
 def test_micro_batches_do_not_change_the_gradient(model_folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_rollouts_left_out_have_no_influence(model_folder: Path) -> None:
             "g", "", group.prompt_ids, group.rollouts[:group_size], 0, group.sampling, "c", 0.0
         )
         trainer.update([TrainingGroup(shown, advantages)])
-        updated.append(torch.cat([p.flatten() for p in trainer._optimiser._parameters]))
+        updated.append(torch.cat([p.flatten() for p in trainer.optimiser.parameters]))
     assert torch.equal(*updated)
 
 
@@ -160,18 +160,16 @@ def test_undo_brings_back_weights_and_optimiser(model_folder: Path) -> None:
         trainer.update([good])
     assert all(
         torch.equal(a, b)
-        for a, b in zip(straight._optimiser._parameters, detour._optimiser._parameters, strict=True)
+        for a, b in zip(straight.optimiser.parameters, detour.optimiser.parameters, strict=True)
     )
 
 
 def test_a_non_finite_loss_changes_nothing(trainer: LoraTrainer) -> None:
     group = sampled(trainer)
-    before = [p.detach().clone() for p in trainer._optimiser._parameters]
+    before = [p.detach().clone() for p in trainer.optimiser.parameters]
     with pytest.raises(UpdateDiverged):
         trainer.update([TrainingGroup(group, [float("nan"), 0.0, 0.0, 0.0])])
-    assert all(
-        torch.equal(a, b) for a, b in zip(before, trainer._optimiser._parameters, strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.optimiser.parameters, strict=True))
     trainer.update([TrainingGroup(group, SPLIT)])
 
 
@@ -189,7 +187,7 @@ def test_saved_and_loaded_again_it_is_the_same_adapter(
     other.load(tmp_path / name)
     assert all(
         torch.equal(a, b)
-        for a, b in zip(trainer._optimiser._parameters, other._optimiser._parameters, strict=True)
+        for a, b in zip(trainer.optimiser.parameters, other.optimiser.parameters, strict=True)
     )
     other.load(None)
     assert all(not p.detach().any() for n, p in other.model.named_parameters() if "lora_B" in n)
@@ -216,10 +214,10 @@ def test_a_learner_that_was_restarted_goes_on_bit_for_bit(
     restarted = LoraTrainer(given)
     restarted.load(folder)
     update(restarted, 2)
-    pairs = zip(straight._optimiser._parameters, restarted._optimiser._parameters, strict=True)
+    pairs = zip(straight.optimiser.parameters, restarted.optimiser.parameters, strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    assert straight._optimiser.rate() == restarted._optimiser.rate()
-    assert straight._pinned == restarted._pinned
+    assert straight.optimiser.rate() == restarted.optimiser.rate()
+    assert straight.pinned == restarted.pinned
 
 
 def test_pinned_tokens_are_only_those_of_the_lineage(trainer: LoraTrainer, tmp_path: Path) -> None:
@@ -227,13 +225,13 @@ def test_pinned_tokens_are_only_those_of_the_lineage(trainer: LoraTrainer, tmp_p
     first, second = (replace(sampled(trainer, seed=seed), prompt_ids=[seed]) for seed in (4, 5))
     trainer.update([TrainingGroup(first, SPLIT)])
     trainer.undo()
-    assert trainer._pinned == []
+    assert trainer.pinned == []
     trainer.update([TrainingGroup(second, SPLIT)])
     trainer.save(tmp_path)
     trainer.load(None)
-    assert trainer._pinned == []
+    assert trainer.pinned == []
     trainer.load(tmp_path)
-    assert trainer._pinned == [[5, *second.rollouts[0].token_ids]]
+    assert trainer.pinned == [[5, *second.rollouts[0].token_ids]]
 
 
 def test_an_adapter_without_optimiser_state_starts_it_anew(
@@ -244,7 +242,7 @@ def test_an_adapter_without_optimiser_state_starts_it_anew(
     trainer.save(tmp_path)
     (tmp_path / "optimizer.safetensors").unlink()
     trainer.load(tmp_path)
-    assert trainer._optimiser.updates == 0
+    assert trainer.optimiser.updates == 0
 
 
 def test_schedules_by_hand(model_folder: Path) -> None:
@@ -252,8 +250,8 @@ def test_schedules_by_hand(model_folder: Path) -> None:
         trainer = LoraTrainer(settings(model_folder, learning_rate=1.0, **changes))
         found = []
         for updates in range(5):
-            trainer._optimiser.updates = updates
-            found.append(trainer._optimiser.rate())
+            trainer.optimiser.updates = updates
+            found.append(trainer.optimiser.rate())
         return found
 
     assert rates(warmup_updates=2) == [0.5, 1.0, 1.0, 1.0, 1.0]
@@ -268,7 +266,7 @@ def test_later_passes_clip_against_the_first(model_folder: Path) -> None:
     metrics = trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
     assert metrics["clip_ratio/region_mean"] > 0
     assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-4)
-    assert trainer._optimiser.updates == 1
+    assert trainer.optimiser.updates == 1
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(model_folder: Path) -> None:

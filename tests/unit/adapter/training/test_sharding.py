@@ -45,6 +45,6 @@ def test_the_layers_frozen_weights_are_sharded_and_an_update_is_the_same(
     group = RolloutGroup("g", "", [1, 2, 3, 4], rollouts, 0, Sampling(), "c", 0.0)
     metrics = [t.update([TrainingGroup(group, [1.0, -1.0, 0.5])]) for t in (plain, sharded)]
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-5, abs=1e-6)
-    pairs = zip(plain._optimiser._parameters, sharded._optimiser._parameters, strict=True)
+    pairs = zip(plain.optimiser.parameters, sharded.optimiser.parameters, strict=True)
     for mine, theirs in pairs:
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
