@@ -1,4 +1,4 @@
-"""Which policy version answers: the live pointer, the versions at hand, and who still uses them."""
+"""Which policy version answers: the live pointer, the loaded versions, and the leases on them."""
 
 import asyncio
 import random
@@ -52,7 +52,7 @@ class Policy:
 
     @property
     def held(self) -> int:
-        """Leases out."""
+        """Leases that are held."""
         return self._held.total()
 
     def engine_name(self, version: int) -> str:
@@ -64,27 +64,27 @@ class Policy:
         return f"{self.name}@base" if version == BASE else f"{self.name}@v{version}"
 
     def add(self, version: int, engine_name: str) -> None:
-        """The engine has loaded a version."""
+        """Add a version that the engine has loaded."""
         self._names[version] = engine_name
 
     def remove(self, version: int) -> str:
-        """Stop offering a version, though leases may be out; returns its engine name."""
+        """Stop offering a version, though leases may still be held; returns its engine name."""
         if version == self._canary:
             self.end_canary()
         return self._names.pop(version)
 
     def switch(self, version: int) -> None:
-        """New requests go to `version`."""
+        """Send new requests to `version`. Raises UnknownModel unless it is loaded."""
         if version not in self._names:
             raise UnknownModel(f"version {version} is not loaded")
         self._live = version
 
     def begin_canary(self, version: int, share: float) -> None:
-        """Let `version`, which is loaded, answer this share of the plain name's requests."""
+        """Have `version`, which is loaded, answer this share of the plain name's requests."""
         self._canary, self._canary_share = version, share
 
     def end_canary(self) -> None:
-        """All requests go to the live version again."""
+        """Send all requests to the live version again."""
         self._canary = None
 
     @contextmanager
@@ -108,15 +108,15 @@ class Policy:
                     self._awaited.pop(version).set()
 
     async def drained(self, version: int) -> None:
-        """Wait until nobody holds `version`."""
+        """Wait until no lease on `version` is held."""
         if self._held[version]:
             await self._awaited.setdefault(version, asyncio.Event()).wait()
 
     def _resolve(self, model: str) -> int:
         if model == self.name:
-            if self._canary is None or random.random() >= self._canary_share:
-                return self._live
-            return self._canary
+            if self._canary is not None and random.random() < self._canary_share:
+                return self._canary
+            return self._live
         for version in self._names:
             if model == self.name_of(version):
                 return version

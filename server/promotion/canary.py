@@ -63,7 +63,7 @@ class Canary:
             live = self._policy.live
             if release.parent != live:
                 return orphaned(Step.CANARY, release)
-            if alarm := self._signals.turned(version, live, self._limits):
+            if alarm := self._signals.alarm(version, live, self._limits):
                 return turned_away(Step.CANARY, alarm.cause, f"canary: {alarm.reason}")
             if self._signals.enough(version) and self._signals.enough(live):
                 return StepVerdict(Step.CANARY, passed=True)

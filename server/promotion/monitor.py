@@ -41,7 +41,7 @@ class Monitor:
         if parent is None or not self._trial.ready:
             return False
         self._signals.keep({live, parent})
-        alarm = self._signals.turned(live, parent, self._limits)
+        alarm = self._signals.alarm(live, parent, self._limits)
         if alarm is None or parent not in self._policy.loaded:
             return False
         turned = alarm.reason

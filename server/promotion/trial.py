@@ -14,7 +14,7 @@ from adapter.store.releases import BASE, AdapterRelease
 from rewards.answers.kinds import AnswerKinds
 from rewards.votes import take_vote
 from server.policy.leases import Policy
-from server.policy.limits import Alarm, GateLimits, changed, unfit
+from server.policy.limits import Alarm, GateLimits, change_alarm, learning_alarm
 from server.policy.stats import PolicyStats, VoteRecord
 from server.promotion.comparison import difference
 from server.promotion.probe_set import Probe, ProbeSet, Reply
@@ -128,9 +128,9 @@ class Trial:
 
     def _alarm(self, stats: Mapping[str, PolicyStats], kl: float | None) -> Alarm | None:
         limits, base = self._rules.limits, stats["base"]
-        if kl is not None and (alarm := unfit(base, kl, limits)):
+        if kl is not None and (alarm := learning_alarm(base, kl, limits)):
             return alarm
-        return changed(stats["candidate"], stats["parent"], limits, base)
+        return change_alarm(stats["candidate"], stats["parent"], limits, base)
 
     def _record(self, probe: Probe, reply: Reply) -> VoteRecord:
         kind = self._kinds[probe.query.answer_kind]

@@ -73,11 +73,11 @@ async def test_lost_rollouts_are_not_spared_ones() -> None:
 
 async def test_signals_of_the_live_version() -> None:
     async with serving() as api:
-        api.parts.history.look()
+        api.parts.history.sample()
         assert "ratchet_live_diversity_ratio NaN" in (await api.client.get("/metrics")).text
         await api.chat()  # 4, 5, 4 and no answer
         await until(lambda: api.at_rest)
-        api.parts.history.look()
+        api.parts.history.sample()
         assert value(api, "ratchet_live_margin_ratio") == 0.25
         assert value(api, "ratchet_live_answering_ratio") == 0.75
         assert value(api, "ratchet_live_diversity_ratio") == 1.0

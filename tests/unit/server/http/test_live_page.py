@@ -124,7 +124,7 @@ async def test_history_by_column_and_only_what_is_new() -> None:
     async with serving() as api:
         await api.chat()
         await until(lambda: api.at_rest)
-        api.parts.history.look()
+        api.parts.history.sample()
         columns = (await state(api))["history"]
         assert columns["agreement"][-1] == 0.5
         assert columns["version"][-1] == 0
