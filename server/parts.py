@@ -122,7 +122,7 @@ class Parts:
             engine=self.engine,
             policy=self.policy,
             admission=self.admission,
-            record=self.recorder.offer,
+            record=self.recorder.record,
             rollouts_of=self._transcript.rollouts,
             target=settings.train_rollouts,
             metrics=self.metrics,
@@ -136,7 +136,7 @@ class Parts:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Background tasks for the life of the server; on the way out, flush and disconnect."""
-        await self.recorder.look()
+        await self.recorder.check()
         jobs = (
             self.recorder.run(), self.recorder.watch(), self.promoter.run(), self.engine.run(),
             self.top_up.run(), self.feedback.run(), self.history.run(),

@@ -73,7 +73,7 @@ class Routes:
         """A label for an answer, or whether it was right: for metrics only."""
         request = _parse(FeedbackRequest, await http.body())
         try:
-            judged = await self._parts.feedback.give(
+            correct = await self._parts.feedback.give(
                 request.completion_id, request.label, request.correct
             )
         except UnknownCompletion:
@@ -83,7 +83,7 @@ class Routes:
         except BufferUnavailable:
             raise ApiError(503, "feedback cannot be taken now; try again") from None
         return _json({"object": "ratchet.feedback", "completion_id": request.completion_id,
-                      "correct": judged.correct, "counted": judged.counted})  # fmt: skip
+                      "correct": correct, "counted": correct is not None})  # fmt: skip
 
     async def models(self, _: Request) -> Response:
         """Names a request may ask for; `root` is the base model, `parent` what a name stands on."""

@@ -15,7 +15,7 @@ _MEMORY_LIMIT = 10_000
 
 
 class MemoryFeedback:
-    """For one process; the last 10,000 answers."""
+    """In the memory of one process: the last 10,000 answers."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -52,7 +52,7 @@ class Bookkeeping:
         self, request: SamplingRequest, caller: Caller, entry: Entry
     ) -> Unrecorded | None:
         """Why a group is not for training, whatever comes of it; or None."""
-        if not caller.train or request.opted_out or self._recorder.refuses(caller.client):
+        if not caller.train or request.opted_out or self._recorder.has_opted_out(caller.client):
             return Unrecorded.OPTED_OUT
         if entry.lease.pinned:
             return Unrecorded.PINNED_VERSION
@@ -68,7 +68,7 @@ class Bookkeeping:
         if vote.answer is None:
             session.reason = session.reason or Unrecorded.NO_ANSWER
         if session.reason is None:
-            session.reason = self._recorder.hindrance()
+            session.reason = self._recorder.refusal()
         counted, lease = await tally.current(), session.lease
         outcome = Outcome(list(tally.draws), counted, vote, lease, session.reason)
         if session.outcome.done():
@@ -76,7 +76,7 @@ class Bookkeeping:
         if tally.outstanding > 0 and not session.partial:
             self._metrics.votes_early.inc()
         session.outcome.set_result(outcome)
-        if vote.answer is not None and not self._recorder.refuses(session.caller.client):
+        if vote.answer is not None and not self._recorder.has_opted_out(session.caller.client):
             answered = Answered(list(counted.answers), vote.answer, tally.kind.name)
             self._feedback.remember(session.reply_id, answered)
 

@@ -87,7 +87,7 @@ async def test_the_buffer_s_depth_and_age() -> None:
     async with serving() as api:
         await api.chat()
         assert await api.recorded() == 1
-        await api.parts.recorder.look()
+        await api.parts.recorder.check()
         assert value(api, "ratchet_buffer_groups") == 1
         age = value(api, "ratchet_buffer_oldest_seconds")
         assert age is not None and 0 <= age < 5
