@@ -1,4 +1,4 @@
-"""Server-sent events as bytes come in: https://html.spec.whatwg.org/multipage/server-sent-events."""
+"""Splits bytes into server-sent events: html.spec.whatwg.org/multipage/server-sent-events."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
@@ -6,10 +6,10 @@ _END = b"\n\n"
 
 
 async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
-    """The data of each event, those that came together in one list. Stops at `[DONE]`.
+    """The data of each event, in one list where they come together. Stops at `[DONE]`.
 
-    Events may be of any size; comments are left out. Whether the stream was whole is for the caller
-    to see: an event cut short is not given out. Raises EOFError if it ended without `[DONE]`.
+    Events may be of any size; comments and an event cut short are left out. Raises EOFError if the
+    stream ends without `[DONE]`.
     """
     waiting = bytearray()
     searched = 0
@@ -19,7 +19,7 @@ async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
         if end < 0:
             searched = max(0, len(waiting) - 1)
             continue
-        # A stream of one event at a time, each in one piece, is not copied more than twice.
+        # An event that comes alone and in one piece is copied only twice.
         whole, waiting = waiting, waiting[end + 2 :]
         del whole[end:]
         events = [
