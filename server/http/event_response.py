@@ -11,7 +11,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.api.errors import from_engine
+from server.api.errors import api_error
 from server.engine.base import EngineError
 
 CLIENT_GONE = 499
@@ -84,5 +84,5 @@ class EventResponse(Response):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             body = b""
         except EngineError as error:
-            body = b"data: " + orjson.dumps(from_engine(error).body) + b"\n\n"
+            body = b"data: " + orjson.dumps(api_error(error).body) + b"\n\n"
         await send({"type": "http.response.body", "body": body, "more_body": False})

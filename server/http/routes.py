@@ -9,8 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from adapter.store.buffer import BufferUnavailable
-from server.api.errors import ApiError, from_validation
+from server.api.errors import ApiError, from_validation, json_response
 from server.api.requests import FeedbackRequest, SamplingRequest
 from server.api.tenants import Tenant
 from server.http.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
@@ -65,7 +64,7 @@ class Routes:
             except ClientGone:
                 return Response(status_code=CLIENT_GONE)
             used(completion["usage"]["total_tokens"])
-            return _json(completion, 200, self._overhead(watch))
+            return json_response(completion, 200, self._overhead(watch))
 
         return completions
 
@@ -80,21 +79,19 @@ class Routes:
             raise ApiError(
                 404, "no voted answer is remembered under this id", param="completion_id"
             ) from None
-        except BufferUnavailable:
-            raise ApiError(503, "feedback cannot be taken now; try again") from None
-        return _json({"object": "ratchet.feedback", "completion_id": request.completion_id,
+        return json_response({"object": "ratchet.feedback", "completion_id": request.completion_id,
                       "correct": correct, "counted": correct is not None})  # fmt: skip
 
     async def models(self, _: Request) -> Response:
         """Names a request may ask for; `root` is the base model, `parent` what a name stands on."""
-        return _json({"object": "list", "data": self._cards()})
+        return json_response({"object": "list", "data": self._cards()})
 
     async def model(self, http: Request) -> Response:
         """One of them."""
         name = http.path_params["name"]
         for card in self._cards():
             if card["id"] == name:
-                return _json(card)
+                return json_response(card)
         raise ApiError(404, "no such model; see /v1/models", param="model", code="model_not_found")
 
     async def livez(self, _: Request) -> Response:
@@ -112,7 +109,7 @@ class Routes:
             "draining": parts.draining,
             "version": parts.policy.live,
         }
-        return _json(state, 200 if ready else 503)
+        return json_response(state, 200 if ready else 503)
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus exposition."""
@@ -145,10 +142,6 @@ class Routes:
 def _may_train(http: Request) -> bool:
     values = http.headers.getlist("x-ratchet-train")
     return all(value.strip().lower() == "true" for value in values)
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
 def _parse(kind: type[M], body: bytes) -> M:
