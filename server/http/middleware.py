@@ -20,13 +20,6 @@ _NO_KEY = ApiError(
 )
 
 
-class BodyTooLarge(ApiError):
-    """The request body is over the limit, by its declared length or as received."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"the body may have at most {limit} bytes")
-
-
 class Edge:
     """The outermost layer of the server."""
 
@@ -35,6 +28,7 @@ class Edge:
     ) -> None:
         self._app, self._limit = app, max_body_bytes
         self._tenants, self._metrics = tenants, metrics
+        self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,7 +44,7 @@ class Edge:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._limit:
-                raise BodyTooLarge(self._limit)
+                raise self._too_large
             return message
 
         async def stamped_send(message: Message) -> None:
@@ -67,7 +61,7 @@ class Edge:
                 return
             scope["tenant"] = tenant
             if _declared_length(scope) > self._limit:
-                await BodyTooLarge(self._limit).response()(scope, receive, stamped_send)
+                await self._too_large.response()(scope, receive, stamped_send)
             else:
                 await self._app(scope, counted_receive, stamped_send)
         finally:

@@ -9,7 +9,7 @@ import orjson
 from adapter.store.clients import pseudonym
 from rewards.rollouts import RolloutGroup, Sampling
 from server.api.replies import Outcome
-from server.api.requests import PASSED, SamplingRequest
+from server.api.requests import FORWARDED, SamplingRequest
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
@@ -58,7 +58,7 @@ class Bookkeeping:
             return Unrecorded.PINNED_VERSION
         if (request.top_p or 1.0) < 1.0 or (request.top_k or 0) > 0:
             return Unrecorded.TRUNCATED_SAMPLING
-        if request.bends_sampling:
+        if request.alters_sampling:
             return Unrecorded.ALTERED_SAMPLING
         return None if entry.ticket.records else Unrecorded.SHED
 
@@ -88,7 +88,7 @@ class Bookkeeping:
             return
         tally, request, lease = session.tally, session.request, session.lease
         client, kind = pseudonym(session.caller.client), tally.kind.name
-        query = Query(session.prompt, request.passed_on(PASSED), client=client, answer_kind=kind)
+        query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
         self._reservoir.add(prompt_key(session.prompt), query)
         temperature, top_p = session.options["temperature"], request.top_p or 1.0
         top_k, limit = max(0, request.top_k or 0), request.token_limit or 0

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from server.api.replies import DONE, new_id, single_extension
-from server.api.requests import PASSED_SINGLE, SamplingRequest
+from server.api.requests import FORWARDED_SINGLE, SamplingRequest
 from server.engine.base import Chunk, Engine, EngineRequest, Names
 from server.policy.leases import Lease
 
@@ -41,5 +41,5 @@ def _event(chunk: Chunk, tail: bytes) -> bytes:
 
 
 def _asked(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:
-    options = request.passed_on(PASSED_SINGLE)
+    options = request.forwarded(FORWARDED_SINGLE)
     return EngineRequest(lease.engine_name, request.prompt_for_engine, options, seconds=seconds)

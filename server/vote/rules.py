@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from server.api.requests import PASSED, SamplingRequest
+from server.api.requests import FORWARDED, SamplingRequest
 from server.engine.base import Prompt
 
 
@@ -28,7 +28,7 @@ class VoteRules:
 
     def options(self, request: SamplingRequest, prompt: Prompt) -> dict[str, Any]:
         """The engine's sampling options for a request's rollouts."""
-        options: dict[str, Any] = request.passed_on(PASSED)
+        options: dict[str, Any] = request.forwarded(FORWARDED)
         options["temperature"] = self.temperature
         if request.top_p is not None:
             options["top_p"] = request.top_p
