@@ -122,8 +122,8 @@ class Parts:
             engine=self.engine,
             policy=self.policy,
             admission=self.admission,
-            record=self.recorder.record,
-            rollouts_of=self._transcript.rollouts,
+            recorder=self.recorder,
+            transcript=self._transcript,
             target=settings.train_rollouts,
             metrics=self.metrics,
         )

@@ -22,6 +22,7 @@ from server.engine.base import (
     EngineReplyInvalid,
     EngineTimeout,
 )
+from server.policy.leases import UnknownModel
 
 RETRY_SECONDS = 2.0
 _TYPES = {
@@ -79,8 +80,8 @@ def json_response(
 
 
 EXPECTED = (
-    ApiError, HTTPException, RequestValidationError, UnknownRelease, BufferUnavailable, Overloaded,
-    EngineError,
+    ApiError, HTTPException, RequestValidationError, UnknownModel, UnknownRelease,
+    BufferUnavailable, Overloaded, EngineError,
 )  # fmt: skip
 """Errors with a status of their own; any other one is a fault of ours."""
 
@@ -95,6 +96,9 @@ def api_error(error: Exception) -> ApiError:
         case RequestValidationError():
             first = error.errors()[0]
             return ApiError(400, str(first["msg"]), param=str(first["loc"][-1]))
+        case UnknownModel():
+            message = f"{error}; see /v1/models"
+            return ApiError(404, message, param="model", code="model_not_found")
         case UnknownRelease():
             return ApiError(404, str(error), param="version")
         case BufferUnavailable():

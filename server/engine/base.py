@@ -93,6 +93,11 @@ class Draw:
     rollout: Rollout
     top_logprobs: Sequence[Sequence[float]] = ()
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the rollout."""
+        return len(self.rollout.token_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:

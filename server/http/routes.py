@@ -14,6 +14,7 @@ from server.api.requests import FeedbackRequest, SamplingRequest
 from server.api.tenants import Tenant
 from server.http.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
 from server.parts import Parts
+from server.policy.leases import UnknownModel
 from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
@@ -92,7 +93,7 @@ class Routes:
         for card in self._cards():
             if card["id"] == name:
                 return json_response(card)
-        raise ApiError(404, "no such model; see /v1/models", param="model", code="model_not_found")
+        raise UnknownModel(f"The model `{name[:64]}` does not exist")
 
     async def livez(self, _: Request) -> Response:
         """The process runs. Touches nothing else."""

@@ -87,10 +87,21 @@ class Policy:
         """Send all requests to the live version again."""
         self._canary = None
 
+    def resolve(self, model: str) -> int:
+        """The version that answers under a name. Raises UnknownModel."""
+        if model == self.name:
+            if self._canary is not None and random.random() < self._canary_share:
+                return self._canary
+            return self._live
+        for version in self._names:
+            if model == self.name_of(version):
+                return version
+        raise UnknownModel(f"The model `{model[:64]}` does not exist or is no longer loaded")
+
     @contextmanager
     def lease(self, model: str) -> Generator[Lease, None, None]:
         """Hold the version that `model` names while the block runs. Raises UnknownModel."""
-        version = self._resolve(model)
+        version = self.resolve(model)
         with self.hold(version):
             yield Lease(version, self._names[version], model != self.name)
 
@@ -111,13 +122,3 @@ class Policy:
         """Wait until no lease on `version` is held."""
         if self._held[version]:
             await self._awaited.setdefault(version, asyncio.Event()).wait()
-
-    def _resolve(self, model: str) -> int:
-        if model == self.name:
-            if self._canary is not None and random.random() < self._canary_share:
-                return self._canary
-            return self._live
-        for version in self._names:
-            if model == self.name_of(version):
-                return version
-        raise UnknownModel(f"model {model[:64]!r} does not exist or is no longer loaded")

@@ -121,9 +121,7 @@ class ProbeSet:
             prompt = probe.query.prompt
             request = EngineRequest(engine_name, prompt, options, Priority.GATE)
             draws = await draw_all(self._engine, request)
-            rollouts = [draw.rollout for draw in draws]
             kind = self._kinds[probe.query.answer_kind]
-            answers = await asyncio.to_thread(answers_of, kind, rollouts)
-            tokens = sum(len(rollout.token_ids) for rollout in rollouts)
-            self._replies[key] = Reply(answers, tokens)
+            answers = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
+            self._replies[key] = Reply(answers, sum(draw.tokens for draw in draws))
         return self._replies[key]

@@ -33,7 +33,7 @@ class Transcript:
         """The rollouts, with mean token entropies in nats. Raises EngineReplyInvalid."""
         if not self.top_logprobs:
             return [draw.rollout for draw in draws]
-        if sum(len(draw.rollout.token_ids) for draw in draws) > _INLINE_TOKENS:
+        if sum(draw.tokens for draw in draws) > _INLINE_TOKENS:
             return await asyncio.to_thread(_with_entropies, draws, self.vocab_size)
         return _with_entropies(draws, self.vocab_size)
 
@@ -53,7 +53,7 @@ def _with_entropies(draws: Sequence[Draw], vocab_size: int) -> list[Rollout]:
 
 
 def _entropy(draw: Draw, vocab_size: int) -> float:
-    tops, count = draw.top_logprobs, len(draw.rollout.token_ids)
-    if len(tops) != count:
-        raise ValueError(f"{len(tops)} for {count} tokens")
+    tops = draw.top_logprobs
+    if len(tops) != draw.tokens:
+        raise ValueError(f"{len(tops)} for {draw.tokens} tokens")
     return mean_over_tokens(lambda values: entropy_estimate(values, vocab_size), tops)

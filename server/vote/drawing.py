@@ -1,4 +1,4 @@
-"""Draws the rollouts of a vote, all at once or in waves, until nobody needs more of them."""
+"""Draws the rollouts of a vote, all at once or in waves, until no more are needed."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ class Drawing:
         self._engine, self._rollouts_min, self._conclude = engine, rollouts_min, conclude
 
     async def draw(self, session: VoteSession) -> None:
-        """All rollouts of a session, or those that are needed. Raises EngineError."""
+        """Draw a session's rollouts, as many as are needed. Raises EngineError."""
         if session.first is None:
             await self._draw_waves(session, session.tally.size)
             return
@@ -44,12 +44,12 @@ class Drawing:
 
     async def _draw_wave(self, session: VoteSession, count: int) -> None:
         options = {**session.options, "n": count}
-        if session.reason is not None:  # nothing will be learnt from it, so they can be left out
+        if session.reason is not None:  # the learner does not get it, so they can be left out
             options.setdefault("logprobs", False)
         if "seed" in options:
-            options["seed"] += session.drawn  # as the engine counts on in a single request
+            options["seed"] += session.drawn  # as the engine does within a request
         started = time.perf_counter()
-        async with self._engine.draw(session.asked(options)) as batches:
+        async with self._engine.draw(session.engine_request(options)) as batches:
             async for batch in batches:
                 session.waited += time.perf_counter() - started
                 session.drawn += len(batch)
@@ -58,10 +58,10 @@ class Drawing:
                 started = time.perf_counter()
 
     async def _add(self, session: VoteSession, batch: Sequence[Draw]) -> bool:
-        """Count some more; False if nobody needs the others, which aborts them in the engine."""
+        """Tally some more; False if no more are needed, which aborts them in the engine."""
         tally = session.tally
         await tally.add(batch)
-        session.news.set()
+        session.arrived.set()
         enough = len(tally.draws) >= session.request.n and tally.outstanding
         if enough and not session.outcome.done() and await tally.decided():
             await self._conclude(session)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from server.api.replies import DONE, Outcome, chunk_head, sse
+from server.api.replies import Outcome, sse
 from server.engine.base import EngineUnavailable, Piece
 from server.vote.session import VoteSession
 
@@ -13,8 +13,7 @@ class FirstRollout:
 
     def __init__(self, session: VoteSession) -> None:
         assert session.first is not None
-        self._first, self._request = session.first, session.request
-        self._head = chunk_head(session.reply_id, session.request)
+        self._first, self._reply = session.first, session.reply
         self._last: dict[str, Any] = {}
 
     def chunks(self, pieces: Sequence[Piece]) -> bytes:
@@ -22,9 +21,9 @@ class FirstRollout:
         sent: list[bytes] = []
         for piece in pieces:
             choice = dict(piece.choice)
-            if self._request.wanted_logprobs is None:
+            if self._reply.request.wanted_logprobs is None:
                 choice["logprobs"] = None
-            chunk = self._head | {"choices": [choice]}
+            chunk = self._reply.chunk([choice])
             if piece.draw is None:
                 sent.append(sse(chunk))
                 continue
@@ -34,11 +33,8 @@ class FirstRollout:
         return b"".join(sent)
 
     def ending(self, outcome: Outcome) -> list[bytes]:
-        """The last chunk with the vote, the usage where it was asked for, and the end."""
-        chunks = [{**self._last, "ratchet": outcome.extension()}]
-        if self._request.includes_usage:
-            chunks.append({**self._last, "choices": [], "usage": outcome.usage()})
-        return [*map(sse, chunks), DONE]
+        """The last chunk with the vote, and what follows it."""
+        return self._reply.ending([self._last], outcome)
 
     def give_up(self) -> None:
         """Fail the rollout, unless it is whole."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from server.api.replies import DONE, new_id, single_extension
+from server.api.replies import DONE, Reply, single_extension
 from server.api.requests import FORWARDED_SINGLE, SamplingRequest
 from server.engine.base import Chunk, Engine, EngineRequest, Names
 from server.policy.leases import Lease
@@ -19,17 +19,17 @@ class Passthrough:
 
     async def reply(self, request: SamplingRequest, lease: Lease, seconds: float) -> dict[str, Any]:
         """The engine's completion."""
-        completion = await self._engine.complete(_asked(request, lease, seconds))
-        ours = {"id": new_id(request), "model": request.model}
+        completion = await self._engine.complete(_engine_request(request, lease, seconds))
+        ours = {"id": Reply.to(request).id, "model": request.model}
         return {**completion, **ours, "ratchet": single_extension(request, lease)}
 
     async def events(
         self, request: SamplingRequest, lease: Lease, seconds: float
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[bytes]:
         """The engine's stream, with the extension where a choice ends."""
-        names = Names(new_id(request), request.model)
+        names = Names(Reply.to(request).id, request.model)
         tail = b',"ratchet":' + orjson.dumps(single_extension(request, lease)) + b"}"
-        async with self._engine.stream(_asked(request, lease, seconds), names) as batches:
+        async with self._engine.stream(_engine_request(request, lease, seconds), names) as batches:
             async for chunks in batches:
                 yield b"".join(_event(chunk, tail) for chunk in chunks)
         yield DONE
@@ -40,6 +40,6 @@ def _event(chunk: Chunk, tail: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def _asked(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:
+def _engine_request(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:
     options = request.forwarded(FORWARDED_SINGLE)
     return EngineRequest(lease.engine_name, request.prompt_for_engine, options, seconds=seconds)

@@ -1,4 +1,4 @@
-"""The vote on one query while its rollouts come in, without holding up the event loop."""
+"""The tally of one query while its rollouts come in, without blocking the event loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ _INLINE_CHARS = 20_000
 
 
 class RunningTally:
-    """Rollouts in the order they finished; `size` of them are asked for.
+    """Rollouts in the order in which they finish, of `size` in all.
 
-    The answer with `confidence` below 1 may be given before it is certain (`is_decided`).
+    With a `confidence` below 1 the vote is decided before it is certain (`is_decided`).
     """
 
     def __init__(self, kind: AnswerKind, size: int, confidence: float = 1.0) -> None:
@@ -33,10 +33,10 @@ class RunningTally:
     @property
     def generated(self) -> int:
         """Tokens of all rollouts so far."""
-        return sum(len(draw.rollout.token_ids) for draw in self.draws)
+        return sum(draw.tokens for draw in self.draws)
 
     async def add(self, batch: Sequence[Draw]) -> None:
-        """Some more have finished."""
+        """Add some that have finished."""
         rollouts = [draw.rollout for draw in batch]
         if sum(len(rollout.text) for rollout in rollouts) > _INLINE_CHARS:
             answers = await asyncio.to_thread(answers_of, self.kind, rollouts)
@@ -47,7 +47,7 @@ class RunningTally:
         self._tally = None
 
     async def decided(self) -> bool:
-        """Whether the vote is over: all are in, or enough of them."""
+        """Whether the vote is over: all rollouts are in, or enough of them."""
         if self.outstanding <= 0:
             return True
         if self._confidence == 1.0 and len(self.draws) <= self.size // 2:
@@ -56,7 +56,7 @@ class RunningTally:
         return is_decided([len(rows) for rows in members], self.outstanding, self._confidence)
 
     async def current(self) -> Tally:
-        """What the rollouts so far answer; mathematics is done in a thread."""
+        """The tally of the rollouts so far; computed in a thread if it needs the judge."""
         if self._tally is None:
             answers = list(self._answers)
             if self.kind.instant(answers):
