@@ -4,13 +4,13 @@ Labels stay in this process and decide promotions only; they are never rewarded 
 """
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -22,19 +22,16 @@ class LabelledQueriesInvalid(ValueError):
     """The file of labelled questions cannot be used; the message names file, line and field."""
 
 
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) else value
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     question: str | None = None
     messages: list[dict[str, Any]] | None = Field(None, min_length=1)
-    answer: Annotated[str, StringConstraints(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number_as_text(cls, row: Any) -> Any:
-        if isinstance(row, dict) and isinstance(row.get("answer"), int | float):  # pyright: ignore[reportUnknownMemberType]
-            return {**cast("dict[str, Any]", row), "answer": str(row["answer"])}  # pyright: ignore[reportUnknownArgumentType]
-        return cast("Any", row)
+    answer: Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "_Line":
