@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, Field, StrictInt, ValidationError
+from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
 from adapter.store.adapter_folders import CONFIG, WEIGHTS
 
@@ -45,15 +45,38 @@ class _Matrix(BaseModel):
     data_offsets: tuple[StrictInt, StrictInt]
 
 
+_MATRICES = TypeAdapter(dict[str, _Matrix])
+
+
 def check_adapter(folder: Path) -> None:
     """Raises AdapterInvalid, or OSError if a file cannot be read."""
-    rank = _rank((folder / CONFIG).read_bytes())
-    data = memoryview((folder / WEIGHTS).read_bytes())
-    matrices, start = _header(data)
+    text, data = (folder / CONFIG).read_bytes(), memoryview((folder / WEIGHTS).read_bytes())
+    try:
+        config = _Config.model_validate_json(text)
+        start = 8 + struct.unpack_from("<Q", data)[0]
+        header: dict[str, Any] = orjson.loads(data[8:start])
+        header.pop("__metadata__", None)
+        matrices = _MATRICES.validate_python(header)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or CONFIG
+        raise AdapterInvalid(f"{field}: {first['msg']}") from None
+    except (struct.error, OverflowError, orjson.JSONDecodeError, TypeError, AttributeError):
+        raise AdapterInvalid(f"{WEIGHTS} is not in safetensors format") from None
+    if config.use_dora or config.rank_pattern:
+        raise AdapterInvalid("not a plain LoRA adapter")
+    if config.lora_alpha > _MAX_ALPHA_SHARE * config.r:
+        raise AdapterInvalid(f"lora_alpha {config.lora_alpha:g} is too large for its rank")
+    _check_numbers(matrices, data[start:])
+    _check_pairs({name: matrix.shape for name, matrix in matrices.items()}, config.r)
+
+
+def _check_numbers(matrices: Mapping[str, _Matrix], data: memoryview) -> None:
+    """The matrices must fill the data without gaps, with finite numbers of a usual size."""
     end = 0
     for name, matrix in sorted(matrices.items(), key=lambda item: item[1].data_offsets):
         first, last = matrix.data_offsets
-        raw, width = data[start + end : start + last], _WIDTHS[matrix.dtype]
+        raw, width = data[end:last], _WIDTHS[matrix.dtype]
         if first != end:
             raise AdapterInvalid(f"{name} does not begin where the one before it ends")
         if len(raw) != last - first or math.prod(matrix.shape) * width != len(raw):
@@ -62,44 +85,8 @@ def check_adapter(folder: Path) -> None:
         if bytes(raw[width - 1 :: width]).translate(None, usual):
             raise AdapterInvalid(f"{name} has numbers that are not finite, or far too large")
         end = last
-    if start + end != len(data):
+    if end != len(data):
         raise AdapterInvalid("there is more than tensors")
-    _check_pairs({name: matrix.shape for name, matrix in matrices.items()}, rank)
-
-
-def _rank(text: bytes) -> int:
-    try:
-        config = _Config.model_validate_json(text)
-    except ValidationError as error:
-        raise AdapterInvalid(f"{CONFIG}: {_first(error)}") from None
-    if config.use_dora or config.rank_pattern:
-        raise AdapterInvalid("not a plain LoRA adapter")
-    if config.lora_alpha > _MAX_ALPHA_SHARE * config.r:
-        raise AdapterInvalid(f"alpha {config.lora_alpha:g}")
-    return config.r
-
-
-def _header(data: memoryview) -> tuple[dict[str, _Matrix], int]:
-    """The matrices by name, and where their bytes begin."""
-    try:
-        start = 8 + struct.unpack_from("<Q", data)[0]
-        entries: dict[str, Any] = dict(orjson.loads(data[8:start]))
-    except (struct.error, OverflowError, orjson.JSONDecodeError, TypeError, ValueError):
-        raise AdapterInvalid(f"{WEIGHTS} is not in safetensors format") from None
-    entries.pop("__metadata__", None)
-    matrices: dict[str, _Matrix] = {}
-    for name, entry in entries.items():
-        try:
-            matrices[name] = _Matrix.model_validate(entry)
-        except ValidationError as error:
-            raise AdapterInvalid(f"{name}: {_first(error)}") from None
-    return matrices, start
-
-
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
 
 
 def _check_pairs(shapes: Mapping[str, tuple[int, int]], rank: int) -> None:

@@ -1,6 +1,6 @@
-"""The admin listener: look at releases, move the live pointer, hold candidates back.
+"""The admin listener: lists releases, moves the live pointer, pauses judging.
 
-On a port and with a key of its own; the server's other routes are not there. What it does is what
+It has a port and a key of its own, and none of the server's other routes. It does what
 `ratchet releases` does.
 """
 
@@ -21,7 +21,7 @@ Version = Annotated[int, InPath(ge=0, le=2**31)]
 
 
 class Reason(BaseModel):
-    """Why candidates are to wait."""
+    """Why judging is paused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class Reason(BaseModel):
 
 
 class Guard:
-    """Lets nobody in without the key."""
+    """Rejects every request without the key."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app, self._expected = app, b"Bearer " + key.encode()
@@ -49,14 +49,14 @@ def create_admin(store: ReleaseStore, key: str) -> ASGIApp:
     handle_errors(app)
 
     async def listed() -> Response:
-        """All releases, the live version, and why candidates wait if they do."""
+        """All releases, the live version, and why judging is paused, if it is."""
         shown = [release.shown() for release in await store.all()]
         return json_response(
             {"live": await store.live(), "paused": await store.paused(), "releases": shown}
         )
 
     async def show(version: Version) -> Response:
-        """One release with its verdict."""
+        """One release with its verdicts."""
         return json_response((await store.get(version)).shown())
 
     async def promote(version: Version) -> Response:

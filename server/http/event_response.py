@@ -1,6 +1,6 @@
-"""A reply of server-sent events, and noticing that nobody reads it any more.
+"""A reply of server-sent events, which notices that the client has disconnected.
 
-In place of Starlette's StreamingResponse: one task less for each reply, and errors become events.
+It replaces Starlette's StreamingResponse: one task less per reply, and errors become events.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from server.api.errors import api_error
 from server.engine.base import EngineError
 
 CLIENT_GONE = 499
-"""Status that is counted, and that nobody receives, when the client has left (nginx's)."""
+"""Status counted for a client that has disconnected, as nginx does; nobody receives it."""
 
 
 class ClientGone(Exception):
-    """Whoever asked has closed the connection."""
+    """The client has closed the connection."""
 
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
-    """Break the block off when the client goes away; its request must have been read. Raises
+    """Cancel the block when the client disconnects; its request must have been read. Raises
     ClientGone."""
     task = asyncio.current_task()
     assert task is not None
@@ -46,10 +46,10 @@ async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
 
 
 class EventResponse(Response):
-    """Sends events as they come, after `headers` that are asked for when the first is there.
+    """Sends events as they come; `headers` is called when the first one is there.
 
-    A failure before the first event is a plain error reply; after it, an error event, and never a
-    [DONE] that looks fine.
+    A failure before the first event is a plain error reply; after it, an error event without a
+    [DONE].
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class EventResponse(Response):
             await self._events.aclose()
 
     async def _send(self, send: Send) -> None:
-        self.status_code = CLIENT_GONE  # until there is something to say
+        self.status_code = CLIENT_GONE  # until there is an event
         body = await anext(self._events)
         self.status_code = 200
         self.init_headers({"content-type": "text/event-stream", **self._more_headers()})

@@ -14,7 +14,6 @@ from server.api.requests import FeedbackRequest, SamplingRequest
 from server.api.tenants import Tenant
 from server.http.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
 from server.parts import Parts
-from server.policy.leases import UnknownModel
 from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
@@ -24,7 +23,7 @@ R = TypeVar("R", bound=SamplingRequest)
 
 
 class PlainRoute(APIRoute):
-    """A route whose handler takes the request as it is: nothing is to be injected into it."""
+    """A route whose handler takes the request as it is: FastAPI injects nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return self.endpoint
@@ -52,19 +51,19 @@ class Routes:
             tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
 
-            def used(tokens: int) -> None:
+            def count(tokens: int) -> None:
                 tenant.used(tokens)
                 self._parts.metrics.tokens.inc(tokens)
 
             if request.stream:
-                events = service.events(request, caller, used)
+                events = service.events(request, caller, count)
                 return EventResponse(events, lambda: self._overhead(watch))
             try:
                 async with while_connected(http.receive):
                     completion = await service.reply(request, caller, watch)
             except ClientGone:
                 return Response(status_code=CLIENT_GONE)
-            used(completion["usage"]["total_tokens"])
+            count(completion["usage"]["total_tokens"])
             return json_response(completion, 200, self._overhead(watch))
 
         return completions
@@ -77,30 +76,27 @@ class Routes:
                 request.completion_id, request.label, request.correct
             )
         except UnknownCompletion:
-            raise ApiError(
-                404, "no voted answer is remembered under this id", param="completion_id"
-            ) from None
-        return json_response({"object": "ratchet.feedback", "completion_id": request.completion_id,
-                      "correct": correct, "counted": correct is not None})  # fmt: skip
+            message = "no voted answer is remembered under this id"
+            raise ApiError(404, message, param="completion_id") from None
+        shown = {"object": "ratchet.feedback", "completion_id": request.completion_id}
+        return json_response({**shown, "correct": correct, "counted": correct is not None})
 
     async def models(self, _: Request) -> Response:
-        """Names a request may ask for; `root` is the base model, `parent` what a name stands on."""
+        """Names a request may use; `root` is the base model, `parent` the name it refers to."""
         return json_response({"object": "list", "data": self._cards()})
 
     async def model(self, http: Request) -> Response:
-        """One of them."""
+        """One of these names."""
         name = http.path_params["name"]
-        for card in self._cards():
-            if card["id"] == name:
-                return json_response(card)
-        raise UnknownModel(f"The model `{name[:64]}` does not exist")
+        self._parts.policy.resolve(name)
+        return json_response(next(card for card in self._cards() if card["id"] == name))
 
     async def livez(self, _: Request) -> Response:
-        """The process runs. Touches nothing else."""
+        """200 while the process runs; nothing else is checked."""
         return Response("ok", media_type="text/plain")
 
     async def readyz(self, _: Request) -> Response:
-        """200 once an engine generates. Redis being away is degraded, not unready."""
+        """200 if an engine replica is up. Without Redis the server is degraded, but ready."""
         parts = self._parts
         ready = parts.engine.up and not parts.draining
         state = {
@@ -135,7 +131,7 @@ class Routes:
         ]
 
     def _overhead(self, watch: Stopwatch) -> dict[str, str]:
-        """Count our share of a reply's time, and the header that tells it."""
+        """Count our share of a reply's time; returns the header with it."""
         self._parts.metrics.overhead_seconds.observe(watch.overhead)
         return {"x-ratchet-overhead-ms": f"{watch.overhead * 1000:.2f}"}
 
