@@ -74,8 +74,8 @@ class VoteSettings(_Group):
     max_rollouts: int = Field(64, ge=1)
     """Most rollouts, and most choices `n`, one request may ask for."""
     vote_confidence: float = Field(1.0, gt=0.5, le=1)
-    """Answer as soon as the leading answer is the commoner one with this probability; 1: as soon as
-    it cannot be overtaken."""
+    """Answer once the leading answer is the more common one with this probability; 1: once it
+    cannot be overtaken."""
     rollout_temperature: float = Field(1.0, gt=0, le=2)
     """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6; in
     docs/results.md 0.6 learns less than 1.0, for its rollouts are too much alike."""

@@ -1,4 +1,4 @@
-"""Builds the two flows of a server process, a vote and a promotion, from its settings."""
+"""Builds the two flows of a server process, vote and promotion, from its settings."""
 
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.releases import ReleaseStore
@@ -24,7 +24,7 @@ from server.vote.rules import VoteRules
 
 
 def vote_rules(settings: ServerSettings) -> VoteRules:
-    """How votes are held."""
+    """The rules of votes."""
     return VoteRules(
         rollouts=settings.rollouts,
         rollouts_min=settings.rollouts_min,
@@ -47,7 +47,7 @@ def promoter(
     kinds: AnswerKinds,
     metrics: ServerMetrics,
 ) -> Promoter:
-    """A promotion's steps, in their order, and what watches the live version. Raises
+    """The steps of a promotion in their order, and the monitor of the live version. Raises
     LabelledQueriesInvalid."""
     limits = GateLimits(
         max_kl=settings.gate_max_kl,

@@ -62,7 +62,8 @@ class RatchetOptions(_Strict):
     rollouts_min: Positive | None = None
     """Rollouts to start with; more are drawn only while the vote is open."""
     confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
-    """Answer once the leading answer is the majority's with this probability; 1: for certain."""
+    """Answer once the leading answer is the more common one with this probability; 1: once it
+    cannot be overtaken."""
     strategy: Literal["majority", "single"] = "majority"
     """`majority` votes over the rollouts' answers; `single` passes the request through."""
     stream: Literal["vote", "progress", "first"] = "vote"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from server.engine.base import Engine
 from server.policy.leases import Policy
 from server.vote.admission import Admission
 from server.vote.first_rollout import FirstRollout
-from server.vote.passthrough import Passthrough
+from server.vote.passthrough import pass_through, stream_through
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.voted import VotedAnswers
@@ -39,26 +40,20 @@ class Stopwatch:
         return time.perf_counter() - self._started - self.engine
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completions:
     """The service behind the completion routes. Raises ApiError, UnknownModel, Overloaded,
     EngineError."""
 
-    def __init__(
-        self,
-        *,
-        engine: Engine,
-        policy: Policy,
-        admission: Admission,
-        voted: VotedAnswers,
-        rules: VoteRules,
-    ) -> None:
-        self._engine, self._policy, self._admission = engine, policy, admission
-        self._voted, self._rules = voted, rules
-        self._passthrough = Passthrough(engine)
+    engine: Engine
+    policy: Policy
+    admission: Admission
+    voted: VotedAnswers
+    rules: VoteRules
 
     def check(self, request: SamplingRequest) -> None:
         """Raise ApiError or UnknownModel for what cannot be served, before anything is sent."""
-        limit, asked = self._rules.max_rollouts, request.ratchet
+        limit, asked = self.rules.max_rollouts, request.ratchet
         counts = {
             "ratchet.rollouts": asked.rollouts,
             "ratchet.rollouts_min": asked.rollouts_min,
@@ -69,7 +64,7 @@ class Completions:
                 raise ApiError(400, f"at most {limit}", param=name)
         if asked.stream == "first" and request.n > 1:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
-        self._policy.resolve(request.model)
+        self.policy.resolve(request.model)
 
     async def reply(
         self, request: SamplingRequest, caller: Caller, watch: Stopwatch
@@ -78,7 +73,7 @@ class Completions:
         if request.single:
             with self._admitted(request) as admitted:
                 started, seconds = time.perf_counter(), self._seconds(request)
-                completion = await self._passthrough.reply(request, admitted.lease, seconds)
+                completion = await pass_through(self.engine, request, admitted.lease, seconds)
                 watch.engine += time.perf_counter() - started
                 return completion
         session = self._begin(request, caller)
@@ -104,7 +99,7 @@ class Completions:
     ) -> AsyncGenerator[bytes]:
         with self._admitted(request) as admitted:
             seconds = self._seconds(request)
-            stream = self._passthrough.events(request, admitted.lease, seconds)
+            stream = stream_through(self.engine, request, admitted.lease, seconds)
             async with aclosing(stream) as batches:
                 async for events in batches:
                     count(events.count(b"data:"))  # about a token each
@@ -150,7 +145,7 @@ class Completions:
         first = FirstRollout(session)
         asked = session.engine_request(session.options, self._seconds(request))
         try:
-            async with self._engine.write(asked) as batches:
+            async with self.engine.write(asked) as batches:
                 async for pieces in batches:
                     if chunks := first.chunks(pieces):
                         yield chunks
@@ -166,14 +161,14 @@ class Completions:
 
     def _seconds(self, request: SamplingRequest) -> float:
         """Seconds for which the answer is of use."""
-        return request.ratchet.deadline or self._rules.deadline
+        return request.ratchet.deadline or self.rules.deadline
 
     def _begin(
         self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False
     ) -> VoteSession:
         held = ExitStack()
         admitted = held.enter_context(self._admitted(request))
-        return self._voted.begin(request, caller, admitted, held, streams_first=streams_first)
+        return self.voted.begin(request, caller, admitted, held, streams_first=streams_first)
 
     @contextmanager
     def _admitted(self, request: SamplingRequest) -> Generator[Admitted]:
@@ -181,9 +176,9 @@ class Completions:
         prompt, rollouts = request.prompt_for_engine, request.n
         chars = len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
         if not request.single:
-            rollouts = max(request.n, request.ratchet.rollouts or self._rules.rollouts)
+            rollouts = max(request.n, request.ratchet.rollouts or self.rules.rollouts)
         with (
-            self._admission.admit(request.token_limit, chars, rollouts) as ticket,
-            self._policy.lease(request.model) as lease,
+            self.admission.admit(request.token_limit, chars, rollouts) as ticket,
+            self.policy.lease(request.model) as lease,
         ):
             yield Admitted(lease, ticket, prompt)

@@ -3,18 +3,19 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from server.engine.base import Draw, Engine, EngineUnavailable
 from server.vote.session import VoteSession
 
-Conclude = Callable[[VoteSession], Awaitable[None]]
 
-
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Adds to a session's tally, and calls `conclude` as soon as the vote is decided."""
 
-    def __init__(self, engine: Engine, rollouts_min: int, conclude: Conclude) -> None:
-        self._engine, self._rollouts_min, self._conclude = engine, rollouts_min, conclude
+    engine: Engine
+    rollouts_min: int
+    conclude: Callable[[VoteSession], Awaitable[None]]
 
     async def draw(self, session: VoteSession) -> None:
         """Draw a session's rollouts, as many as are needed. Raises EngineError."""
@@ -31,7 +32,7 @@ class Drawing:
 
     async def _draw_waves(self, session: VoteSession, count: int) -> None:
         """Draw up to `count` rollouts: all at once, or more only while the vote is open."""
-        smallest = session.request.ratchet.rollouts_min or self._rollouts_min or count
+        smallest = session.request.ratchet.rollouts_min or self.rollouts_min or count
         wave, retried = min(smallest, count), False
         while session.drawn < count and not (session.drawn and session.outcome.done()):
             try:
@@ -49,7 +50,7 @@ class Drawing:
         if "seed" in options:
             options["seed"] += session.drawn  # as the engine does within a request
         started = time.perf_counter()
-        async with self._engine.draw(session.engine_request(options)) as batches:
+        async with self.engine.draw(session.engine_request(options)) as batches:
             async for batch in batches:
                 session.waited += time.perf_counter() - started
                 session.drawn += len(batch)
@@ -64,5 +65,5 @@ class Drawing:
         session.arrived.set()
         enough = len(tally.draws) >= session.request.n and tally.outstanding
         if enough and not session.outcome.done() and await tally.decided():
-            await self._conclude(session)
+            await self.conclude(session)
         return not session.outcome.done() or session.reason is None
