@@ -72,7 +72,7 @@ class Completions:
         """The completion object."""
         if request.single:
             with self._admitted(request) as admitted:
-                started, seconds = time.perf_counter(), self._seconds(request)
+                started, seconds = time.perf_counter(), self.rules.seconds(request)
                 completion = await pass_through(self.engine, request, admitted.lease, seconds)
                 watch.engine += time.perf_counter() - started
                 return completion
@@ -98,7 +98,7 @@ class Completions:
         self, request: SamplingRequest, count: CountTokens
     ) -> AsyncGenerator[bytes]:
         with self._admitted(request) as admitted:
-            seconds = self._seconds(request)
+            seconds = self.rules.seconds(request)
             stream = stream_through(self.engine, request, admitted.lease, seconds)
             async with aclosing(stream) as batches:
                 async for events in batches:
@@ -143,7 +143,7 @@ class Completions:
         """The first rollout as it is written, and the vote on its last chunk."""
         session = self._begin(request, caller, streams_first=True)
         first = FirstRollout(session)
-        asked = session.engine_request(session.options, self._seconds(request))
+        asked = session.engine_request(session.options, self.rules.seconds(request))
         try:
             async with self.engine.write(asked) as batches:
                 async for pieces in batches:
@@ -158,10 +158,6 @@ class Completions:
         finally:
             first.give_up()
             session.abandon()
-
-    def _seconds(self, request: SamplingRequest) -> float:
-        """Seconds for which the answer is of use."""
-        return request.ratchet.deadline or self.rules.deadline
 
     def _begin(
         self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False

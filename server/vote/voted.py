@@ -54,16 +54,17 @@ class VotedAnswers:
         streams_first: bool = False,
     ) -> VoteSession:
         """Start a session. What is `held` for it is released when all of it is over."""
-        asked, kind = request.ratchet, self._kinds[DEFAULT_KIND]
-        confidence = asked.confidence or self._rules.confidence
+        kind, confidence = self._kinds[DEFAULT_KIND], request.ratchet.confidence
         session = VoteSession(
             reply=Reply.to(request),
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,
-            tally=RunningTally(kind, admitted.ticket.rollouts, confidence),
+            tally=RunningTally(
+                kind, admitted.ticket.rollouts, confidence or self._rules.confidence
+            ),
             options=self._rules.options(request, admitted.prompt),
-            deadline=asked.deadline or self._rules.deadline,
+            deadline=self._rules.seconds(request),
             reason=self._bookkeeping.exclusion(request, caller, admitted),
             first=asyncio.Future() if streams_first else None,
         )
