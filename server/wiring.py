@@ -58,12 +58,18 @@ def promoter(
     )
     folders = AdapterFolders(settings.adapters_dir)
     proof = (Files(engine, folders), ParityProbe(engine, folders, settings.parity_tolerance))
-    trial = Trial(
-        _probe_set(settings, engine, reservoir, kinds),
-        kinds,
-        policy,
-        TrialRules(settings.gate_margin, settings.gate_queries, limits),
+    probe_rules = ProbeRules(
+        minimum=settings.gate_prompts,
+        rollouts=settings.gate_rollouts,
+        refresh=settings.gate_refresh,
+        temperature=settings.rollout_temperature,
     )
+    labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
+    probes = ProbeSet(
+        engine=engine, reservoir=reservoir, kinds=kinds, rules=probe_rules, labelled=labelled
+    )
+    trial_rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
+    trial = Trial(probes, kinds, policy, trial_rules)
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
     if settings.canary_share:
         rules = CanaryRules(settings.canary_share, settings.canary_seconds)
@@ -88,16 +94,3 @@ def promoter(
         ),
         metrics=metrics,
     )
-
-
-def _probe_set(
-    settings: ServerSettings, engine: Engine, reservoir: Reservoir, kinds: AnswerKinds
-) -> ProbeSet:
-    labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
-    rules = ProbeRules(
-        minimum=settings.gate_prompts,
-        rollouts=settings.gate_rollouts,
-        refresh=settings.gate_refresh,
-        temperature=settings.rollout_temperature,
-    )
-    return ProbeSet(engine=engine, reservoir=reservoir, kinds=kinds, rules=rules, labelled=labelled)

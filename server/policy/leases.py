@@ -29,21 +29,13 @@ class Policy:
     def __init__(self, name: str, base_engine_name: str) -> None:
         self.name = name
         self._names = {BASE: base_engine_name}
-        self._live = BASE
-        self._canary: int | None = None
+        self.live = BASE
+        """Version that answers under the plain model name; set by `switch`."""
+        self.canary: int | None = None
+        """Version that answers a share of the requests for the plain model name, if any does."""
         self._canary_share = 0.0
         self._held: Counter[int] = Counter()
         self._awaited: dict[int, asyncio.Event] = {}
-
-    @property
-    def live(self) -> int:
-        """Version that answers under the plain model name."""
-        return self._live
-
-    @property
-    def canary(self) -> int | None:
-        """Version that answers a share of the requests for the plain model name, if any does."""
-        return self._canary
 
     @property
     def loaded(self) -> list[int]:
@@ -69,7 +61,7 @@ class Policy:
 
     def remove(self, version: int) -> str:
         """Stop offering a version, though leases may still be held; returns its engine name."""
-        if version == self._canary:
+        if version == self.canary:
             self.end_canary()
         return self._names.pop(version)
 
@@ -77,22 +69,22 @@ class Policy:
         """Send new requests to `version`. Raises UnknownModel unless it is loaded."""
         if version not in self._names:
             raise UnknownModel(f"version {version} is not loaded")
-        self._live = version
+        self.live = version
 
     def begin_canary(self, version: int, share: float) -> None:
         """Have `version`, which is loaded, answer this share of the plain name's requests."""
-        self._canary, self._canary_share = version, share
+        self.canary, self._canary_share = version, share
 
     def end_canary(self) -> None:
         """Send all requests to the live version again."""
-        self._canary = None
+        self.canary = None
 
     def resolve(self, model: str) -> int:
         """The version that answers under a name. Raises UnknownModel."""
         if model == self.name:
-            if self._canary is not None and random.random() < self._canary_share:
-                return self._canary
-            return self._live
+            if self.canary is not None and random.random() < self._canary_share:
+                return self.canary
+            return self.live
         for version in self._names:
             if model == self.name_of(version):
                 return version

@@ -99,7 +99,7 @@ class Bookkeeping:
         )
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
-        self.top_up.add(Unfinished(group, lease.engine_name, session.prompt, session.options, held))
+        self.top_up.add(Unfinished(group, session.engine_request(session.options), held))
 
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""

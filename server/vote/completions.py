@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from server.api.errors import ApiError
+from server.api.replies import sse
 from server.api.requests import SamplingRequest
-from server.engine.base import Engine
+from server.engine.base import Draw, Engine, EngineUnavailable
 from server.policy.leases import Policy
 from server.vote.admission import Admission
-from server.vote.first_rollout import FirstRollout
 from server.vote.passthrough import pass_through, stream_through
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession
@@ -141,30 +141,37 @@ class Completions:
         self, request: SamplingRequest, caller: Caller, count: CountTokens
     ) -> AsyncGenerator[bytes]:
         """The first rollout as it is written, and the vote on its last chunk."""
-        session = self._begin(request, caller, streams_first=True)
-        first = FirstRollout(session)
+        first, last = asyncio.Future[Draw](), dict[str, Any]()
+        session = self._begin(request, caller, first)
         asked = session.engine_request(session.options, self.rules.seconds(request))
+        hidden = {} if request.wanted_logprobs is not None else {"logprobs": None}
         try:
             async with self.engine.write(asked) as batches:
                 async for pieces in batches:
-                    if chunks := first.chunks(pieces):
-                        yield chunks
+                    chunks = [session.reply.chunk([{**p.choice, **hidden}]) for p in pieces]
+                    if pieces and (draw := pieces[-1].draw) is not None:
+                        last = chunks.pop()
+                        if not first.done():
+                            first.set_result(draw)
+                    if chunks:
+                        yield b"".join(map(sse, chunks))
             while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
                 yield _KEEP_ALIVE
             outcome = session.outcome.result()
             count(outcome.usage()["total_tokens"])
-            for event in first.ending(outcome):
+            for event in session.reply.ending([last], outcome):
                 yield event
         finally:
-            first.give_up()
+            if not first.done():
+                first.set_exception(EngineUnavailable("the first rollout was broken off"))
             session.abandon()
 
     def _begin(
-        self, request: SamplingRequest, caller: Caller, *, streams_first: bool = False
+        self, request: SamplingRequest, caller: Caller, first: asyncio.Future[Draw] | None = None
     ) -> VoteSession:
         held = ExitStack()
         admitted = held.enter_context(self._admitted(request))
-        return self.voted.begin(request, caller, admitted, held, streams_first=streams_first)
+        return self.voted.begin(request, caller, admitted, held, first)
 
     @contextmanager
     def _admitted(self, request: SamplingRequest) -> Generator[Admitted]:

@@ -7,13 +7,11 @@ is needed.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rewards.rollouts import RolloutGroup
-from server.engine.base import Engine, EngineError, EngineRequest, Priority, Prompt, draw_all
+from server.engine.base import Engine, EngineError, EngineRequest, Priority, draw_all
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.recording.recorder import Recorder
@@ -28,12 +26,10 @@ _MAX_WAITING_TOKENS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A group, and how more of its rollouts are drawn. `held` keeps its version loaded."""
+    """A group, and the `request` for more of its rollouts. `held` keeps its version loaded."""
 
     group: RolloutGroup
-    engine_name: str
-    prompt: Prompt
-    options: Mapping[str, Any]
+    request: EngineRequest
     held: ExitStack
 
     @property
@@ -120,11 +116,10 @@ class TopUp:
     async def _draw_some(self, unfinished: Unfinished) -> None:
         """Draw a portion for one group, and put it back or record it."""
         count = min(_PORTION, self._target - unfinished.size)
-        options = {**unfinished.options, "n": count}
+        options = {**unfinished.request.options, "n": count}
         if "seed" in options:
             options["seed"] += unfinished.size
-        name, prompt = unfinished.engine_name, unfinished.prompt
-        request = EngineRequest(name, prompt, options, Priority.TOP_UP)
+        request = replace(unfinished.request, options=options, priority=Priority.TOP_UP)
         try:
             draws = await draw_all(self._engine, request)
             rollouts = [*unfinished.group.rollouts, *await self._transcript.rollouts(draws)]

@@ -12,7 +12,7 @@ from rewards.answers.kinds import AnswerKinds
 from rewards.rollouts import DEFAULT_KIND
 from server.api.replies import Reply
 from server.api.requests import SamplingRequest
-from server.engine.base import Engine, EngineError, EngineReplyInvalid, EngineTimeout
+from server.engine.base import Draw, Engine, EngineError, EngineReplyInvalid, EngineTimeout
 from server.metrics import ServerMetrics
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
@@ -50,10 +50,10 @@ class VotedAnswers:
         caller: Caller,
         admitted: Admitted,
         held: ExitStack,
-        *,
-        streams_first: bool = False,
+        first: asyncio.Future[Draw] | None = None,
     ) -> VoteSession:
-        """Start a session. What is `held` for it is released when all of it is over."""
+        """Start a session. What is `held` for it is released when all of it is over. `first` is the
+        rollout that the caller streams, if it does."""
         kind, confidence = self._kinds[DEFAULT_KIND], request.ratchet.confidence
         session = VoteSession(
             reply=Reply.to(request),
@@ -66,7 +66,7 @@ class VotedAnswers:
             options=self._rules.options(request, admitted.prompt),
             deadline=self._rules.seconds(request),
             reason=self._bookkeeping.exclusion(request, caller, admitted),
-            first=asyncio.Future() if streams_first else None,
+            first=first,
         )
         session.task = task = asyncio.create_task(self._run(session))
         self._tasks.add(task)
