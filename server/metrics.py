@@ -42,7 +42,7 @@ class ServerMetrics:
         ProcessCollector(registry=self.registry)
         self._counter = partial(Counter, registry=self.registry)
         self._gauge = partial(Gauge, registry=self.registry)
-        self._histogram = partial(Histogram, registry=self.registry)
+        self._histogram = partial(Histogram, registry=self.registry, buckets=_SECONDS)
         self.latency = RollingQuantiles()
         """Seconds of completions, whatever their status; for the live page."""
         self._define_requests()
@@ -58,7 +58,6 @@ class ServerMetrics:
             "ratchet_request_seconds",
             "Seconds from a request's first byte to its reply's last, by route.",
             ["route"],
-            buckets=_SECONDS,
         )
         self.in_flight = self._gauge("ratchet_requests_in_flight", "Requests under way.")
         self.overhead_seconds = self._histogram(
@@ -88,9 +87,7 @@ class ServerMetrics:
             "one an event.",
         )
         self.engine_up = self._gauge(
-            "ratchet_engine_up",
-            "1 while an engine replica answers the one-token probe.",
-            ["replica"],
+            "ratchet_engine_up", "1 while an engine replica answers its probes.", ["replica"]
         )
 
     def _define_votes(self) -> None:
@@ -217,7 +214,6 @@ class ServerMetrics:
             "Seconds of a candidate by stage: `wait` (until judged), `load`, `parity`, `gate` (the "
             "trial), `canary`, `flip`, and `total` from publication to the decision to promote.",
             ["stage"],
-            buckets=_SECONDS,
         )
         self.rollbacks = self._counter(
             "ratchet_rollbacks",

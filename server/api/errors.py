@@ -16,12 +16,7 @@ from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
-from server.engine.base import (
-    EngineError,
-    EngineRefused,
-    EngineReplyInvalid,
-    EngineTimeout,
-)
+from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
 from server.policy.leases import UnknownModel
 
 RETRY_SECONDS = 2.0

@@ -128,13 +128,11 @@ class Reply:
 
 def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
     """The `ratchet` object of a reply that is passed through."""
+    unvoted = dict.fromkeys(("valid", "answer", "agreement", "distribution"))
     return {
         "strategy": "single",
         "rollouts": request.n,
-        "valid": None,
-        "answer": None,
-        "agreement": None,
-        "distribution": None,
+        **unvoted,
         "policy_version": lease.version,
         "recorded": False,
         "reason": Unrecorded.SINGLE,

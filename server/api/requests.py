@@ -90,6 +90,8 @@ FORWARDED_SINGLE = FORWARDED | {
 }  # fmt: skip
 
 
+_NEEDS = {"stream_options": "stream", "top_logprobs": "logprobs"}
+"""Fields that are allowed only if the other one is true."""
 # JSON Schema for: n must be 1 where the first rollout is streamed.
 _FIRST_IS_ONE: dict[str, Any] = {
     "if": {
@@ -108,17 +110,16 @@ def _needs(field: str, other: str) -> dict[str, Any]:
     return {"if": given, "then": {"required": [other], "properties": {other: {"const": True}}}}
 
 
-def _rules(*more: dict[str, Any]) -> ConfigDict:
-    """What the OpenAPI document says of fields that depend on others."""
-    return ConfigDict(
-        json_schema_extra={"allOf": [_needs("stream_options", "stream"), *more, _FIRST_IS_ONE]}
-    )
+def _add_rules(schema: dict[str, Any]) -> None:
+    """Say in a request's schema which fields depend on others."""
+    needs = [_needs(*pair) for pair in _NEEDS.items() if pair[0] in schema["properties"]]
+    schema["allOf"] = [*needs, _FIRST_IS_ONE]
 
 
 class SamplingRequest(_Strict):
     """The fields of both kinds of requests. An unknown field is an error that names it."""
 
-    model_config = _rules()
+    model_config = ConfigDict(json_schema_extra=_add_rules)
 
     model: str
     n: Positive = 1
@@ -144,9 +145,10 @@ class SamplingRequest(_Strict):
     include_stop_str_in_output: bool | None = None
 
     @model_validator(mode="after")
-    def _streams_consistently(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options needs stream: true")
+    def _consistent(self) -> Self:
+        for field, other in _NEEDS.items():
+            if getattr(self, field, None) is not None and not getattr(self, other):
+                raise ValueError(f"{field} needs {other}: true")
         return self
 
     @property
@@ -197,8 +199,6 @@ class SamplingRequest(_Strict):
 class ChatRequest(SamplingRequest):
     """`POST /v1/chat/completions`."""
 
-    model_config = _rules(_needs("top_logprobs", "logprobs"))
-
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
@@ -210,12 +210,6 @@ class ChatRequest(SamplingRequest):
     store: bool | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
-        return self
 
     @property
     def prompt_for_engine(self) -> Prompt:

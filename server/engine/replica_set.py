@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -41,15 +42,16 @@ _TOLERANCE = 0.1
 fp32, a hundredth in bf16."""
 
 
+@dataclass(slots=True, eq=False)
 class Replica:
     """One engine, whether it is up, and the models it holds."""
 
-    def __init__(self, name: str, engine: Engine) -> None:
-        self.name, self.engine = name, engine
-        self.up = False
-        self.holds: set[str] = set()
-        self.in_flight = 0
-        self.suspected = asyncio.Event()
+    name: str
+    engine: Engine
+    up: bool = False
+    holds: set[str] = field(default_factory=set[str])
+    in_flight: int = 0
+    suspected: asyncio.Event = field(default_factory=asyncio.Event)
 
     def suspect(self) -> None:
         """Take it out after a failed request, and have it probed now."""

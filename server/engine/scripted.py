@@ -22,8 +22,6 @@ from server.engine.base import (
     Prompt,
 )
 
-_LIKELIEST = [-0.1, -3.0]
-
 Script = Callable[[str, Any, int], Sequence[str]]
 """(engine name, prompt, n) -> the n texts to answer with."""
 
@@ -167,7 +165,7 @@ def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
 def _draw(index: int, prompt: Prompt, text: str, tops: int) -> Draw:
     tokens = list(text.encode())
     rollout = Rollout(text, tokens, [-0.1] * len(tokens), "stop")
-    likeliest = [_LIKELIEST[:tops]] * len(tokens) if tops else ()
+    likeliest = [[-0.1, -3.0][:tops]] * len(tokens) if tops else ()
     return Draw(index, [1], _choice(index, prompt, text, tops), rollout, likeliest)
 
 

@@ -11,15 +11,15 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.api.errors import api_error
+from server.api.errors import ApiError, api_error
 from server.engine.base import EngineError
 
-CLIENT_GONE = 499
-"""Status counted for a client that has disconnected, as nginx does; nobody receives it."""
 
+class ClientGone(ApiError):
+    """The client has disconnected. Nobody receives the status, which is nginx's; it is counted."""
 
-class ClientGone(Exception):
-    """The client has closed the connection."""
+    def __init__(self) -> None:
+        super().__init__(499, "the client has disconnected")
 
 
 @asynccontextmanager
@@ -57,23 +57,21 @@ class EventResponse(Response):
     ) -> None:
         super().__init__(media_type="text/event-stream")
         del self.body  # else its length would be announced
-        self._events, self._more_headers = events, headers
+        self._events, self._more_headers, self._started = events, headers, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with while_connected(receive):
                 await self._send(send)
         except ClientGone:
-            if self.status_code != CLIENT_GONE:
-                return
-            await Response(status_code=CLIENT_GONE)(scope, receive, send)
+            if not self._started:
+                raise
         finally:
             await self._events.aclose()
 
     async def _send(self, send: Send) -> None:
-        self.status_code = CLIENT_GONE  # until there is an event
         body = await anext(self._events)
-        self.status_code = 200
+        self._started = True
         self.init_headers({"content-type": "text/event-stream", **self._more_headers()})
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from server.api.errors import ApiError, from_validation, json_response
 from server.api.requests import FeedbackRequest, SamplingRequest
 from server.api.tenants import Tenant
-from server.http.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
+from server.http.event_response import EventResponse, while_connected
 from server.parts import Parts
 from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
@@ -58,11 +58,8 @@ class Routes:
             if request.stream:
                 events = service.events(request, caller, count)
                 return EventResponse(events, lambda: self._overhead(watch))
-            try:
-                async with while_connected(http.receive):
-                    completion = await service.reply(request, caller, watch)
-            except ClientGone:
-                return Response(status_code=CLIENT_GONE)
+            async with while_connected(http.receive):
+                completion = await service.reply(request, caller, watch)
             count(completion["usage"]["total_tokens"])
             return json_response(completion, 200, self._overhead(watch))
 
@@ -118,17 +115,8 @@ class Routes:
             (policy.name, policy.name_of(policy.live)),
             *((policy.name_of(v), policy.name_of(0) if v else None) for v in policy.loaded),
         ]
-        return [
-            {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": "ratchet",
-                "root": policy.name_of(0),
-                "parent": parent,
-            }
-            for name, parent in names
-        ]
+        common = {"object": "model", "created": 0, "owned_by": "ratchet", "root": policy.name_of(0)}
+        return [{"id": name, **common, "parent": parent} for name, parent in names]
 
     def _overhead(self, watch: Stopwatch) -> dict[str, str]:
         """Count our share of a reply's time; returns the header with it."""

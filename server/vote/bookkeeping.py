@@ -80,7 +80,7 @@ class Bookkeeping:
         await self._count(session)
         if session.reason is not None:
             return
-        tally, request, lease = session.tally, session.request, session.lease
+        tally, request, lease = session.tally, session.reply.request, session.lease
         client, kind = pseudonym(session.caller.client), tally.kind.name
         query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
         self.reservoir.add(prompt_key(session.prompt), query)

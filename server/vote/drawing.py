@@ -32,7 +32,7 @@ class Drawing:
 
     async def _draw_waves(self, session: VoteSession, count: int) -> None:
         """Draw up to `count` rollouts: all at once, or more only while the vote is open."""
-        smallest = session.request.ratchet.rollouts_min or self.rollouts_min or count
+        smallest = session.reply.request.ratchet.rollouts_min or self.rollouts_min or count
         wave, retried = min(smallest, count), False
         while session.drawn < count and not (session.drawn and session.outcome.done()):
             try:
@@ -63,7 +63,7 @@ class Drawing:
         tally = session.tally
         await tally.add(batch)
         session.arrived.set()
-        enough = len(tally.draws) >= session.request.n and tally.outstanding
+        enough = len(tally.draws) >= session.reply.request.n and tally.outstanding
         if enough and not session.outcome.done() and await tally.decided():
             await self.conclude(session)
         return not session.outcome.done() or session.reason is None

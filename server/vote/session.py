@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.api.replies import Outcome, Reply
-from server.api.requests import SamplingRequest
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
@@ -62,11 +61,6 @@ class VoteSession:
     """Some rollouts were lost, or not in by the deadline."""
     waited: float = 0.0
     """Seconds spent waiting for the engine with nothing else to do."""
-
-    @property
-    def request(self) -> SamplingRequest:
-        """What the client asked."""
-        return self.reply.request
 
     def engine_request(
         self, options: Mapping[str, Any], seconds: float | None = None

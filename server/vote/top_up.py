@@ -18,7 +18,7 @@ from server.recording.recorder import Recorder
 from server.recording.transcript import Transcript
 from server.vote.admission import Admission
 
-_PORTION = 8
+_PORTION, _AT_ONCE = 8, 4
 _CHECK_SECONDS = 0.05
 _MAX_WAITING_TOKENS = 2_000_000
 """Tokens of the groups that wait in memory, at 12 bytes each."""
@@ -57,11 +57,10 @@ class TopUp:
         target: int,
         metrics: ServerMetrics,
         limit: int = 256,
-        at_once: int = 4,
     ) -> None:
         self._engine, self._policy, self._admission = engine, policy, admission
         self._recorder, self._transcript, self._target = recorder, transcript, target
-        self._metrics, self._limit, self._at_once = metrics, limit, at_once
+        self._metrics, self.limit = metrics, limit
         self._waiting: deque[Unfinished] = deque()
         self._waiting_tokens = 0
         self._running: dict[asyncio.Task[None], Unfinished] = {}
@@ -79,7 +78,7 @@ class TopUp:
         self._waiting_tokens += unfinished.tokens
         self._metrics.top_up_groups.set(len(self._waiting))
         self._arrived.set()
-        while len(self._waiting) > self._limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
+        while len(self._waiting) > self.limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
             self._record(self._pop())
 
     async def run(self) -> None:
@@ -87,7 +86,7 @@ class TopUp:
         while True:
             self._sweep()
             self._arrived.clear()
-            while self._waiting and self._admission.idle and len(self._running) < self._at_once:
+            while self._waiting and self._admission.idle and len(self._running) < _AT_ONCE:
                 unfinished = self._pop()
                 self._running[asyncio.create_task(self._draw_some(unfinished))] = unfinished
             arrival = asyncio.create_task(self._arrived.wait())
