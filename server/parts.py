@@ -11,7 +11,7 @@ from adapter.store.releases import ReleaseStore
 from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
-from server.background import Background
+from server.background import in_background
 from server.engine.base import Engine
 from server.engine.replica_set import ReplicaSet, engines_at
 from server.history import History
@@ -49,8 +49,8 @@ class Parts:
     ) -> None:
         self.settings = settings
         self.draining = False
-        self._background = Background()
-        self.failed = self._background.failed
+        self.failed = asyncio.Event()
+        """Set when a background task has failed."""
         self.metrics = metrics = ServerMetrics()
         engines = {"engine": engine} if engine is not None else engines_at(
             settings.engine_url, settings.engine_model, settings.engine_timeout
@@ -94,7 +94,6 @@ class Parts:
             ),
             kinds=kinds,
             rules=rules,
-            metrics=metrics,
         )
         self.completions = Completions(
             engine=self.engine,
@@ -145,7 +144,7 @@ class Parts:
             self.top_up.run(), self.feedback.run(), self.history.run(),
         )  # fmt: skip
         try:
-            async with self._background.running(jobs):
+            async with in_background(jobs, self.failed):
                 yield
                 if not self.failed.is_set():
                     await self.flush(_FLUSH_SECONDS)

@@ -6,11 +6,11 @@ ApiError
 """
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -19,6 +19,7 @@ from adapter.store.releases import UnknownRelease
 from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
 from server.policy.leases import UnknownModel
 
+M = TypeVar("M", bound=BaseModel)
 RETRY_SECONDS = 2.0
 _TYPES = {
     401: "authentication_error",
@@ -113,12 +114,17 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(500, "an unforeseen error; the server's log has it")
 
 
-def from_validation(error: ValidationError) -> ApiError:
-    """The first invalid field, by name; never its value."""
-    first = error.errors(include_input=False, include_url=False)[0]
+def parse(kind: type[M], body: bytes) -> M:
+    """A request body as a model. Raises ApiError with the first invalid field, never its value."""
+    try:
+        return kind.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
     steps = [str(step) for step in first["loc"] if not str(step).startswith(("str", "list["))]
     param = ".".join(steps) or None
     if first["type"] == "extra_forbidden":
-        return ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
+        raise ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
     message = first["msg"].removeprefix("Value error, ")
-    return ApiError(400, f"{param}: {message}" if param else message, param=param)
+    raise ApiError(400, f"{param}: {message}" if param else message, param=param)

@@ -9,12 +9,12 @@ from typing import Annotated
 
 from fastapi import FastAPI, Request
 from fastapi import Path as InPath
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.store.releases import ReleaseStore, promote_by_hand, rollback
-from server.api.errors import ApiError, from_validation, json_response
+from server.api.errors import ApiError, json_response, parse
 from server.http.app import handle_errors
 
 Version = Annotated[int, InPath(ge=0, le=2**31)]
@@ -70,10 +70,7 @@ def create_admin(store: ReleaseStore, key: str) -> ASGIApp:
 
     async def pause(http: Request) -> Response:
         """Judge no candidate until resumed."""
-        try:
-            given = Reason.model_validate_json(await http.body() or b"{}")
-        except ValidationError as error:
-            raise from_validation(error) from None
+        given = parse(Reason, await http.body() or b"{}")
         await store.pause(given.reason)
         return json_response({"paused": given.reason})
 

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import orjson
 from fastapi import Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from server.api.errors import ApiError, from_validation, json_response
+from server.api.errors import ApiError, json_response, parse
 from server.api.requests import FeedbackRequest, SamplingRequest
 from server.api.tenants import Tenant
 from server.http.event_response import EventResponse, while_connected
@@ -18,7 +16,6 @@ from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
 
-M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=SamplingRequest)
 
 
@@ -45,7 +42,7 @@ class Routes:
             if wait := tenant.wait():
                 self._parts.metrics.quota_refusals.inc()
                 raise ApiError(429, "over the quota of this key", retry_after=wait)
-            request = _parse(kind, await http.body())
+            request = parse(kind, await http.body())
             service = self._parts.completions
             service.check(request)
             tenant.asked()
@@ -67,7 +64,7 @@ class Routes:
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer, or whether it was right: for metrics only."""
-        request = _parse(FeedbackRequest, await http.body())
+        request = parse(FeedbackRequest, await http.body())
         try:
             correct = await self._parts.feedback.give(
                 request.completion_id, request.label, request.correct
@@ -127,14 +124,3 @@ class Routes:
 def _may_train(http: Request) -> bool:
     values = http.headers.getlist("x-ratchet-train")
     return all(value.strip().lower() == "true" for value in values)
-
-
-def _parse(kind: type[M], body: bytes) -> M:
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise from_validation(error) from None

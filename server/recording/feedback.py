@@ -7,11 +7,9 @@ rollout buffer and under keys that no learner reads.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
-
-import orjson
 
 from adapter.store.buffer import BufferUnavailable
 from rewards.answers.kinds import AnswerKinds
@@ -34,15 +32,6 @@ class Answered:
     answers: Sequence[str | None]
     given: str | None
     answer_kind: str = DEFAULT_KIND
-
-    def to_json(self) -> bytes:
-        """As stored."""
-        return orjson.dumps(asdict(self))
-
-    @staticmethod
-    def from_json(data: bytes) -> "Answered":
-        """As read back."""
-        return Answered(**orjson.loads(data))
 
 
 class FeedbackStore(Protocol):

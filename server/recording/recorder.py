@@ -64,7 +64,7 @@ class Recorder:
         """Accept a group, or count why it is not recorded."""
         if self.refusal() is None:
             self._queue.put_nowait(group)
-            self._tokens += _tokens(group)
+            self._tokens += tokens_of(group)
 
     async def run(self) -> None:
         """Move groups to the buffer in order, many at a time."""
@@ -74,7 +74,7 @@ class Recorder:
                 groups.append(self._queue.get_nowait())
             await self._store(groups)
             for group in groups:
-                self._tokens -= _tokens(group)
+                self._tokens -= tokens_of(group)
                 self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
@@ -127,5 +127,6 @@ class Recorder:
                 return
 
 
-def _tokens(group: RolloutGroup) -> int:
+def tokens_of(group: RolloutGroup) -> int:
+    """Tokens of all rollouts of a group."""
     return sum(len(rollout.token_ids) for rollout in group.rollouts)

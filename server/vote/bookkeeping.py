@@ -1,5 +1,6 @@
 """What is kept of a vote: for the learner, the gate, feedback, metrics and the live page."""
 
+import logging
 import time
 import uuid
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from adapter.store.clients import pseudonym
 from rewards.rollouts import RolloutGroup, Sampling
 from server.api.replies import Outcome
 from server.api.requests import FORWARDED, SamplingRequest
+from server.engine.base import EngineReplyInvalid
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
@@ -25,6 +27,8 @@ from server.vote.recent_votes import RecentVotes
 from server.vote.rules import prompt_key
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.top_up import TopUp, Unfinished
+
+log = logging.getLogger("ratchet.voted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +79,7 @@ class Bookkeeping:
             self.feedback.remember(session.reply.id, answered)
 
     async def settle(self, session: VoteSession) -> None:
-        """Count the vote, and hand the group on. Raises EngineReplyInvalid if the learner cannot
-        use it."""
+        """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
         if session.reason is not None:
             return
@@ -84,13 +87,19 @@ class Bookkeeping:
         client, kind = pseudonym(session.caller.client), tally.kind.name
         query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
         self.reservoir.add(prompt_key(session.prompt), query)
+        try:
+            rollouts = await self.transcript.rollouts(tally.draws)
+        except EngineReplyInvalid as error:
+            self.metrics.groups[Unrecorded.UNUSABLE].inc()
+            log.warning("a group is not recorded: %s", error)
+            return
         temperature, top_p = session.options["temperature"], request.top_p or 1.0
         top_k, limit = max(0, request.top_k or 0), request.token_limit or 0
         group = RolloutGroup(
             id=uuid.uuid4().hex,
             prompt=orjson.dumps(session.prompt).decode(),
             prompt_ids=tally.draws[0].prompt_ids,
-            rollouts=await self.transcript.rollouts(tally.draws),
+            rollouts=rollouts,
             policy_version=lease.version,
             sampling=Sampling(temperature, top_p, top_k, limit),
             client=session.caller.client,
@@ -104,7 +113,7 @@ class Bookkeeping:
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""
         tally, metrics = session.tally, self.metrics
-        vote, generated = await tally.vote(), tally.generated
+        vote, generated = await tally.vote(), sum(draw.tokens for draw in tally.draws)
         self.admission.finished(generated, vote.total)
         metrics.rollouts.inc(vote.total)
         if not session.partial:

@@ -30,11 +30,6 @@ class RunningTally:
         """Rollouts still to come."""
         return self.size - len(self.draws)
 
-    @property
-    def generated(self) -> int:
-        """Tokens of all rollouts so far."""
-        return sum(draw.tokens for draw in self.draws)
-
     async def add(self, batch: Sequence[Draw]) -> None:
         """Add some that have finished."""
         rollouts = [draw.rollout for draw in batch]
@@ -57,14 +52,13 @@ class RunningTally:
 
     async def current(self) -> Tally:
         """The tally of the rollouts so far; computed in a thread if it needs the judge."""
-        if self._tally is None:
+        while self._tally is None:
             answers = list(self._answers)
             if self.kind.instant(answers):
-                self._tally = self.kind.tally(answers)
+                tally = self.kind.tally(answers)
             else:
                 tally = await asyncio.to_thread(self.kind.tally, answers)
-                if len(answers) < len(self._answers):  # more came in meanwhile
-                    return await self.current()
+            if len(answers) == len(self._answers):  # else more came in meanwhile
                 self._tally = tally
         return self._tally
 

@@ -14,7 +14,7 @@ from rewards.rollouts import RolloutGroup
 from server.engine.base import Engine, EngineError, EngineRequest, Priority, draw_all
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
-from server.recording.recorder import Recorder
+from server.recording.recorder import Recorder, tokens_of
 from server.recording.transcript import Transcript
 from server.vote.admission import Admission
 
@@ -36,11 +36,6 @@ class Unfinished:
     def size(self) -> int:
         """Rollouts so far."""
         return len(self.group.rollouts)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of these rollouts."""
-        return sum(len(rollout.token_ids) for rollout in self.group.rollouts)
 
 
 class TopUp:
@@ -75,7 +70,7 @@ class TopUp:
             self._record(unfinished)
             return
         self._waiting.append(unfinished)
-        self._waiting_tokens += unfinished.tokens
+        self._waiting_tokens += tokens_of(unfinished.group)
         self._metrics.top_up_groups.set(len(self._waiting))
         self._arrived.set()
         while len(self._waiting) > self.limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
@@ -130,7 +125,7 @@ class TopUp:
 
     def _pop(self) -> Unfinished:
         unfinished = self._waiting.popleft()
-        self._waiting_tokens -= unfinished.tokens
+        self._waiting_tokens -= tokens_of(unfinished.group)
         self._metrics.top_up_groups.set(len(self._waiting))
         return unfinished
 

@@ -12,8 +12,7 @@ from rewards.answers.kinds import AnswerKinds
 from rewards.rollouts import DEFAULT_KIND
 from server.api.replies import Reply
 from server.api.requests import SamplingRequest
-from server.engine.base import Draw, Engine, EngineError, EngineReplyInvalid, EngineTimeout
-from server.metrics import ServerMetrics
+from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.drawing import Drawing
@@ -31,16 +30,9 @@ class VotedAnswers:
     """Runs vote sessions. They fail with EngineError."""
 
     def __init__(
-        self,
-        *,
-        engine: Engine,
-        bookkeeping: Bookkeeping,
-        kinds: AnswerKinds,
-        rules: VoteRules,
-        metrics: ServerMetrics,
+        self, engine: Engine, bookkeeping: Bookkeeping, kinds: AnswerKinds, rules: VoteRules
     ) -> None:
-        self._bookkeeping, self._kinds = bookkeeping, kinds
-        self._rules, self._metrics = rules, metrics
+        self._bookkeeping, self._kinds, self._rules = bookkeeping, kinds, rules
         self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,11 +79,7 @@ class VotedAnswers:
             if not session.outcome.done():
                 raise
             log.warning("an answered question was not finished: %s", error)
-        try:
-            await self._bookkeeping.settle(session)
-        except EngineReplyInvalid as error:
-            self._metrics.groups[Unrecorded.UNUSABLE].inc()
-            log.warning("a group is not recorded: %s", error)
+        await self._bookkeeping.settle(session)
 
     async def _collect(self, session: VoteSession) -> None:
         """Draw until the vote is over, or all rollouts if the learner gets them."""
