@@ -67,8 +67,7 @@ class ServerMetrics:
             buckets=_OVERHEAD,
         )
         self.load = self._gauge(
-            "ratchet_load_ratio",
-            "Estimated tokens of the requests under way, as a share of `capacity_tokens`.",
+            "ratchet_load_ratio", "Estimated tokens under way, as a share of `capacity_tokens`."
         )
         self.shed = self._counters(
             "ratchet_shed",
@@ -109,8 +108,7 @@ class ServerMetrics:
             "not want them.",
         )
         self.top_ups = self._counter(
-            "ratchet_top_up_rollouts",
-            "Rollouts drawn for the learner alone, while the engine was idle.",
+            "ratchet_top_up_rollouts", "Rollouts drawn for the learner alone, while idle."
         )
         self.prompt_tokens = self._counter(
             "ratchet_prompt_tokens", "Tokens of voted queries' prompts, once a query."

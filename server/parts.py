@@ -115,9 +115,8 @@ class Parts:
         self.reservoir = Reservoir()
         self.recent = RecentVotes(settings.page_texts)
         self.feedback_store = open_feedback(settings.redis_url, settings.feedback_seconds)
-        self.recorder = Recorder(
-            self.buffer, settings.recorder_queue, self.metrics, self._forget_clients
-        )
+        self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
+        self.recorder.on_opt_out = self._forget_clients
         vocabulary = settings.vocab_size or vocabulary_of(settings.model)
         self._transcript = Transcript(settings.record_top_logprobs, vocabulary)
         self.top_up = TopUp(

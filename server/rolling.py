@@ -10,11 +10,8 @@ WINDOW = 256
 
 
 class RollingMean:
-    """The mean of the last `WINDOW` values, shown by one gauge, and their number by another.
-
-    Before the first value a gauge with labels has no series and one without shows NaN: no data is
-    not zero.
-    """
+    """The mean of the last `WINDOW` values, shown by one gauge, and their number by another. No
+    data is not zero: before the first value there is no series, or NaN if there are no labels."""
 
     def __init__(self, mean: Gauge, count: Gauge, *labels: str) -> None:
         self._gauges, self._labels = (mean, count), labels

@@ -1,9 +1,4 @@
-"""Errors of the HTTP boundary, and the one place where others become a status.
-
-ApiError
-+-- what the client got wrong: 400, 404, 413, ...
-+-- what we or the engine could not do: 502, 503, 504
-"""
+"""Errors of the HTTP boundary, and the one place where others become a status."""
 
 import math
 from typing import Any, TypeVar

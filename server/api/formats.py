@@ -1,7 +1,4 @@
-"""The format of a reply's choices: a chat's, or a text completion's.
-
-Objects as in the OpenAI API reference, with vLLM's `stop_reason`.
-"""
+"""The choices of a reply as in the OpenAI API reference, with vLLM's `stop_reason`."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

@@ -21,10 +21,8 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A voted answer: what was drawn by then, and the vote over it.
-
-    `reason` says why the learner does not get the group; None if it does.
-    """
+    """A voted answer: what was drawn by then, and the vote over it. `reason` says why the learner
+    does not get the group; None if it does."""
 
     draws: Sequence[Draw]
     tally: Tally

@@ -255,8 +255,7 @@ class TextRequest(SamplingRequest):
 
 
 class FeedbackRequest(_Strict):
-    """`POST /v1/feedback`: the right answer, or a verdict on the one given. Either `label` or
-    `correct`."""
+    """`POST /v1/feedback`: either the right answer, or a verdict on the one given."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -58,8 +58,7 @@ class Bucket:
 
 @dataclass(slots=True)
 class Tenant:
-    """The holder of a key, as the `line` of the file says. Without keys everybody is the one
-    anonymous tenant."""
+    """A key's holder, from its `line`. Without keys everybody is the one anonymous tenant."""
 
     line: KeyLine | None = None
     name: str = ""
@@ -150,10 +149,8 @@ def read_keys(file: Path) -> list[KeyLine]:
 
 
 def add_key(file: Path, name: str, **limits: float | bool) -> str:
-    """Make a key for `name`, append it to the file (mode 600) and return it: it is kept nowhere.
-
-    Raises KeysInvalid, OSError.
-    """
+    """Make a key for `name`, append its hash to the file (mode 600) and return it. Raises
+    KeysInvalid, OSError."""
     key = _PREFIX + secrets.token_urlsafe(32)
     digest = hashlib.sha256(key.encode()).hexdigest()
     try:

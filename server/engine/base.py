@@ -72,8 +72,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One event of a passed-through stream: the JSON text of an OpenAI chunk, and whether a choice
-    ends with it."""
+    """One event of a passed-through stream: a chunk's JSON, and whether it ends a choice."""
 
     data: bytes
     ends: bool
@@ -81,11 +80,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One finished rollout of a prompt, and its OpenAI choice.
-
-    `top_logprobs` [T][k]: where they were asked for, the log-probabilities of the likeliest tokens
-    at each position.
-    """
+    """One finished rollout of a prompt, and its OpenAI choice. `top_logprobs` [T][k] are, if asked
+    for, the log-probabilities of the likeliest tokens at each position."""
 
     index: int
     prompt_ids: Sequence[int]
@@ -101,8 +97,7 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a rollout while it is written: an OpenAI chunk's choice. The last one has the whole
-    rollout."""
+    """A part of a rollout as it is written: an OpenAI chunk's choice. The last has the rollout."""
 
     choice: Mapping[str, Any]
     draw: Draw | None = None
@@ -119,12 +114,9 @@ class Engine(Protocol):
     """A model server with hot-loadable adapters. All methods raise EngineError."""
 
     def draw(self, request: EngineRequest) -> BatchStream[Draw]:
-        """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
-        finished.
-
+        """`options["n"]` rollouts with token ids and log-probabilities, each once it is finished.
         Choices have `logprobs` if that option is true or `top_logprobs` is set. With `logprobs`
-        false, rollouts need not have any either, which is faster.
-        """
+        false, rollouts need not have any either, which is faster."""
         ...
 
     def write(self, request: EngineRequest) -> BatchStream[Piece]:

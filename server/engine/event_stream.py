@@ -6,11 +6,8 @@ _END = b"\n\n"
 
 
 async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
-    """The data of each event, in one list where they come together. Stops at `[DONE]`.
-
-    Events may be of any size; comments and an event cut short are left out. Raises EOFError if the
-    stream ends without `[DONE]`.
-    """
+    """The data of each event, of any size, in one list where they come together, up to `[DONE]`.
+    Raises EOFError if the stream ends without it."""
     waiting = bytearray()
     searched = 0
     async for piece in pieces:

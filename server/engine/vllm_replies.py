@@ -30,10 +30,8 @@ class RolloutAssembly:
         self._parts: dict[int, list[Mapping[str, Any]]] = {}
 
     def add(self, chunks: Iterable[Mapping[str, Any]]) -> list[Draw]:
-        """The rollouts that these chunks finish.
-
-        Raises EngineReplyInvalid if they are malformed, lengths differ or numbers are not finite.
-        """
+        """The rollouts that these chunks finish. Raises EngineReplyInvalid if they are malformed,
+        lengths differ or numbers are not finite."""
         finished: list[Draw] = []
         try:
             for chunk in chunks:
@@ -61,9 +59,8 @@ class RolloutAssembly:
         # Arrays, as on the wire: rollouts may wait in memory, and lists take eight times as much.
         token_ids = array("i", chain.from_iterable(part.get("token_ids") or () for part in parts))
         logprobs = _logprobs(parts) if self._scored else array("f")
-        if len(logprobs) != (len(token_ids) if self._scored else 0) or not all(
-            map(math.isfinite, logprobs)
-        ):
+        matched = len(logprobs) == len(token_ids) or not self._scored
+        if not matched or not all(map(math.isfinite, logprobs)):
             raise ValueError("token ids and log-probabilities do not match")
         if "delta" in parts[0]:
             message = _message(parts)
@@ -113,8 +110,7 @@ def read_lean(event: bytes) -> dict[str, Any]:
 
 
 def read_event(event: bytes) -> dict[str, Any]:
-    """One chunk. Raises EngineRefused or EngineUnavailable if it is an error, EngineReplyInvalid if
-    it is no chunk."""
+    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable if it is an error."""
     chunk = read_object(event)
     if "error" in chunk:
         error = chunk["error"]

@@ -24,8 +24,7 @@ class ClientGone(ApiError):
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
-    """Cancel the block when the client disconnects; its request must have been read. Raises
-    ClientGone."""
+    """Cancel the block, and raise ClientGone, when the client disconnects after its request."""
     task = asyncio.current_task()
     assert task is not None
 
@@ -46,11 +45,8 @@ async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
 
 
 class EventResponse(Response):
-    """Sends events as they come; `headers` is called when the first one is there.
-
-    A failure before the first event is a plain error reply; after it, an error event without a
-    [DONE].
-    """
+    """Sends events as they come; `headers` is called when the first one is there. A failure before
+    it is a plain error reply; after it, an error event without a [DONE]."""
 
     def __init__(
         self, events: AsyncGenerator[bytes, None], headers: Callable[[], Mapping[str, str]]

@@ -51,8 +51,8 @@ def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
         (model, "validation") for model in {*_BODIES.values(), *_REPLIES.values(), reply.Error}
     ]
     _, schemas = models_json_schema(models, ref_template=_REFERENCE + "{model}")
-    for name, field in (("ChatRequest", "n"), ("TextRequest", "n"), ("RatchetOptions", "rollouts"),
-                        ("RatchetOptions", "rollouts_min")):  # fmt: skip
+    ours = [("RatchetOptions", field) for field in ("rollouts", "rollouts_min")]
+    for name, field in (("ChatRequest", "n"), ("TextRequest", "n"), *ours):
         found = schemas["$defs"][name]["properties"][field]
         for option in found.get("anyOf", [found]):
             if "minimum" in option:

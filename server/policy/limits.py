@@ -1,8 +1,7 @@
 """The alarms: numbers that reject a candidate, or have the live version compared again.
 
-They guard against how label-free RL goes wrong: a base that knows too little to teach itself,
-answers that collapse onto one, falling agreement, missing answers, lengths that run away, drift far
-from base.
+They guard against how label-free RL goes wrong: a base that knows too little to teach itself, drift
+far from base, answers that collapse onto one, falling agreement, missing answers, runaway lengths.
 """
 
 import math

@@ -11,8 +11,8 @@ from rewards.votes import Vote
 
 @dataclass(frozen=True, slots=True)
 class VoteRecord:
-    """One voted query: shares of its rollouts, the winner in canonical form ("" for none), mean
-    tokens of a rollout."""
+    """One voted query: shares of its rollouts, the winner's canonical form ("" for none), and the
+    mean tokens of a rollout."""
 
     agreement: float
     margin: float
@@ -34,13 +34,10 @@ class VoteRecord:
 
 @dataclass(frozen=True, slots=True)
 class PolicyStats:
-    """Means over queries.
-
-    `agreement` and `margin` are the winner's share and its lead; `valid` is the share of rollouts
-    with an answer (a rollout that was cut short or repeats itself has none); `diversity` the
-    effective number of distinct winning answers (e^entropy) over the number of queries; `length`
-    tokens per rollout.
-    """
+    """Means over queries: `agreement` and `margin` are the winner's share and lead, `valid` is the
+    share of rollouts with an answer (truncated and looping ones have none), `diversity` the
+    effective number of distinct winning answers (e^entropy) over the number of queries, and
+    `length` the tokens of a rollout."""
 
     agreement: float
     margin: float

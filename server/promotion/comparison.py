@@ -17,10 +17,8 @@ Answers = Sequence[str | None]
 def difference(
     kind: AnswerKind, candidate: Answers, reference: Answers, label: str | None = None
 ) -> float:
-    """Mean score of the candidate's M rollouts minus that of the reference's M, in [-1, 1].
-
-    Raises ValueError if their numbers differ.
-    """
+    """Mean score of the candidate's M rollouts minus that of the reference's M, in [-1, 1]. Raises
+    ValueError if their numbers differ."""
     count = len(reference)
     if len(candidate) != count:
         raise ValueError(f"{len(candidate)} rollouts against {count}")

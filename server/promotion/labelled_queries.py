@@ -34,10 +34,8 @@ class _Line(BaseModel):
 
 
 def read_labelled_queries(file: Path) -> list[Query]:
-    """One JSON object a line: `question` (text) or `messages`, and `answer`.
-
-    Raises LabelledQueriesInvalid.
-    """
+    """The queries of a file: a JSON object a line with `question` (text) or `messages`, and
+    `answer`. Raises LabelledQueriesInvalid."""
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

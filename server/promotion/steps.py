@@ -15,10 +15,8 @@ class PromotionStep(Protocol):
     """One step. The first that does not pass a candidate decides."""
 
     async def judge(self, release: AdapterRelease) -> StepVerdict | None:
-        """The verdict; None if the candidate was decided elsewhere meanwhile.
-
-        Raises EngineError, BufferUnavailable: then the candidate is judged again later.
-        """
+        """The verdict; None if the candidate was decided elsewhere meanwhile. Raises EngineError
+        or BufferUnavailable: then the candidate is judged again later."""
         ...
 
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from adapter.store.adapter_folders import ReleaseCorrupt
 from adapter.store.releases import BASE, CLOSED, AdapterRelease, ReleaseState, ReleaseStore
 from server.engine.base import Engine, EngineError
 from server.metrics import ServerMetrics
@@ -81,14 +80,10 @@ class Versions:
         """Load the adapters that a restarted engine has lost."""
         present = await self._engine.models()
         for version in self._policy.loaded:
-            if self._policy.engine_name(version) in present:
-                continue
-            try:
+            if self._policy.engine_name(version) not in present:
                 release = await self._releases.get(version)
                 if release.state is not ReleaseState.WITHDRAWN:  # else its folder is gone
                     await self._load(release)
-            except ReleaseCorrupt as error:
-                log.error("v%d cannot be loaded again: %s", version, error)
         self._engine_lost = False
 
     async def _follow(self) -> None:
@@ -96,20 +91,18 @@ class Versions:
         live = await self._releases.live()
         self._metrics.recorded_version.set(live)
         if live not in self._policy.loaded:
-            try:
-                await self._load(await self._releases.get(live))
-            except ReleaseCorrupt as error:
-                log.error("v%d is live on record but cannot be served: %s", live, error)
-                return
-        if live != self._policy.live:
+            await self._load(await self._releases.get(live))
+        if live in self._policy.loaded and live != self._policy.live:
             self.go_live(live)
 
     async def _load(self, release: AdapterRelease) -> None:
+        """Load a version, unless it fails a step: then an error is logged."""
         for step in self._proof:
             verdict = await step.judge(release)
             if verdict is not None and not verdict.passed:
                 await self._engine.unload(release.folder)
-                raise ReleaseCorrupt(f"{release.folder}: {verdict.reason}")
+                log.error("v%d cannot be served: %s", release.version, verdict.reason)
+                return
         self._policy.add(release.version, release.folder)
 
     def _drop_withdrawn(self) -> None:

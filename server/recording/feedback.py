@@ -95,9 +95,8 @@ class Feedback:
     async def give(
         self, completion_id: str, label: str | None, correct: bool | None
     ) -> bool | None:
-        """Count a label, or a verdict on the answer given: whether that answer was right. None if
-        this is not the first feedback on it, which is not counted. Raises UnknownCompletion and
-        BufferUnavailable."""
+        """Count a label, or a verdict on the answer given: whether it was right, or None if this
+        is not the first feedback on it. Raises UnknownCompletion, BufferUnavailable."""
         answered = self._unstored.get(completion_id) or await self._store.recall(completion_id)
         if answered is None:
             raise UnknownCompletion(completion_id)

@@ -28,15 +28,10 @@ _EXPIRE_SECONDS = 60.0
 class Recorder:
     """One per server process. `run` until cancelled."""
 
-    def __init__(
-        self,
-        buffer: RolloutBuffer,
-        limit: int,
-        metrics: ServerMetrics,
-        on_opt_out: Callable[[Collection[str]], None],
-    ) -> None:
+    def __init__(self, buffer: RolloutBuffer, limit: int, metrics: ServerMetrics) -> None:
         self._buffer, self._metrics = buffer, metrics
-        self._on_opt_out = on_opt_out
+        self.on_opt_out: Callable[[Collection[str]], None] = lambda _: None
+        """Called with all pseudonyms that have opted out, when they change."""
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
         self._tokens = 0
         self.reachable = False
@@ -103,7 +98,7 @@ class Recorder:
             self._metrics.buffer_oldest_seconds.set(state.oldest_seconds)
             if opted_out != self._opted_out:
                 self._opted_out = opted_out
-                self._on_opt_out(opted_out)
+                self.on_opt_out(opted_out)
         self._metrics.buffer_up.set(self.reachable)
         self._metrics.recorder_groups.set(self._queue.qsize())
 

@@ -21,10 +21,8 @@ _INLINE_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Makes rollouts for the learner out of draws; with entropies if `top_logprobs` were asked for.
-
-    `vocab_size` is the number of tokens the model knows.
-    """
+    """Makes rollouts for the learner out of draws; with entropies if `top_logprobs` were asked for,
+    by the `vocab_size` of the model."""
 
     top_logprobs: int
     vocab_size: int

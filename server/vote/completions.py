@@ -53,16 +53,12 @@ class Completions:
 
     def check(self, request: SamplingRequest) -> None:
         """Raise ApiError or UnknownModel for what cannot be served, before anything is sent."""
-        limit, asked = self.rules.max_rollouts, request.ratchet
-        counts = {
-            "ratchet.rollouts": asked.rollouts,
-            "ratchet.rollouts_min": asked.rollouts_min,
-            "n": request.n,
-        }
-        for name, count in counts.items():
+        limit, ours = self.rules.max_rollouts, request.ratchet
+        counts = [("ratchet.rollouts", ours.rollouts), ("ratchet.rollouts_min", ours.rollouts_min)]
+        for name, count in (*counts, ("n", request.n)):
             if (count or 1) > limit:
                 raise ApiError(400, f"at most {limit}", param=name)
-        if asked.stream == "first" and request.n > 1:
+        if ours.stream == "first" and request.n > 1:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
         self.policy.resolve(request.model)
 

@@ -13,10 +13,8 @@ from server.engine.base import Prompt
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRules:
     """Rollouts per query by default (and to start with, if not all at once) and at most, their
-    temperature, and the confidence and the deadline of a vote, in seconds.
-
-    The engine is asked for `top_logprobs` of each token even if the client wants fewer.
-    """
+    temperature, confidence and deadline (in seconds) of a vote, and the `top_logprobs` that the
+    engine is asked for even if the client wants fewer."""
 
     rollouts: int
     rollouts_min: int

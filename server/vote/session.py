@@ -35,11 +35,8 @@ class Admitted:
 
 @dataclass(slots=True, kw_only=True)
 class VoteSession:
-    """One question under way.
-
-    `outcome` is set when the vote is over. `first` is the rollout that is streamed, if one is.
-    `reason` says why the rollouts are not recorded.
-    """
+    """One question under way. `outcome` is set when the vote is over, `first` is the rollout that
+    is streamed, if one is, and `reason` says why the rollouts are not recorded."""
 
     reply: Reply
     caller: Caller

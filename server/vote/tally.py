@@ -14,10 +14,8 @@ _INLINE_CHARS = 20_000
 
 
 class RunningTally:
-    """Rollouts in the order in which they finish, of `size` in all.
-
-    With a `confidence` below 1 the vote is decided before it is certain (`is_decided`).
-    """
+    """Rollouts in the order in which they finish, of `size` in all. With a `confidence` below 1 the
+    vote is decided before it is certain (`is_decided`)."""
 
     def __init__(self, kind: AnswerKind, size: int, confidence: float = 1.0) -> None:
         self.kind, self.size, self._confidence = kind, size, confidence

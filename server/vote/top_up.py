@@ -1,8 +1,7 @@
 """Completes groups to the learner's number of rollouts while the engine is idle.
 
-More rollouts make a better vote to learn from (TTRL, arXiv 2504.16084, takes 64), but no reply
-waits for them: they come at a low priority, in small portions, and are aborted as soon as the room
-is needed.
+More rollouts make a better vote to learn from (TTRL, arXiv 2504.16084, takes 64). No reply waits
+for them: they have a low priority, come in small portions, and are aborted if room is needed.
 """
 
 import asyncio
