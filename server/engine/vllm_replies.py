@@ -110,7 +110,7 @@ def read_lean(event: bytes) -> dict[str, Any]:
 
 
 def read_event(event: bytes) -> dict[str, Any]:
-    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable if it is an error."""
+    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable for an error."""
     chunk = read_object(event)
     if "error" in chunk:
         error = chunk["error"]
