@@ -71,8 +71,8 @@ class ServerMetrics:
         )
         self.shed = self._counters(
             "ratchet_shed",
-            "Requests for which something was given up for want of room: `recording`, extra "
-            "`rollouts`, or all of it (`requests`, a 503).",
+            "Requests cut for lack of room, by what is cut: `recording`, extra `rollouts`, or all of "
+            "it (`requests`, a 503).",
             "what",
             ("recording", "rollouts", "requests"),
         )
@@ -108,7 +108,7 @@ class ServerMetrics:
             "not want them.",
         )
         self.top_ups = self._counter(
-            "ratchet_top_up_rollouts", "Rollouts drawn for the learner alone, while idle."
+            "ratchet_top_up_rollouts", "Rollouts drawn for the learner alone, on an idle engine."
         )
         self.prompt_tokens = self._counter(
             "ratchet_prompt_tokens", "Tokens of voted queries' prompts, once a query."

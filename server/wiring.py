@@ -72,10 +72,8 @@ def promoter(
     trial = Trial(probes, kinds, policy, trial_rules)
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
     if settings.canary_share:
-        rules = CanaryRules(settings.canary_share, settings.canary_seconds)
-        steps.append(
-            Canary(policy=policy, releases=releases, signals=signals, limits=limits, rules=rules)
-        )
+        rules = CanaryRules(settings.canary_share, settings.canary_seconds, limits)
+        steps.append(Canary(policy, releases, signals, rules))
     return Promoter(
         engine=engine,
         releases=releases,
@@ -89,8 +87,6 @@ def promoter(
         ),
         trial=trial,
         steps=tuple(steps),
-        monitor=Monitor(
-            signals=signals, trial=trial, releases=releases, policy=policy, limits=limits
-        ),
+        monitor=Monitor(policy, releases, signals, trial),
         metrics=metrics,
     )

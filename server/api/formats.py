@@ -33,7 +33,7 @@ class ChatFormat:
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
         logprobs = None
         if alternatives is not None:
-            # The engine may have been asked for more than the client did.
+            # The engine may return more of them than the client asked for.
             content = [
                 {**token, "top_logprobs": token.get("top_logprobs", [])[:alternatives]}
                 for token in draw.choice["logprobs"]["content"]

@@ -88,7 +88,7 @@ class FeedbackReply(_Reply):
 
 
 class ModelCard(_Reply):
-    """A name that requests may ask for."""
+    """A model name that requests may use."""
 
     id: str
     object: Literal["model"]

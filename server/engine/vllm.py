@@ -51,7 +51,7 @@ class VllmEngine:
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
         path, body = _drawing(request, scored=scored)
-        # The whole rest of a rollout in one event: nobody reads along.
+        # All of a rollout in one event: nobody reads it as it is written.
         body["stream_interval"] = 1_000_000
         if request.priority:
             body["priority"] = int(request.priority)

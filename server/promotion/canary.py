@@ -19,20 +19,20 @@ _CHECK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class CanaryRules:
-    """`share` of the requests, 0 for no canary; at most `seconds` to answer enough of them."""
+    """`share` of the requests, at most `seconds` to answer enough of them, the alarms' bounds."""
 
     share: float
     seconds: float
+    limits: GateLimits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Canary:
     """Has a candidate answer a share of the traffic until its answers are enough to judge by."""
 
     policy: Policy
     releases: ReleaseStore
     signals: LiveSignals
-    limits: GateLimits
     rules: CanaryRules
 
     async def judge(self, release: AdapterRelease) -> StepVerdict | None:
@@ -58,7 +58,7 @@ class Canary:
             live = self.policy.live
             if release.parent != live:
                 return parent_not_live(Step.CANARY, release)
-            if alarm := self.signals.alarm(version, live, self.limits):
+            if alarm := self.signals.alarm(version, live, self.rules.limits):
                 return turned_away(Step.CANARY, alarm.cause, f"canary: {alarm.reason}")
             if self.signals.enough(version) and self.signals.enough(live):
                 return StepVerdict(Step.CANARY, passed=True)

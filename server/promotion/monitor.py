@@ -12,22 +12,20 @@ from dataclasses import dataclass, replace
 from adapter.store.judgement import Cause, Step
 from adapter.store.releases import AdapterRelease, ReleaseStore
 from server.policy.leases import Policy
-from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
 from server.promotion.trial import Trial
 
 log = logging.getLogger("ratchet.promotion")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Monitor:
     """Called by the promoter now and then."""
 
+    policy: Policy
+    releases: ReleaseStore
     signals: LiveSignals
     trial: Trial
-    releases: ReleaseStore
-    policy: Policy
-    limits: GateLimits
 
     async def check(self, releases: Sequence[AdapterRelease]) -> bool:
         """Whether the live pointer was moved back. Raises EngineError, BufferUnavailable."""
@@ -36,7 +34,7 @@ class Monitor:
         if parent is None or not self.trial.ready:
             return False
         self.signals.keep({live, parent})
-        alarm = self.signals.alarm(live, parent, self.limits)
+        alarm = self.signals.alarm(live, parent, self.trial.rules.limits)
         if alarm is None or parent not in policy.loaded:
             return False
         log.warning("v%d on live traffic: %s; comparing it with v%d", live, alarm.reason, parent)

@@ -61,11 +61,11 @@ class Promoter:
                 await self._decide(release)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
-        seen = ""
+        mark = ""
         while True:
             try:
                 await work()
-                seen = await self.releases.wait(seen, _POLL_SECONDS)
+                mark = await self.releases.wait(mark, _POLL_SECONDS)
             except (BufferUnavailable, EngineError) as error:
                 away = "engine" if isinstance(error, EngineError) else "releases"
                 log.warning("%s unreachable: %s", away, error)
