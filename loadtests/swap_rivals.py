@@ -16,10 +16,10 @@ import orjson
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ratchet.settings import read
 from server.http.app import create_app
-from server.http.middleware import App, Message, Receive, Send
 from server.parts import Parts
 from server.settings import ServerSettings
 
@@ -49,7 +49,7 @@ class RivalParts(Parts):
 class Swaps:
     """Passes requests on, or holds or rejects them while the adapter is swapped."""
 
-    def __init__(self, app: App, parts: Parts) -> None:
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app, self._policy = app, parts.policy
         self._engine_url = parts.settings.engine_url
         self._version: int | None = None
@@ -59,7 +59,7 @@ class Swaps:
         self._idle.set()
         self._running = 0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path")
         if path == "/swap":
             wanted = orjson.loads(await Request(scope, receive).body())

@@ -11,27 +11,22 @@ from adapter.tasks import end
 log = logging.getLogger("ratchet.server")
 
 
-class Background:
-    """`failed` is set when a task has ended, which none should: better to be started anew than to
-    go on without learning or promoting."""
+@asynccontextmanager
+async def in_background(
+    jobs: Sequence[Coroutine[Any, Any, None]], failed: asyncio.Event
+) -> AsyncGenerator[None]:
+    """Run the jobs during the block. `failed` is set if one ends, which none should: it is better
+    to restart the process than to go on without learning or promoting."""
 
-    def __init__(self) -> None:
-        self.failed = asyncio.Event()
-
-    @asynccontextmanager
-    async def running(
-        self, jobs: Sequence[Coroutine[Any, Any, None]]
-    ) -> AsyncGenerator[None, None]:
-        """Run the jobs for as long as the block."""
-        tasks = [asyncio.create_task(job) for job in jobs]
-        for task in tasks:
-            task.add_done_callback(self._ended)
-        try:
-            yield
-        finally:
-            await end(tasks)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             log.critical("a background task has failed", exc_info=task.exception())
-            self.failed.set()
+            failed.set()
+
+    tasks = [asyncio.create_task(job) for job in jobs]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        await end(tasks)

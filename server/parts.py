@@ -1,4 +1,4 @@
-"""Everything one server process consists of, built from its settings and wired."""
+"""All parts of one server process, built from its settings and wired."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from adapter.store.releases import ReleaseStore
 from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
-from server.background import Background
+from server.background import in_background
 from server.engine.base import Engine
 from server.engine.replica_set import ReplicaSet, engines_at
 from server.history import History
@@ -38,7 +38,7 @@ _FLUSH_SECONDS = 5.0
 
 
 class Parts:
-    """One server process. Give a part to have it used instead of what the settings name."""
+    """One server process. A part that is given replaces the one that the settings name."""
 
     def __init__(
         self,
@@ -49,10 +49,12 @@ class Parts:
     ) -> None:
         self.settings = settings
         self.draining = False
-        self._background = Background()
-        self.failed = self._background.failed
+        self.failed = asyncio.Event()
+        """Set when a background task has failed."""
         self.metrics = metrics = ServerMetrics()
-        engines = {"engine": engine} if engine is not None else _engines(settings)
+        engines = {"engine": engine} if engine is not None else engines_at(
+            settings.engine_url, settings.engine_model, settings.engine_timeout
+        )  # fmt: skip
         self.engine = ReplicaSet(engines, settings.probe_seconds, metrics)
         self.buffer = buffer or open_buffer(settings)
         self.releases = releases or open_releases(settings)
@@ -75,6 +77,7 @@ class Parts:
             metrics=metrics,
         )
         self.engine.on_return = self.promoter.versions.engine_restarted
+        rules = vote_rules(settings)
         self.voted = VotedAnswers(
             engine=self.engine,
             bookkeeping=Bookkeeping(
@@ -90,15 +93,14 @@ class Parts:
                 metrics=metrics,
             ),
             kinds=kinds,
-            rules=vote_rules(settings),
-            metrics=metrics,
+            rules=rules,
         )
         self.completions = Completions(
             engine=self.engine,
             policy=self.policy,
             admission=self.admission,
             voted=self.voted,
-            rules=vote_rules(settings),
+            rules=rules,
         )
         self.history = History(
             metrics=metrics,
@@ -109,40 +111,39 @@ class Parts:
         )
 
     def _keep(self, settings: ServerSettings) -> None:
-        """What keeps something of an answer."""
+        """Build the parts that keep something of an answer."""
         self.reservoir = Reservoir()
         self.recent = RecentVotes(settings.page_texts)
         self.feedback_store = open_feedback(settings.redis_url, settings.feedback_seconds)
-        self.recorder = Recorder(
-            self.buffer, settings.recorder_queue, self.metrics, self._forget_clients
-        )
+        self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
+        self.recorder.on_opt_out = self._forget_clients
         vocabulary = settings.vocab_size or vocabulary_of(settings.model)
         self._transcript = Transcript(settings.record_top_logprobs, vocabulary)
         self.top_up = TopUp(
             engine=self.engine,
             policy=self.policy,
             admission=self.admission,
-            record=self.recorder.offer,
-            rollouts_of=self._transcript.rollouts,
+            recorder=self.recorder,
+            transcript=self._transcript,
             target=settings.train_rollouts,
             metrics=self.metrics,
         )
 
     def _forget_clients(self, clients: Collection[str]) -> None:
-        """They have opted out, as their pseudonyms say."""
+        """Remove what is kept in memory of clients that have opted out, by pseudonym."""
         self.reservoir.forget(clients)
         self.recent.forget(clients)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Background tasks for the life of the server; on the way out, flush and disconnect."""
-        await self.recorder.look()
+        """Run the background tasks during the block; then flush and disconnect."""
+        await self.recorder.check()
         jobs = (
             self.recorder.run(), self.recorder.watch(), self.promoter.run(), self.engine.run(),
             self.top_up.run(), self.feedback.run(), self.history.run(),
         )  # fmt: skip
         try:
-            async with self._background.running(jobs):
+            async with in_background(jobs, self.failed):
                 yield
                 if not self.failed.is_set():
                     await self.flush(_FLUSH_SECONDS)
@@ -152,7 +153,7 @@ class Parts:
                 await part.close()
 
     async def flush(self, seconds: float) -> None:
-        """See what is under way through, and wait until all of it is stored: `seconds` at most."""
+        """Finish what is under way and wait until it is stored, for at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self.voted.drain()
@@ -160,7 +161,3 @@ class Parts:
                 await self.recorder.flush()
         except TimeoutError:
             log.warning("groups were still under way after %g s and are lost", seconds)
-
-
-def _engines(settings: ServerSettings) -> dict[str, Engine]:
-    return engines_at(settings.engine_url, settings.engine_model, settings.engine_timeout)

@@ -6,21 +6,18 @@ from collections import deque
 from prometheus_client import Gauge
 
 WINDOW = 256
-"""Observations a rolling figure goes back."""
+"""Observations that a rolling figure covers."""
 
 
 class RollingMean:
-    """The mean of the last `WINDOW` values, shown by a gauge; another one tells how many those are.
-
-    Before the first value a gauge with labels shows nothing, one without shows NaN: no data is not
-    zero.
-    """
+    """The mean of the last `WINDOW` values, shown by one gauge, and their number by another. No
+    data is not zero: before the first value there is no series, or NaN if there are no labels."""
 
     def __init__(self, mean: Gauge, count: Gauge, *labels: str) -> None:
         self._gauges, self._labels = (mean, count), labels
         self._values: deque[float] = deque(maxlen=WINDOW)
         if not labels:
-            self._show()
+            mean.set(math.nan)
 
     @property
     def mean(self) -> float | None:
@@ -28,16 +25,11 @@ class RollingMean:
         return sum(self._values) / len(self._values) if self._values else None
 
     def add(self, value: float) -> None:
-        """One more value; the oldest goes."""
-        if self._labels and not self._values:
-            self._show()
+        """Add a value and drop the oldest."""
         self._values.append(value)
-
-    def _show(self) -> None:
-        """Have the gauges reckon when they are read, which is seldom."""
         mean, count = (g.labels(*self._labels) if self._labels else g for g in self._gauges)
-        mean.set_function(lambda: math.nan if self.mean is None else self.mean)
-        count.set_function(lambda: len(self._values))
+        mean.set(sum(self._values) / len(self._values))
+        count.set(len(self._values))
 
 
 class RollingQuantiles:
@@ -48,7 +40,7 @@ class RollingQuantiles:
         self.count = 0
 
     def add(self, value: float) -> None:
-        """One more value; the oldest goes."""
+        """Add a value and drop the oldest."""
         self._values.append(value)
         self.count += 1
 

@@ -1,4 +1,4 @@
-"""Builds the two flows of a server process, a vote and a promotion, from its settings."""
+"""Builds the two flows of a server process, vote and promotion, from its settings."""
 
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.releases import ReleaseStore
@@ -24,7 +24,7 @@ from server.vote.rules import VoteRules
 
 
 def vote_rules(settings: ServerSettings) -> VoteRules:
-    """How votes are held."""
+    """The rules of votes."""
     return VoteRules(
         rollouts=settings.rollouts,
         rollouts_min=settings.rollouts_min,
@@ -47,7 +47,7 @@ def promoter(
     kinds: AnswerKinds,
     metrics: ServerMetrics,
 ) -> Promoter:
-    """A promotion's steps, in their order, and what watches the live version. Raises
+    """The steps of a promotion in their order, and the monitor of the live version. Raises
     LabelledQueriesInvalid."""
     limits = GateLimits(
         max_kl=settings.gate_max_kl,
@@ -58,18 +58,22 @@ def promoter(
     )
     folders = AdapterFolders(settings.adapters_dir)
     proof = (Files(engine, folders), ParityProbe(engine, folders, settings.parity_tolerance))
-    trial = Trial(
-        _probe_set(settings, engine, reservoir, kinds),
-        kinds,
-        policy,
-        TrialRules(settings.gate_margin, settings.gate_queries, limits),
+    probe_rules = ProbeRules(
+        minimum=settings.gate_prompts,
+        rollouts=settings.gate_rollouts,
+        refresh=settings.gate_refresh,
+        temperature=settings.rollout_temperature,
     )
+    labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
+    probes = ProbeSet(
+        engine=engine, reservoir=reservoir, kinds=kinds, rules=probe_rules, labelled=labelled
+    )
+    trial_rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
+    trial = Trial(probes, kinds, policy, trial_rules)
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
     if settings.canary_share:
-        rules = CanaryRules(settings.canary_share, settings.canary_seconds)
-        steps.append(
-            Canary(policy=policy, releases=releases, signals=signals, limits=limits, rules=rules)
-        )
+        rules = CanaryRules(settings.canary_share, settings.canary_seconds, limits)
+        steps.append(Canary(policy, releases, signals, rules))
     return Promoter(
         engine=engine,
         releases=releases,
@@ -83,21 +87,6 @@ def promoter(
         ),
         trial=trial,
         steps=tuple(steps),
-        monitor=Monitor(
-            signals=signals, trial=trial, releases=releases, policy=policy, limits=limits
-        ),
+        monitor=Monitor(policy, releases, signals, trial),
         metrics=metrics,
     )
-
-
-def _probe_set(
-    settings: ServerSettings, engine: Engine, reservoir: Reservoir, kinds: AnswerKinds
-) -> ProbeSet:
-    labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
-    rules = ProbeRules(
-        minimum=settings.gate_prompts,
-        rollouts=settings.gate_rollouts,
-        refresh=settings.gate_refresh,
-        temperature=settings.rollout_temperature,
-    )
-    return ProbeSet(engine=engine, reservoir=reservoir, kinds=kinds, rules=rules, labelled=labelled)

@@ -1,24 +1,20 @@
-"""Errors of the HTTP boundary, and the one place where others become a status.
-
-ApiError
-+-- what the client got wrong: 400, 404, 413, ...
-+-- what we or the engine could not do: 502, 503, 504
-"""
+"""Errors of the HTTP boundary, and the one place where others become a status."""
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from server.engine.base import (
-    EngineError,
-    EngineRefused,
-    EngineReplyInvalid,
-    EngineTimeout,
-)
+from adapter.store.buffer import BufferUnavailable
+from adapter.store.releases import UnknownRelease
+from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
+from server.policy.leases import UnknownModel
 
+M = TypeVar("M", bound=BaseModel)
 RETRY_SECONDS = 2.0
 _TYPES = {
     401: "authentication_error",
@@ -50,46 +46,80 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """`{"error": {...}}` as the OpenAI API reference has it."""
+        """`{"error": {...}}` as in the OpenAI API reference."""
         other = "invalid_request_error" if self.status < 500 else "server_error"
         kind = _TYPES.get(self.status, other)
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
     def response(self) -> Response:
-        """As a reply; 429 and 503 say when to come back, 413 that nothing more is read."""
+        """The reply; 429 and 503 say when to come back, 413 closes the connection."""
         headers: dict[str, str] = {"connection": "close"} if self.status == 413 else {}
         if self.status in (429, 503):
             headers = {
                 "retry-after": str(math.ceil(self._retry_after)),
                 "retry-after-ms": str(math.ceil(self._retry_after * 1000)),
             }
-        content = orjson.dumps(self.body)
-        return Response(content, self.status, headers, media_type="application/json")
+        return json_response(self.body, self.status, headers)
 
 
-def from_engine(error: EngineError) -> ApiError:
-    """What a client is told of an engine's failure."""
-    if isinstance(error, EngineRefused):
-        return ApiError(error.status, str(error), param=error.param, code=error.code)
-    if isinstance(error, EngineTimeout):
-        return ApiError(504, "the engine did not answer in time", code="engine_timeout")
-    if isinstance(error, EngineReplyInvalid):
-        return ApiError(502, "the engine's reply was unusable", code="engine_reply_invalid")
-    return ApiError(503, "the engine is not available; try again", code="engine_unavailable")
+def json_response(
+    content: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A reply of JSON."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
 
 
-def from_overload(_: Overloaded) -> ApiError:
-    """What a client is told when the server is full."""
-    return ApiError(503, "the server is full; try again", code="overloaded")
+EXPECTED = (
+    ApiError, HTTPException, RequestValidationError, UnknownModel, UnknownRelease,
+    BufferUnavailable, Overloaded, EngineError,
+)  # fmt: skip
+"""Errors with a status of their own; any other one is a fault of ours."""
 
 
-def from_validation(error: ValidationError) -> ApiError:
-    """The first invalid field, by name; never its value."""
-    first = error.errors(include_input=False, include_url=False)[0]
+def api_error(error: Exception) -> ApiError:
+    """What a client gets for an error."""
+    match error:
+        case ApiError():
+            return error
+        case HTTPException():
+            return ApiError(error.status_code, str(error.detail))
+        case RequestValidationError():
+            first = error.errors()[0]
+            return ApiError(400, str(first["msg"]), param=str(first["loc"][-1]))
+        case UnknownModel():
+            message = f"{error}; see /v1/models"
+            return ApiError(404, message, param="model", code="model_not_found")
+        case UnknownRelease():
+            return ApiError(404, str(error), param="version")
+        case BufferUnavailable():
+            return ApiError(503, "Redis does not answer; try again")
+        case Overloaded():
+            return ApiError(503, "the server is full; try again", code="overloaded")
+        case EngineRefused():
+            return ApiError(error.status, str(error), param=error.param, code=error.code)
+        case EngineTimeout():
+            return ApiError(504, "the engine did not answer in time", code="engine_timeout")
+        case EngineReplyInvalid():
+            return ApiError(502, "the engine's reply was unusable", code="engine_reply_invalid")
+        case EngineError():
+            message = "the engine is not available; try again"
+            return ApiError(503, message, code="engine_unavailable")
+        case _:
+            return ApiError(500, "an unforeseen error; the server's log has it")
+
+
+def parse(kind: type[M], body: bytes) -> M:
+    """A request body as a model. Raises ApiError with the first invalid field, never its value."""
+    try:
+        return kind.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
     steps = [str(step) for step in first["loc"] if not str(step).startswith(("str", "list["))]
     param = ".".join(steps) or None
     if first["type"] == "extra_forbidden":
-        return ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
+        raise ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
     message = first["msg"].removeprefix("Value error, ")
-    return ApiError(400, f"{param}: {message}" if param else message, param=param)
+    raise ApiError(400, f"{param}: {message}" if param else message, param=param)

@@ -1,7 +1,4 @@
-"""How a rollout looks in a reply: as a chat's choice, or as a text completion's.
-
-Objects as in the OpenAI API reference, with vLLM's `stop_reason`.
-"""
+"""The choices of a reply as in the OpenAI API reference, with vLLM's `stop_reason`."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -36,27 +33,21 @@ class ChatFormat:
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
         logprobs = None
         if alternatives is not None:
-            # The engine may have been asked for more than the client did.
+            # The engine may return more of them than the client asked for.
             content = [
                 {**token, "top_logprobs": token.get("top_logprobs", [])[:alternatives]}
                 for token in draw.choice["logprobs"]["content"]
             ]
             logprobs = {**draw.choice["logprobs"], "content": content}
-        return {
-            "index": index,
-            "message": draw.choice["message"],
-            "logprobs": logprobs,
-            "finish_reason": draw.choice["finish_reason"],
-            "stop_reason": draw.choice.get("stop_reason"),
-        }
+        return _choice(index, draw, "message", logprobs)
 
     def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
-        role, rest = {"role": "assistant", "content": ""}, dict(choice["message"])
-        del rest["role"]
-        deltas = [(role, None, None), (rest, choice["logprobs"], None)]
+        rest = {name: text for name, text in choice["message"].items() if name != "role"}
+        empty = {"index": choice["index"], "logprobs": None, "finish_reason": None}
         return [
-            {"index": choice["index"], "delta": delta, "logprobs": logprobs, "finish_reason": end}
-            for delta, logprobs, end in [*deltas, ({}, None, choice["finish_reason"])]
+            {**empty, "delta": {"role": "assistant", "content": ""}},
+            {**empty, "delta": rest, "logprobs": choice["logprobs"]},
+            {**empty, "delta": {}, "finish_reason": choice["finish_reason"]},
         ]
 
 
@@ -67,13 +58,8 @@ class TextFormat:
     object = chunk_object = "text_completion"
 
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
-        return {
-            "index": index,
-            "text": draw.choice["text"],
-            "logprobs": None if alternatives is None else draw.choice["logprobs"],
-            "finish_reason": draw.choice["finish_reason"],
-            "stop_reason": draw.choice.get("stop_reason"),
-        }
+        logprobs = None if alternatives is None else draw.choice["logprobs"]
+        return _choice(index, draw, "text", logprobs)
 
     def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
         last = {**choice, "text": "", "logprobs": None}
@@ -84,6 +70,18 @@ FORMATS: dict[type[SamplingRequest], Format] = {
     ChatRequest: ChatFormat(),
     TextRequest: TextFormat(),
 }
+
+
+def _choice(
+    index: int, draw: Draw, written: str, logprobs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        written: draw.choice[written],
+        "logprobs": logprobs,
+        "finish_reason": draw.choice["finish_reason"],
+        "stop_reason": draw.choice.get("stop_reason"),
+    }
 
 
 def format_of(request: SamplingRequest) -> Format:

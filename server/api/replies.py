@@ -21,10 +21,8 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A voted answer: what was drawn by then, and the vote over it.
-
-    `reason` says why the group will not be learnt from; None if it will.
-    """
+    """A voted answer: what was drawn by then, and the vote over it. `reason` says why the learner
+    does not get the group; None if it does."""
 
     draws: Sequence[Draw]
     tally: Tally
@@ -33,13 +31,8 @@ class Outcome:
     reason: Unrecorded | None
 
     @property
-    def generated(self) -> int:
-        """Tokens of all rollouts."""
-        return sum(len(draw.rollout.token_ids) for draw in self.draws)
-
-    @property
     def ranked(self) -> list[Draw]:
-        """Best-voted answer first, the vote's own winner at the head."""
+        """The draws by the votes for their answers, the vote's own winner first."""
         tally, vote = self.tally, self.vote
         sizes = [len(rows) for rows in tally.members]
         votes = [0 if cluster is None else sizes[cluster] for cluster in tally.clusters]
@@ -55,93 +48,93 @@ class Outcome:
             "valid": vote.valid,
             "answer": vote.answer,
             "agreement": vote.agreement,
-            "distribution": {key: count / vote.total for key, count in vote.counts.items()},
+            "distribution": _shares(vote),
             "policy_version": self.lease.version,
             "recorded": self.reason is None,
             "reason": self.reason,
         }
 
     def usage(self) -> dict[str, int]:
-        """Every rollout counts."""
-        prompt = len(self.draws[0].prompt_ids)
+        """The reply's `usage`, which counts every rollout."""
+        prompt, generated = len(self.draws[0].prompt_ids), sum(draw.tokens for draw in self.draws)
         return {
             "prompt_tokens": prompt,
-            "completion_tokens": self.generated,
-            "total_tokens": prompt + self.generated,
+            "completion_tokens": generated,
+            "total_tokens": prompt + generated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The reply to one request: its id, and every form in which it is sent."""
+
+    request: SamplingRequest
+    id: str
+    created: int
+
+    @staticmethod
+    def to(request: SamplingRequest) -> "Reply":
+        """A reply with a new id."""
+        return Reply(request, format_of(request).id_prefix + uuid.uuid4().hex, int(time.time()))
+
+    def completion(self, outcome: Outcome) -> dict[str, Any]:
+        """The completion object, with the `n` best-voted rollouts as its choices."""
+        shape, request = format_of(self.request), self.request
+        choices = [
+            shape.choice(index, draw, request.wanted_logprobs)
+            for index, draw in enumerate(outcome.ranked[: request.n])
+        ]
+        return {
+            **self._object(shape.object, choices),
+            "usage": outcome.usage(),
+            "ratchet": outcome.extension(),
+        }
+
+    def events(self, outcome: Outcome) -> list[bytes]:
+        """The completion as a stream."""
+        pieces = format_of(self.request).pieces
+        choices = self.completion(outcome)["choices"]
+        return self.ending([self.chunk([p]) for choice in choices for p in pieces(choice)], outcome)
+
+    def chunk(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A chunk of the stream."""
+        chunk = self._object(format_of(self.request).chunk_object, choices)
+        return {**chunk, "usage": None} if self.request.includes_usage else chunk
+
+    def progress(self, vote: Vote, asked: int) -> bytes:
+        """A chunk without choices, with the vote while some of the `asked` rollouts are out."""
+        counted = {"asked": asked, "rollouts": vote.total, "valid": vote.valid}
+        return sse({**self.chunk([]), "ratchet": {**counted, "distribution": _shares(vote)}})
+
+    def ending(self, chunks: Sequence[dict[str, Any]], outcome: Outcome) -> list[bytes]:
+        """The stream's last events: these chunks, the last of them with the extension, then the
+        usage if it was asked for."""
+        sent = [*chunks[:-1], {**chunks[-1], "ratchet": outcome.extension()}]
+        if self.request.includes_usage:
+            sent.append({**self.chunk([]), "usage": outcome.usage()})
+        return [*map(sse, sent), DONE]
+
+    def _object(self, kind: str, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.request.model,
+            "choices": choices,
         }
 
 
 def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
-    """The `ratchet` object of a reply that was passed through."""
+    """The `ratchet` object of a reply that is passed through."""
+    unvoted = dict.fromkeys(("valid", "answer", "agreement", "distribution"))
     return {
         "strategy": "single",
         "rollouts": request.n,
-        "valid": None,
-        "answer": None,
-        "agreement": None,
-        "distribution": None,
+        **unvoted,
         "policy_version": lease.version,
         "recorded": False,
         "reason": Unrecorded.SINGLE,
     }
-
-
-def completion_of(reply_id: str, request: SamplingRequest, outcome: Outcome) -> dict[str, Any]:
-    """The completion object, with the `n` best-voted rollouts as its choices."""
-    shape = format_of(request)
-    return {
-        "id": reply_id,
-        "object": shape.object,
-        "created": int(time.time()),
-        "model": request.model,
-        "choices": [
-            shape.choice(index, draw, request.wanted_logprobs)
-            for index, draw in enumerate(outcome.ranked[: request.n])
-        ],
-        "usage": outcome.usage(),
-        "ratchet": outcome.extension(),
-    }
-
-
-def chunk_head(reply_id: str, request: SamplingRequest) -> dict[str, Any]:
-    """What every chunk of a streamed reply begins with."""
-    return {
-        "id": reply_id,
-        "object": format_of(request).chunk_object,
-        "created": int(time.time()),
-        "model": request.model,
-    }
-
-
-def progress_of(reply_id: str, request: SamplingRequest, vote: Vote, asked: int) -> dict[str, Any]:
-    """A chunk without choices that tells how a vote stands while some of the `asked` rollouts are
-    still out."""
-    return {
-        **chunk_head(reply_id, request),
-        "choices": [],
-        "ratchet": {
-            "asked": asked,
-            "rollouts": vote.total,
-            "valid": vote.valid,
-            "distribution": {key: count / vote.total for key, count in vote.counts.items()},
-        },
-    }
-
-
-def events_of(completion: Mapping[str, Any], request: SamplingRequest) -> list[bytes]:
-    """A finished completion as a stream; the extension rides on the last choice's last chunk."""
-    shape = format_of(request)
-    head = chunk_head(completion["id"], request) | {"created": completion["created"]}
-    chunks = [
-        head | {"choices": [piece]}
-        for choice in completion["choices"]
-        for piece in shape.pieces(choice)
-    ]
-    chunks[-1]["ratchet"] = completion["ratchet"]
-    if request.includes_usage:
-        chunks = [{**chunk, "usage": None} for chunk in chunks]
-        chunks.append(head | {"choices": [], "usage": completion["usage"]})
-    return [*map(sse, chunks), DONE]
 
 
 def sse(event: Mapping[str, Any]) -> bytes:
@@ -149,6 +142,6 @@ def sse(event: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(event) + b"\n\n"
 
 
-def new_id(request: SamplingRequest) -> str:
-    """A completion id of ours."""
-    return format_of(request).id_prefix + uuid.uuid4().hex
+def _shares(vote: Vote) -> dict[str, float]:
+    """Each answer's share of the rollouts."""
+    return {answer: count / vote.total for answer, count in vote.counts.items()}

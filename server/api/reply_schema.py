@@ -37,46 +37,44 @@ class Usage(_Reply):
     total_tokens: int
 
 
-class ChatChoice(_Reply):
+class _Choice(_Reply):
+    index: int
+    logprobs: dict[str, Any] | None
+    finish_reason: str | None
+
+
+class ChatChoice(_Choice):
     """One whole rollout."""
 
-    index: int
     message: dict[str, Any]
-    logprobs: dict[str, Any] | None
-    finish_reason: str | None
 
 
-class TextChoice(_Reply):
+class TextChoice(_Choice):
     """One whole rollout of a raw prompt."""
 
-    index: int
     text: str
-    logprobs: dict[str, Any] | None
-    finish_reason: str | None
 
 
-class ChatReply(_Reply):
+class _Completion(_Reply):
+    id: str
+    created: int
+    model: str
+    usage: Usage
+    ratchet: RatchetExtension
+
+
+class ChatReply(_Completion):
     """Reply to `POST /v1/chat/completions`; streamed, `chat.completion.chunk` events."""
 
-    id: str
     object: Literal["chat.completion"]
-    created: int
-    model: str
     choices: list[ChatChoice]
-    usage: Usage
-    ratchet: RatchetExtension
 
 
-class TextReply(_Reply):
+class TextReply(_Completion):
     """Reply to `POST /v1/completions`; streamed, events of the same form."""
 
-    id: str
     object: Literal["text_completion"]
-    created: int
-    model: str
     choices: list[TextChoice]
-    usage: Usage
-    ratchet: RatchetExtension
 
 
 class FeedbackReply(_Reply):
@@ -90,7 +88,7 @@ class FeedbackReply(_Reply):
 
 
 class ModelCard(_Reply):
-    """A name that requests may ask for."""
+    """A model name that requests may use."""
 
     id: str
     object: Literal["model"]
@@ -99,7 +97,7 @@ class ModelCard(_Reply):
     root: str
     """The base model."""
     parent: str | None
-    """What the name stands on."""
+    """The name of what it refers to: a version for the live name, base for a version."""
 
 
 class ModelList(_Reply):

@@ -11,12 +11,15 @@ from server.engine.base import Prompt
 
 
 def _whole(value: object) -> object:
-    """In JSON, 5.0 is an integer."""
+    """Accept 5.0, which is an integer in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _WHOLE = BeforeValidator(_whole)
+Positive = Annotated[int, Field(ge=1), _WHOLE]
 Count = Annotated[int, Field(ge=1, le=1_000_000), _WHOLE]
+TopLogprobs = Annotated[int, Field(ge=0, le=20), _WHOLE]
+NonEmpty = Annotated[str, Field(min_length=1)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
@@ -28,14 +31,14 @@ class _Strict(BaseModel):
 
 
 class TextPart(_Strict):
-    """A piece of text; the only kind of content part there is here."""
+    """A piece of text, the only kind of content part that is accepted."""
 
     type: Literal["text"]
     text: str
 
 
 class Message(BaseModel):
-    """One chat message. Fields beside content are passed to the engine's chat template."""
+    """One chat message. Other fields than these go to the engine's chat template."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -54,39 +57,42 @@ class StreamOptions(_Strict):
 class RatchetOptions(_Strict):
     """Our extension of the request; every field is optional."""
 
-    rollouts: Annotated[int, Field(ge=1), _WHOLE] | None = None
+    rollouts: Positive | None = None
     """Most rollouts to vote with; 1 means plain proxying."""
-    rollouts_min: Annotated[int, Field(ge=1), _WHOLE] | None = None
+    rollouts_min: Positive | None = None
     """Rollouts to start with; more are drawn only while the vote is open."""
     confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
-    """Answer once the leading answer is the commoner one with this probability; 1: for certain."""
+    """Answer once the leading answer is the more common one with this probability; 1: once it
+    cannot be overtaken."""
     strategy: Literal["majority", "single"] = "majority"
     """`majority` votes over the rollouts' answers; `single` passes the request through."""
     stream: Literal["vote", "progress", "first"] = "vote"
-    """When streaming: `vote` waits for the vote, then sends the winner; `progress` also tells how
-    it stands whenever rollouts come in, in chunks without choices; `first` sends the first rollout
-    as it is written, and the vote at the end."""
+    """When streaming: `vote` waits for the vote, then sends the winner; `progress` also sends the
+    vote so far whenever rollouts come in, in chunks without choices; `first` sends the first
+    rollout as it is written, and the vote at the end."""
     train: bool = True
     """False keeps the request out of the rollout buffer."""
     deadline: Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)] | None = None
     """Seconds after which the answer is of no use any more."""
 
 
-# Sent on to the engine as they are, whatever the strategy.
-PASSED = frozenset({
+# Forwarded to the engine unchanged, whatever the strategy.
+FORWARDED = frozenset({
     "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
     "logit_bias", "ignore_eos", "min_tokens", "repetition_penalty", "skip_special_tokens",
     "include_stop_str_in_output", "chat_template_kwargs",
 })  # fmt: skip
-# Sent on only when a single rollout is asked for: they shape the sampling or need one writer.
-PASSED_SINGLE = PASSED | {
+# Forwarded only for a single rollout: they shape the sampling, or make no sense in a vote.
+FORWARDED_SINGLE = FORWARDED | {
     "temperature", "top_p", "top_k", "min_p", "seed", "n", "tools", "tool_choice",
     "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "echo", "suffix",
     "stream_options",
 }  # fmt: skip
 
 
-# Where the first rollout is streamed, there is one choice.
+_NEEDS = {"stream_options": "stream", "top_logprobs": "logprobs"}
+"""Fields that are allowed only if the other one is true."""
+# JSON Schema for: n must be 1 where the first rollout is streamed.
 _FIRST_IS_ONE: dict[str, Any] = {
     "if": {
         "required": ["ratchet"],
@@ -99,20 +105,24 @@ _FIRST_IS_ONE: dict[str, Any] = {
 
 
 def _needs(field: str, other: str) -> dict[str, Any]:
-    """JSON Schema for: who sets `field` must set `other` to true."""
+    """JSON Schema for: `field` is allowed only if `other` is true."""
     given = {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
     return {"if": given, "then": {"required": [other], "properties": {other: {"const": True}}}}
 
 
-class SamplingRequest(_Strict):
-    """What both kinds of requests have. Unknown fields are an error that names them."""
+def _add_rules(schema: dict[str, Any]) -> None:
+    """Say in a request's schema which fields depend on others."""
+    needs = [_needs(*pair) for pair in _NEEDS.items() if pair[0] in schema["properties"]]
+    schema["allOf"] = [*needs, _FIRST_IS_ONE]
 
-    model_config = ConfigDict(
-        json_schema_extra={"allOf": [_needs("stream_options", "stream"), _FIRST_IS_ONE]}
-    )
+
+class SamplingRequest(_Strict):
+    """The fields of both kinds of requests. An unknown field is an error that names it."""
+
+    model_config = ConfigDict(json_schema_extra=_add_rules)
 
     model: str
-    n: Annotated[int, Field(ge=1), _WHOLE] = 1
+    n: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
@@ -125,7 +135,7 @@ class SamplingRequest(_Strict):
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     user: str | None = None
     ratchet: RatchetOptions = RatchetOptions()
-    # vLLM's documented extras that evaluation and load clients send.
+    # vLLM's documented extra fields, which evaluation and load clients send.
     ignore_eos: bool | None = None
     min_tokens: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] | None = None
     top_k: Annotated[int, Field(ge=-1, le=1_000_000), _WHOLE] | None = None
@@ -135,9 +145,10 @@ class SamplingRequest(_Strict):
     include_stop_str_in_output: bool | None = None
 
     @model_validator(mode="after")
-    def _streams_consistently(self) -> Self:
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options needs stream: true")
+    def _consistent(self) -> Self:
+        for field, other in _NEEDS.items():
+            if getattr(self, field, None) is not None and not getattr(self, other):
+                raise ValueError(f"{field} needs {other}: true")
         return self
 
     @property
@@ -147,12 +158,12 @@ class SamplingRequest(_Strict):
 
     @property
     def single(self) -> bool:
-        """Whether to pass through: one rollout asked for, or a format that no vote can compare."""
+        """Whether to pass through: a single rollout, or a format that no vote can compare."""
         return self.ratchet.strategy == "single" or self.ratchet.rollouts == 1
 
     @property
     def token_limit(self) -> int | None:
-        """Most tokens a rollout may have, where the client says so."""
+        """Most tokens a rollout may have, if the client sets a limit."""
         return self.max_tokens
 
     @property
@@ -162,25 +173,24 @@ class SamplingRequest(_Strict):
 
     @property
     def opted_out(self) -> bool:
-        """Whether the request says that nothing may be learnt from it."""
+        """Whether the request forbids learning from it."""
         return not self.ratchet.train
 
     @property
     def includes_usage(self) -> bool:
-        """Whether a stream is to end with the usage."""
+        """Whether a stream ends with the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
-    def bends_sampling(self) -> bool:
-        """Whether rollouts are drawn from something else than the model's own distribution."""
+    def alters_sampling(self) -> bool:
+        """Whether rollouts come from another distribution than the model's own."""
         penalties = self.presence_penalty or self.frequency_penalty or self.logit_bias
         forced = self.ignore_eos or self.min_tokens
         return bool(penalties or forced) or (self.repetition_penalty or 1.0) != 1.0
 
-    def passed_on(self, names: frozenset[str]) -> dict[str, Any]:
+    def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         """The named fields that the client set."""
-        names = names & self.model_fields_set
-        given = self.model_dump(include=set(names), exclude_none=True) if names else {}
+        given = self.model_dump(include=set(names) & self.model_fields_set, exclude_none=True)
         if "max_completion_tokens" in given:  # the newer name wins
             given.pop("max_tokens", None)
         return given
@@ -189,20 +199,10 @@ class SamplingRequest(_Strict):
 class ChatRequest(SamplingRequest):
     """`POST /v1/chat/completions`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "allOf": [
-                _needs("stream_options", "stream"),
-                _needs("top_logprobs", "logprobs"),
-                _FIRST_IS_ONE,
-            ]
-        }
-    )
-
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20), _WHOLE] | None = None
+    top_logprobs: TopLogprobs | None = None
     response_format: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -210,12 +210,6 @@ class ChatRequest(SamplingRequest):
     store: bool | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
-        return self
 
     @property
     def prompt_for_engine(self) -> Prompt:
@@ -241,12 +235,9 @@ class ChatRequest(SamplingRequest):
 class TextRequest(SamplingRequest):
     """`POST /v1/completions`: the prompt goes to the model as it is, without a chat template."""
 
-    prompt: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[str], Field(min_length=1, max_length=1)]
-    )
+    prompt: NonEmpty | Annotated[list[str], Field(min_length=1, max_length=1)]
     """One prompt a request."""
-    logprobs: Annotated[int, Field(ge=0, le=20), _WHOLE] | None = None
+    logprobs: TopLogprobs | None = None
     echo: bool | None = None
     suffix: str | None = None
 
@@ -264,13 +255,13 @@ class TextRequest(SamplingRequest):
 
 
 class FeedbackRequest(_Strict):
-    """`POST /v1/feedback`: what became known of an answer. Either `label` or `correct`."""
+    """`POST /v1/feedback`: either the right answer, or a verdict on the one given."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": [one], "properties": {one: {"not": {"type": "null"}},
-                                                   other: {"type": "null"}}}
+                {"required": [one],
+                 "properties": {one: {"not": {"type": "null"}}, other: {"type": "null"}}}
                 for one, other in (("label", "correct"), ("correct", "label"))
             ]
         }

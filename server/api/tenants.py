@@ -1,7 +1,7 @@
-"""Who may ask, and how much: API keys, hashed at rest, with quotas.
+"""API keys, hashed at rest, and their quotas.
 
-A key file has a JSON object a line: `name`, `sha256` of the key in hexadecimal, and as many limits
-as wanted. It is read again when it changes. `ratchet keys add NAME` makes such a line.
+A key file has a JSON object a line: `name`, `sha256` of the key in hexadecimal, and any limits. It
+is read again when it changes. `ratchet keys add NAME` appends a line.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 log = logging.getLogger("ratchet.tenants")
 
-_LOOK_SECONDS = 1.0
 _PREFIX = "rk-"
 
 
@@ -38,37 +37,30 @@ class KeyLine(BaseModel):
     train: bool = True
 
 
-@dataclass(slots=True)
 class Bucket:
-    """A minute's worth of something, refilled steadily."""
+    """A token bucket: a minute's worth of something, refilled steadily."""
 
-    per_minute: float
-    level: float = field(init=False)
-    at: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.level, self.at = self._most, time.monotonic()
-
-    @property
-    def _most(self) -> float:
-        return max(1.0, self.per_minute)
+    def __init__(self, per_minute: float) -> None:
+        self._per_minute, self._most = per_minute, max(1.0, per_minute)
+        self._level, self._at = self._most, time.monotonic()
 
     def wait(self) -> float:
         """Seconds until there is one in it: 0 if there is."""
         now = time.monotonic()
-        self.level = min(self._most, self.level + (now - self.at) * self.per_minute / 60)
-        self.at = now
-        return max(0.0, (1.0 - self.level) * 60 / self.per_minute)
+        refilled = self._level + (now - self._at) * self._per_minute / 60
+        self._level, self._at = min(self._most, refilled), now
+        return max(0.0, (1.0 - self._level) * 60 / self._per_minute)
 
     def take(self, amount: float) -> None:
-        """Use some; it may go below zero, and has to fill up again before more is given."""
-        self.level -= amount
+        """Use some. The level may fall below zero, and must rise to one before more is given."""
+        self._level -= amount
 
 
 @dataclass(slots=True)
 class Tenant:
-    """Whoever holds a key. Without keys everybody is the one anonymous tenant."""
+    """A key's holder, from its `line`. Without keys everybody is the one anonymous tenant."""
 
+    line: KeyLine | None = None
     name: str = ""
     train: bool = True
     requests: Bucket | None = None
@@ -79,29 +71,29 @@ class Tenant:
         return max((b.wait() for b in (self.requests, self.tokens) if b is not None), default=0.0)
 
     def asked(self) -> None:
-        """One more request."""
+        """Count a request."""
         if self.requests is not None:
             self.requests.take(1)
 
     def used(self, tokens: int) -> None:
-        """So many tokens were worked on."""
+        """Count the tokens of a request."""
         if self.tokens is not None:
             self.tokens.take(tokens)
 
     def client(self, user: str | None) -> str:
-        """The name that influence limits and opt-outs go by."""
+        """The name for influence limits and opt-outs."""
         return "/".join(part for part in (self.name, user) if part) or "anonymous"
 
 
 class Tenants:
-    """The keys of one server process. Without a file, everybody may ask. Raises KeysInvalid."""
+    """The keys of one server process; their file is checked for changes at most every
+    `check_seconds`. Without a file, anyone may ask. Raises KeysInvalid."""
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self._known: dict[bytes, Tenant] = {}
-        self._lines: dict[str, KeyLine] = {}
+    def __init__(self, file: Path | None, check_seconds: float = 1.0) -> None:
+        self._file, self._check_seconds = file, check_seconds
+        self._known: dict[str, Tenant] = {}
         self._stamp: tuple[int, int] | None = None
-        self._looked = 0.0
+        self._checked = 0.0
         self._anyone = Tenant()
         if file is not None:
             try:
@@ -110,23 +102,23 @@ class Tenants:
                 raise KeysInvalid(f"keys_file {file}: {error.strerror}") from None
 
     def admit(self, authorization: bytes | None) -> Tenant | None:
-        """The tenant of an `Authorization` header, or None if it is nobody's."""
+        """The tenant of an `Authorization` header, or None if no key is in it."""
         if self._file is None:
             return self._anyone
-        self._look(self._file)
+        self._refresh(self._file)
         scheme, _, key = (authorization or b"").partition(b" ")
-        digest = hashlib.sha256(key.strip()).digest()
-        found = None
-        for known, tenant in self._known.items():  # all of them: the time tells nothing
+        digest, found = hashlib.sha256(key.strip()).hexdigest(), None
+        for known, tenant in self._known.items():  # all of them, so that the time reveals nothing
             if hmac.compare_digest(known, digest):
                 found = tenant
         return found if scheme.lower() == b"bearer" else None
 
-    def _look(self, file: Path) -> None:
+    def _refresh(self, file: Path) -> None:
+        """Read the file again if it has changed."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
+        if now - self._checked < self._check_seconds:
             return
-        self._looked = now
+        self._checked = now
         try:
             if _stamp(file) != self._stamp:
                 self._read(file)
@@ -134,14 +126,12 @@ class Tenants:
             log.error("keys stay as they were: %s", error)
 
     def _read(self, file: Path) -> None:
-        stamp = _stamp(file)
-        lines = {line.sha256: line for line in read_keys(file)}
-        known: dict[bytes, Tenant] = {}
-        for digest, line in lines.items():
-            old = self._known.get(bytes.fromhex(digest))
-            unchanged = old is not None and self._lines.get(digest) == line
-            known[bytes.fromhex(digest)] = old if old and unchanged else _tenant(line)
-        self._known, self._lines, self._stamp = known, lines, stamp
+        """Read the file; a tenant whose line is unchanged keeps what is left of its quota."""
+        stamp, known = _stamp(file), dict[str, Tenant]()
+        for line in read_keys(file):
+            old = self._known.get(line.sha256)
+            known[line.sha256] = old if old is not None and old.line == line else _tenant(line)
+        self._known, self._stamp = known, stamp
 
 
 def read_keys(file: Path) -> list[KeyLine]:
@@ -159,10 +149,8 @@ def read_keys(file: Path) -> list[KeyLine]:
 
 
 def add_key(file: Path, name: str, **limits: float | bool) -> str:
-    """Make a key for `name`, append it to the file (mode 600) and return it: it is kept nowhere.
-
-    Raises KeysInvalid, OSError.
-    """
+    """Make a key for `name`, append its hash to the file (mode 600) and return it. Raises
+    KeysInvalid, OSError."""
     key = _PREFIX + secrets.token_urlsafe(32)
     digest = hashlib.sha256(key.encode()).hexdigest()
     try:
@@ -180,7 +168,7 @@ def add_key(file: Path, name: str, **limits: float | bool) -> str:
 def _tenant(line: KeyLine) -> Tenant:
     per_minute = (line.requests_per_minute, line.tokens_per_minute)
     requests, tokens = (None if limit is None else Bucket(limit) for limit in per_minute)
-    return Tenant(line.name, line.train, requests, tokens)
+    return Tenant(line, line.name, line.train, requests, tokens)
 
 
 def _stamp(file: Path) -> tuple[int, int]:

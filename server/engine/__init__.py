@@ -1,1 +1,1 @@
-"""The engine contract, and behind it vLLM, which is known here alone, or a scripted double."""
+"""The engine contract; behind it vLLM, known in this folder alone, and a scripted double."""

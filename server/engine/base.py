@@ -1,6 +1,6 @@
 """The engine contract: everything the server asks of a model server, and what can go wrong there.
 
-Requests and choices are in OpenAI's form. Whatever else an engine speaks stays in this room.
+Requests and choices are in OpenAI's form. Whatever else an engine speaks stays in this folder.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -43,7 +43,7 @@ Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
 
 
 class Priority(IntEnum):
-    """Whose work is done first where there is more than the engine can take; greater is later."""
+    """Whose work the engine does first where it cannot do all; greater is later."""
 
     CLIENT = 0
     GATE = 1
@@ -52,8 +52,8 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """What is asked of one policy, by its engine name: to continue `prompt` under `options`, which
-    are OpenAI request fields, within so many seconds, or within the engine's usual time."""
+    """Asks the policy with the engine name `model` to continue `prompt` under `options`, which are
+    OpenAI request fields, within `seconds`, or else within the engine's usual time."""
 
     model: str
     prompt: Prompt
@@ -64,7 +64,7 @@ class EngineRequest:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Id and model name that a passed-through stream bears in place of the engine's."""
+    """Id and model name that replace the engine's in a stream that is passed through."""
 
     id: str
     model: str
@@ -72,8 +72,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One event of a passed-through stream: the JSON text of an OpenAI chunk, and whether a choice
-    ends with it."""
+    """One event of a passed-through stream: a chunk's JSON, and whether it ends a choice."""
 
     data: bytes
     ends: bool
@@ -81,11 +80,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One finished rollout of a prompt, and its OpenAI choice.
-
-    `top_logprobs` [T][k]: where they were asked for, the log-probabilities of the likeliest tokens
-    at each position.
-    """
+    """One finished rollout of a prompt, and its OpenAI choice. `top_logprobs` [T][k] are, if asked
+    for, the log-probabilities of the likeliest tokens at each position."""
 
     index: int
     prompt_ids: Sequence[int]
@@ -93,35 +89,37 @@ class Draw:
     rollout: Rollout
     top_logprobs: Sequence[Sequence[float]] = ()
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the rollout."""
+        return len(self.rollout.token_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a rollout while it is written: an OpenAI chunk's choice. The last one brings the
-    whole rollout."""
+    """A part of a rollout as it is written: an OpenAI chunk's choice. The last has the rollout."""
 
     choice: Mapping[str, Any]
     draw: Draw | None = None
 
 
-T_co = TypeVar("T_co", covariant=True)
-Batches: TypeAlias = AbstractAsyncContextManager[AsyncIterator[Sequence[T_co]]]
-"""What comes in, several at a time where they are ready together. Leaving the context early aborts
-the rest in the engine."""
+T = TypeVar("T")
+Batches: TypeAlias = AsyncIterator[Sequence[T]]
+"""Results as they come, several at a time where they are ready together."""
+BatchStream: TypeAlias = AbstractAsyncContextManager[Batches[T]]
+"""Opens such results; leaving the context early aborts the rest in the engine."""
 
 
 class Engine(Protocol):
     """A model server with hot-loadable adapters. All methods raise EngineError."""
 
-    def draw(self, request: EngineRequest) -> Batches[Draw]:
-        """`options["n"]` rollouts with token ids and log-probabilities, each as soon as it is
-        finished.
-
-        Choices have `logprobs` if that is true or there are `top_logprobs`. With `logprobs` false,
-        rollouts need not have any either, which is faster.
-        """
+    def draw(self, request: EngineRequest) -> BatchStream[Draw]:
+        """`options["n"]` rollouts with token ids and log-probabilities, each once it is finished.
+        Choices have `logprobs` if that option is true or `top_logprobs` is set. With `logprobs`
+        false, rollouts need not have any either, which is faster."""
         ...
 
-    def write(self, request: EngineRequest) -> Batches[Piece]:
+    def write(self, request: EngineRequest) -> BatchStream[Piece]:
         """One rollout piece by piece, with token ids and log-probabilities."""
         ...
 
@@ -129,8 +127,8 @@ class Engine(Protocol):
         """A completion, passed through."""
         ...
 
-    def stream(self, request: EngineRequest, names: Names) -> Batches[Chunk]:
-        """A completion's events as they come, under other names; the final `[DONE]` is left out."""
+    def stream(self, request: EngineRequest, names: Names) -> BatchStream[Chunk]:
+        """A completion's events as they come, under other names, without the final `[DONE]`."""
         ...
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -138,7 +136,7 @@ class Engine(Protocol):
         ...
 
     async def models(self) -> list[str]:
-        """Names that can be asked for now."""
+        """Names of the models it serves now."""
         ...
 
     async def load(self, name: str, path: str) -> None:
@@ -146,7 +144,7 @@ class Engine(Protocol):
         ...
 
     async def unload(self, name: str) -> None:
-        """Forget an adapter. Repeating is harmless."""
+        """Remove an adapter. Repeating is harmless."""
         ...
 
     async def probe(self) -> None:

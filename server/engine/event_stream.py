@@ -1,4 +1,4 @@
-"""Server-sent events as bytes come in: https://html.spec.whatwg.org/multipage/server-sent-events."""
+"""Splits bytes into server-sent events: html.spec.whatwg.org/multipage/server-sent-events."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
@@ -6,11 +6,8 @@ _END = b"\n\n"
 
 
 async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
-    """The data of each event, those that came together in one list. Stops at `[DONE]`.
-
-    Events may be of any size; comments are left out. Whether the stream was whole is for the caller
-    to see: an event cut short is not given out. Raises EOFError if it ended without `[DONE]`.
-    """
+    """The data of each event, of any size, in one list where they come together, up to `[DONE]`.
+    Raises EOFError if the stream ends without it."""
     waiting = bytearray()
     searched = 0
     async for piece in pieces:
@@ -19,7 +16,7 @@ async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
         if end < 0:
             searched = max(0, len(waiting) - 1)
             continue
-        # A stream of one event at a time, each in one piece, is not copied more than twice.
+        # An event that comes alone and in one piece is copied only twice.
         whole, waiting = waiting, waiting[end + 2 :]
         del whole[end:]
         events = [

@@ -1,4 +1,4 @@
-"""Our id and model name in the place of vLLM's, in the events of a stream."""
+"""Replaces vLLM's id and model name by ours in the events of a stream."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ _ENDS = b'"finish_reason":"'
 
 
 class Relabel:
-    """Renames one stream's chunks.
+    """Renames the chunks of one stream.
 
-    Without parsing them, once the first has shown where the names stand: first in the text, before
-    anything that a model has written. In JSON no written text can hold an unescaped quote.
+    Only the first is parsed; it shows vLLM's names, which stand at the start of every chunk, before
+    anything that a model has written. No text in JSON has an unescaped quote.
     """
 
     def __init__(self, names: Names) -> None:

@@ -1,26 +1,22 @@
 """Several engines as one: requests go to the least loaded replica that holds the version asked for.
 
-Prompts that begin alike prefer the same replica, whose prefix cache knows them. A replica that
-fails is left out until a probe of it succeeds: one token, since vLLM's own health page has been
-seen lying.
+Prompts that begin alike prefer the same replica, which has the beginning in its prefix cache. A
+replica that fails gets no requests until a probe of it succeeds: one token, since vLLM's own health
+page may say 200 while nothing is generated.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    suppress,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
 
 from server.engine.base import (
-    Batches,
+    BatchStream,
     Chunk,
     Draw,
     Engine,
@@ -41,25 +37,26 @@ T = TypeVar("T")
 _PREFIX_CHARS = 1024
 _SLACK = 16
 """Rollouts by which a preferred replica may be busier than the idlest."""
-_DISAGREEMENT = 0.1
-"""Mean difference (nats per token) between replicas that run the same weights: none in fp32, a
-hundredth in bf16."""
+_TOLERANCE = 0.1
+"""Largest mean difference (nats per token) between replicas that run the same weights: it is 0 in
+fp32, a hundredth in bf16."""
 
 
+@dataclass(slots=True, eq=False)
 class Replica:
-    """One engine and what is known of it: whether it is up, and what it holds."""
+    """One engine, whether it is up, and the models it holds."""
 
-    def __init__(self, name: str, engine: Engine) -> None:
-        self.name, self.engine = name, engine
-        self.up = False
-        self.holds: set[str] = set()
-        self.in_flight = 0
-        self.doubted = asyncio.Event()
+    name: str
+    engine: Engine
+    up: bool = False
+    holds: set[str] = field(default_factory=set[str])
+    in_flight: int = 0
+    suspected: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def doubt(self) -> None:
-        """It has failed a request: leave it out, and have it probed now."""
+    def suspect(self) -> None:
+        """Take it out after a failed request, and have it probed now."""
         self.up = False
-        self.doubted.set()
+        self.suspected.set()
 
 
 class ReplicaSet:
@@ -75,37 +72,36 @@ class ReplicaSet:
 
     @property
     def up(self) -> bool:
-        """Whether any replica generates."""
+        """Whether any replica is up."""
         return any(replica.up for replica in self.replicas)
 
     async def run(self) -> None:
         """Probe every replica for ever."""
         await asyncio.gather(*(self._watch(replica) for replica in self.replicas))
 
-    def draw(self, request: EngineRequest) -> Batches[Draw]:
-        weight = int(request.options.get("n", 1))
-        return self._open(request, lambda engine: engine.draw(request), weight)
+    def draw(self, request: EngineRequest) -> BatchStream[Draw]:
+        return self._open(request, lambda engine: engine.draw(request))
 
-    def write(self, request: EngineRequest) -> Batches[Piece]:
+    def write(self, request: EngineRequest) -> BatchStream[Piece]:
         return self._open(request, lambda engine: engine.write(request))
 
-    def stream(self, request: EngineRequest, names: Names) -> Batches[Chunk]:
+    def stream(self, request: EngineRequest, names: Names) -> BatchStream[Chunk]:
         return self._open(request, lambda engine: engine.stream(request, names))
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
         @asynccontextmanager
-        async def completed(engine: Engine) -> AsyncGenerator[dict[str, Any], None]:
+        async def completed(engine: Engine) -> AsyncGenerator[dict[str, Any]]:
             yield await engine.complete(request)
 
         async with self._open(request, completed) as completion:
             return completion
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
-        """Asked of every replica: raises EngineReplyInvalid if they run different weights."""
+        """Scores of every replica; raises EngineReplyInvalid if they run different weights."""
         rows = await self._everywhere(lambda engine: engine.score(model, tokens))
         for row in rows[1:]:
             apart = sum(abs(a - b) for a, b in zip(rows[0], row, strict=True)) / max(1, len(row))
-            if not apart <= _DISAGREEMENT:
+            if not apart <= _TOLERANCE:
                 raise EngineReplyInvalid(f"replicas differ by {apart:.2g} nats per token")
         return rows[0]
 
@@ -115,7 +111,7 @@ class ReplicaSet:
         return [name for name in listed[0] if all(name in names for names in listed)]
 
     async def load(self, name: str, path: str) -> None:
-        """On every replica that is up: fails where one of them cannot."""
+        """Load on every replica that is up; raises if one of them cannot."""
         present = self._present()
         await asyncio.gather(*(replica.engine.load(name, path) for replica in present))
         for replica in present:
@@ -135,7 +131,7 @@ class ReplicaSet:
 
     async def _watch(self, replica: Replica) -> None:
         while True:
-            replica.doubted.clear()
+            replica.suspected.clear()
             try:
                 await replica.engine.probe()
                 if not replica.up:
@@ -150,28 +146,25 @@ class ReplicaSet:
             self._metrics.engine_up.labels(replica.name).set(replica.up)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._probe_seconds):
-                    await replica.doubted.wait()
+                    await replica.suspected.wait()
                     await asyncio.sleep(min(0.1, self._probe_seconds))
 
     @asynccontextmanager
     async def _open(
-        self,
-        request: EngineRequest,
-        call: Callable[[Engine], AbstractAsyncContextManager[T]],
-        weight: int = 1,
-    ) -> AsyncGenerator[T, None]:
-        """`call` on one replica, or on the next while nothing has come back."""
-        left = list(self.replicas)
+        self, request: EngineRequest, call: Callable[[Engine], AbstractAsyncContextManager[T]]
+    ) -> AsyncGenerator[T]:
+        """Open `call` on one replica, or on the next one if that fails before it is open."""
+        left, rollouts = list(self.replicas), int(request.options.get("n", 1))
         while True:
             replica = self._pick(request, left)
             left.remove(replica)
-            replica.in_flight += weight
+            replica.in_flight += rollouts
             try:
                 async with AsyncExitStack() as stack:
                     try:
                         opened = await stack.enter_async_context(call(replica.engine))
                     except EngineUnavailable:
-                        replica.doubt()
+                        replica.suspect()
                         if not left:
                             raise
                         continue
@@ -187,14 +180,14 @@ class ReplicaSet:
                     try:
                         yield opened
                     except EngineUnavailable:
-                        replica.doubt()
+                        replica.suspect()
                         raise
                     return
             finally:
-                replica.in_flight -= weight
+                replica.in_flight -= rollouts
 
     def _pick(self, request: EngineRequest, left: Sequence[Replica]) -> Replica:
-        """The best of those left: up and holding the model, if any is."""
+        """The best of those left: one that is up and holds the model, if there is one."""
         up = [replica for replica in left if replica.up]
         usable = [replica for replica in up if request.model in replica.holds] or up or list(left)
         if len(usable) == 1:
@@ -204,14 +197,14 @@ class ReplicaSet:
         text = prompt if isinstance(prompt, str) else orjson.dumps(prompt).decode()
         start = text[:_PREFIX_CHARS].encode()
         # Rendezvous hashing: the others keep their prompts when one replica leaves.
-        preferred = max(usable, key=lambda replica: _weight(start, replica.name))
+        preferred = max(usable, key=lambda replica: _rank(start, replica.name))
         return preferred if preferred.in_flight <= idlest.in_flight + _SLACK else idlest
 
     def _present(self) -> list[Replica]:
         return [replica for replica in self.replicas if replica.up] or self.replicas
 
-    async def _everywhere(self, call: Callable[[Engine], Any]) -> list[Any]:
-        """The same of every replica that is up (or of all, to learn why none is)."""
+    async def _everywhere(self, call: Callable[[Engine], Awaitable[T]]) -> list[T]:
+        """Call every replica that is up, or all of them, to learn why none is."""
         return await asyncio.gather(*(call(replica.engine) for replica in self._present()))
 
 
@@ -221,5 +214,5 @@ def engines_at(urls: str, base_model: str, timeout: float) -> dict[str, Engine]:
     return {url.partition("://")[2]: VllmEngine(url, base_model, timeout) for url in bare}
 
 
-def _weight(start: bytes, name: str) -> bytes:
+def _rank(start: bytes, name: str) -> bytes:
     return hashlib.blake2b(start, digest_size=8, key=name.encode()[:64]).digest()

@@ -9,6 +9,7 @@ import orjson
 
 from rewards.rollouts import Rollout
 from server.engine.base import (
+    Batches,
     Chunk,
     Draw,
     EngineError,
@@ -20,8 +21,6 @@ from server.engine.base import (
     Piece,
     Prompt,
 )
-
-_LIKELIEST = [-0.1, -3.0]
 
 Script = Callable[[str, Any, int], Sequence[str]]
 """(engine name, prompt, n) -> the n texts to answer with."""
@@ -36,9 +35,8 @@ class ScriptedEngine:
     """
 
     def __init__(self, script: Script, base_model: str = "base") -> None:
-        self.script = script
+        self.script, self.base_model = script, base_model
         self.adapters: dict[str, str] = {}
-        self.base_model = base_model
         self.fault: EngineError | None = None
         self.scores: Callable[[str, Sequence[int]], list[float]] = lambda _, t: (
             [-1.0] * (len(t) - 1)
@@ -49,18 +47,14 @@ class ScriptedEngine:
         self.breaks = 0
 
     @asynccontextmanager
-    async def draw(
-        self, request: EngineRequest
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
+    async def draw(self, request: EngineRequest) -> AsyncGenerator[Batches[Draw]]:
         count, tops = (int(request.options.get(name, 0)) for name in ("n", "top_logprobs"))
         with self._working(request, count or 1) as texts:
             drawn = enumerate(texts)
             yield self._batches([_draw(index, request.prompt, text, tops) for index, text in drawn])
 
     @asynccontextmanager
-    async def write(
-        self, request: EngineRequest
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
+    async def write(self, request: EngineRequest) -> AsyncGenerator[Batches[Piece]]:
         with self._working(request) as [text]:
             yield ([piece] async for piece in self._pieces(request, text))
 
@@ -79,9 +73,7 @@ class ScriptedEngine:
         }
 
     @asynccontextmanager
-    async def stream(
-        self, request: EngineRequest, names: Names
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]], None]:
+    async def stream(self, request: EngineRequest, names: Names) -> AsyncGenerator[Batches[Chunk]]:
         head = {"id": names.id, "object": "chunk", "created": 0, "model": names.model}
         with self._working(request) as [text]:
             yield (
@@ -94,15 +86,15 @@ class ScriptedEngine:
         return self.scores(model, tokens)
 
     async def models(self) -> list[str]:
-        self._check(self.base_model)
+        await self.probe()
         return [self.base_model, *self.adapters]
 
     async def load(self, name: str, path: str) -> None:
-        self._check(self.base_model)
+        await self.probe()
         self.adapters[name] = path
 
     async def unload(self, name: str) -> None:
-        self._check(self.base_model)
+        await self.probe()
         self.adapters.pop(name, None)
 
     async def probe(self) -> None:
@@ -117,70 +109,63 @@ class ScriptedEngine:
         if model != self.base_model and model not in self.adapters:
             raise EngineRefused(404, f"The model {model} does not exist.", "model")
 
-    async def _batches(self, draws: Sequence[Draw]) -> AsyncIterator[Sequence[Draw]]:
-        free = [draw for draw in draws if draw.index not in self.held_back]
-        if free:
-            yield free
-        for draw in draws:
-            if draw.index in self.held_back:
-                await self.held_back[draw.index].wait()
-                if self.fault is not None:
-                    raise self.fault
-                if self.breaks:
-                    self.breaks -= 1
-                    raise EngineUnavailable("broken off")
-                yield [draw]
-
     @contextmanager
     def _working(self, request: EngineRequest, count: int = 1) -> Generator[Sequence[str]]:
         """The texts to answer with, while the request is under way."""
         self._check(request.model)
-        asked = {"model": request.model, "priority": request.priority, **request.options}
-        self.requests.append({**_named(request.prompt), **asked})
+        prompt = {"prompt" if isinstance(request.prompt, str) else "messages": request.prompt}
+        named = {"model": request.model, "priority": request.priority}
+        self.requests.append({**prompt, **named, **request.options})
         self.under_way += 1
         try:
             yield self.script(request.model, request.prompt, count)
         finally:
             self.under_way -= 1
 
+    async def _batches(self, draws: Sequence[Draw]) -> AsyncIterator[Sequence[Draw]]:
+        if free := [draw for draw in draws if draw.index not in self.held_back]:
+            yield free
+        for draw in draws:
+            if draw.index in self.held_back:
+                await self._released(draw.index)
+                if self.breaks:
+                    self.breaks -= 1
+                    raise EngineUnavailable("broken off")
+                yield [draw]
+
     async def _pieces(self, request: EngineRequest, text: str) -> AsyncIterator[Piece]:
-        prompt = request.prompt
-        chat = not isinstance(prompt, str)
-        role = {"role": "assistant", "content": ""}
-        yield Piece(_streamed({"delta": role} if chat else {"text": ""}))
-        written: list[dict[str, Any]] = [
-            {"delta": {"content": c}, "logprobs": {"content": [_token(c)]}} if chat
-            else {"text": c, "logprobs": {"token_logprobs": [-0.1]}}
-            for c in text
-        ]  # fmt: skip
-        last: dict[str, Any] = {
-            **({"delta": {}} if chat else {"text": ""}),
-            "finish_reason": "stop",
-        }
-        whole = Piece(_streamed(last), _draw(0, prompt, text, 0))
-        for piece in [*map(Piece, map(_streamed, written)), whole]:
-            if 0 in self.held_back:
-                try:
-                    await asyncio.wait_for(self.held_back[0].wait(), request.seconds)
-                except TimeoutError:
-                    raise EngineTimeout("held back") from None
-            if self.fault is not None:
-                raise self.fault
-            yield piece
+        raw = isinstance(request.prompt, str)
+        first = {"text": ""} if raw else {"delta": {"role": "assistant", "content": ""}}
+        yield Piece(_streamed(first))
+        for c in text:
+            await self._released(0, request.seconds)
+            delta = {"text": c} if raw else {"delta": {"content": c}}
+            logprobs = {"token_logprobs": [-0.1]} if raw else {"content": [_token(c)]}
+            yield Piece(_streamed({**delta, "logprobs": logprobs}))
+        await self._released(0, request.seconds)
+        last: dict[str, Any] = {"text": ""} if raw else {"delta": {}}
+        whole = _draw(0, request.prompt, text, 0)
+        yield Piece(_streamed({**last, "finish_reason": "stop"}), whole)
+
+    async def _released(self, index: int, seconds: float | None = None) -> None:
+        """Wait while that rollout is held back; raises EngineTimeout, or the fault."""
+        if index in self.held_back:
+            try:
+                await asyncio.wait_for(self.held_back[index].wait(), seconds)
+            except TimeoutError:
+                raise EngineTimeout("held back") from None
+        if self.fault is not None:
+            raise self.fault
 
 
 def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
     return {"index": 0, "finish_reason": None, **piece}
 
 
-def _named(prompt: Prompt) -> dict[str, Any]:
-    return {"prompt" if isinstance(prompt, str) else "messages": prompt}
-
-
 def _draw(index: int, prompt: Prompt, text: str, tops: int) -> Draw:
     tokens = list(text.encode())
     rollout = Rollout(text, tokens, [-0.1] * len(tokens), "stop")
-    likeliest = [_LIKELIEST[:tops]] * len(tokens) if tops else ()
+    likeliest = [[-0.1, -3.0][:tops]] * len(tokens) if tops else ()
     return Draw(index, [1], _choice(index, prompt, text, tops), rollout, likeliest)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import aiohttp
 import orjson
 
-from server.engine.adapter_check import AdapterUnfit, check_adapter
+from server.engine.adapter_check import AdapterInvalid, check_adapter
 from server.engine.base import (
+    Batches,
     Chunk,
     Draw,
     EngineRefused,
@@ -23,7 +24,14 @@ from server.engine.base import (
 )
 from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
-from server.engine.vllm_replies import RolloutAssembly, pieces_of, read_event, read_lean, refusal
+from server.engine.vllm_replies import (
+    RolloutAssembly,
+    pieces_of,
+    read_event,
+    read_lean,
+    read_object,
+    refusal,
+)
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -38,120 +46,105 @@ class VllmEngine:
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
-    async def draw(
-        self, request: EngineRequest
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
+    async def draw(self, request: EngineRequest) -> AsyncGenerator[Batches[Draw]]:
         options = request.options
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
         path, body = _drawing(request, scored=scored)
-        # The whole rest of a rollout in one event: nobody reads along.
+        # All of a rollout in one event: nobody reads it as it is written.
         body["stream_interval"] = 1_000_000
         if request.priority:
             body["priority"] = int(request.priority)
         read = read_event if wanted or tops or path == TEXT else read_lean
-        async with self._request(path, body, request.seconds) as reply:
+        async with self._exchange(path, body, request.seconds) as reply:
             assembly = RolloutAssembly(int(options.get("n", 1)), scored=scored, tops=bool(tops))
             yield _draws(reply, assembly, read)
 
     @asynccontextmanager
-    async def write(
-        self, request: EngineRequest
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Piece]], None]:
+    async def write(self, request: EngineRequest) -> AsyncGenerator[Batches[Piece]]:
         path, body = _drawing(request, scored=True)
-        async with self._request(path, body, request.seconds) as reply:
-            yield _pieces(reply, RolloutAssembly(1, tops=bool(request.options.get("top_logprobs"))))
+        assembly = RolloutAssembly(1, tops=bool(request.options.get("top_logprobs")))
+        async with self._exchange(path, body, request.seconds) as reply:
+            yield (
+                [piece for event in events for piece in pieces_of(read_event(event), assembly)]
+                async for events in _events(reply)
+            )
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
-        return await self._post(*_addressed(request), timeout=request.seconds)
+        return await self._ask(*_addressed(request), request.seconds)
 
     @asynccontextmanager
-    async def stream(
-        self, request: EngineRequest, names: Names
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]], None]:
+    async def stream(self, request: EngineRequest, names: Names) -> AsyncGenerator[Batches[Chunk]]:
         path, body = _addressed(request)
-        async with self._request(path, {**body, "stream": True}, request.seconds) as reply:
-            relabel = Relabel(names)
+        relabel = Relabel(names)
+        async with self._exchange(path, {**body, "stream": True}, request.seconds) as reply:
             yield ([relabel(event) for event in events] async for events in _events(reply))
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
-        body = {
-            "model": model,
-            "prompt": list(tokens),
-            "max_tokens": 1,
-            "temperature": 0,
-            "prompt_logprobs": 0,
-        }
-        reply = await self._post(TEXT, body)
+        body = {"model": model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0}
+        reply = await self._ask(TEXT, {**body, "prompt_logprobs": 0})
         try:
-            rows = reply["choices"][0]["prompt_logprobs"][1:]
-            scores = [
-                row[str(token)]["logprob"] for row, token in zip(rows, tokens[1:], strict=True)
-            ]
+            rows = zip(reply["choices"][0]["prompt_logprobs"][1:], tokens[1:], strict=True)
+            return [float(row[str(token)]["logprob"]) for row, token in rows]
         except (KeyError, IndexError, TypeError, ValueError):
             raise EngineReplyInvalid("no prompt log-probabilities") from None
-        return [float(score) for score in scores]
 
     async def models(self) -> list[str]:
-        async with self._exchange("GET", "/v1/models", None, _PROBE_SECONDS) as reply:
-            listed = await _json(reply)
+        listed = await self._ask("/v1/models", None, _PROBE_SECONDS)
         return [model["id"] for model in listed["data"]]
 
     async def load(self, name: str, path: str) -> None:
         try:
             await asyncio.to_thread(check_adapter, Path(path))
-        except (AdapterUnfit, OSError) as error:
+        except (AdapterInvalid, OSError) as error:
             raise EngineRefused(400, str(error)) from None
         body = {"lora_name": name, "lora_path": path}
         try:
-            await self._post("/v1/load_lora_adapter", body, parse=False)
+            async with self._exchange("/v1/load_lora_adapter", body):
+                pass
         except EngineRefused as error:
             if "already been loaded" not in str(error) and "already loaded" not in str(error):
                 raise
 
     async def unload(self, name: str) -> None:
         try:
-            await self._post("/v1/unload_lora_adapter", {"lora_name": name}, parse=False)
+            async with self._exchange("/v1/unload_lora_adapter", {"lora_name": name}):
+                pass
         except EngineRefused as error:
             if error.status != 404:
                 raise
 
     async def probe(self) -> None:
         body = {"model": self._base_model, "prompt": [0], "max_tokens": 1, "temperature": 0}
-        await self._post(TEXT, body, timeout=_PROBE_SECONDS)
+        await self._ask(TEXT, body, _PROBE_SECONDS)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        *,
-        parse: bool = True,
-        timeout: float | None = None,
+    async def _ask(
+        self, path: str, body: Mapping[str, Any] | None, seconds: float | None = None
     ) -> dict[str, Any]:
-        async with self._request(path, body, timeout) as reply:
-            return await _json(reply) if parse else {}
-
-    def _request(self, path: str, body: Mapping[str, Any], timeout: float | None = None) -> Any:
-        return self._exchange("POST", path, body, timeout or self._timeout)
+        async with self._exchange(path, body, seconds) as reply:
+            return read_object(await reply.read())
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float
-    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """One HTTP exchange; everything that can go wrong in it becomes an EngineError here."""
+        self, path: str, body: Mapping[str, Any] | None, seconds: float | None = None
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """One POST, or GET without a body; all that can go wrong becomes an EngineError here."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=_connector())
+            # vLLM drops idle connections after 5 s; ours go sooner, or a request may meet that.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
+            self._session = aiohttp.ClientSession(connector=connector)
+        seconds = seconds or self._timeout
         try:
             async with self._session.request(
-                method,
+                "GET" if body is None else "POST",
                 self._url + path,
                 data=None if body is None else orjson.dumps(body),
                 headers={"content-type": "application/json"},
-                timeout=aiohttp.ClientTimeout(total=timeout, connect=5.0),
+                timeout=aiohttp.ClientTimeout(total=seconds, connect=5.0),
             ) as reply:
                 if reply.status == 500:  # it is there, and failed at this request
                     raise EngineReplyInvalid(f"{path}: status 500")
@@ -160,20 +153,20 @@ class VllmEngine:
                 if reply.status >= 400:
                     raise refusal(reply.status, await reply.read())
                 yield reply
-        except (TimeoutError, aiohttp.ServerTimeoutError):
-            raise EngineTimeout(f"{path}: no reply within {timeout:g} s") from None
+        except TimeoutError:
+            raise EngineTimeout(f"{path}: no reply within {seconds:g} s") from None
         except aiohttp.ClientError as error:
             raise EngineUnavailable(f"{path}: {type(error).__name__}") from None
 
 
 def _addressed(request: EngineRequest) -> tuple[str, dict[str, Any]]:
-    """Where a prompt of that kind goes, and the body with it."""
+    """Path and body for a prompt of that kind."""
     path, name = (TEXT, "prompt") if isinstance(request.prompt, str) else (CHAT, "messages")
     return path, {"model": request.model, name: request.prompt, **request.options}
 
 
 def _drawing(request: EngineRequest, *, scored: bool) -> tuple[str, dict[str, Any]]:
-    """Where rollouts with token ids are asked for, and with what body."""
+    """Path and body for rollouts with token ids."""
     path, body = _addressed(request)
     body |= {"stream": True, "return_token_ids": True}
     tops = body.pop("top_logprobs", None) or 0
@@ -184,34 +177,12 @@ def _drawing(request: EngineRequest, *, scored: bool) -> tuple[str, dict[str, An
     return path, body
 
 
-def _connector() -> aiohttp.TCPConnector:
-    """Drops idle connections before vLLM does, after 5 s: a request might be on its way by then."""
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
-
-
-async def _json(reply: aiohttp.ClientResponse) -> dict[str, Any]:
-    try:
-        parsed = orjson.loads(await reply.read())
-    except orjson.JSONDecodeError:
-        raise EngineReplyInvalid("not JSON") from None
-    if not isinstance(parsed, dict):
-        raise EngineReplyInvalid("not a JSON object")
-    return parsed  # pyright: ignore[reportUnknownVariableType]
-
-
 async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes]]:
     try:
         async for events in events_of(reply.content.iter_any()):
             yield events
     except EOFError:
         raise EngineUnavailable("the stream ended early") from None
-
-
-async def _pieces(
-    reply: aiohttp.ClientResponse, assembly: RolloutAssembly
-) -> AsyncIterator[Sequence[Piece]]:
-    async for events in _events(reply):
-        yield [piece for event in events for piece in pieces_of(read_event(event), assembly)]
 
 
 async def _draws(

@@ -1,9 +1,10 @@
-"""What vLLM's replies say (vLLM 0.32): rollouts out of streamed chunks, errors out of refusals."""
+"""Reads vLLM's replies (vLLM 0.32): rollouts out of streamed chunks, errors out of refusals."""
 
 import math
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -11,15 +12,15 @@ import orjson
 from rewards.rollouts import Rollout
 from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable, Piece
 
-# In a chat chunk of vLLM's, the logprobs stand between the written text and the finish reason.
+# In vLLM's chat chunks the logprobs stand between the written text and the finish reason.
 _LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
 _LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
 _OURS = frozenset({"token_ids", "prompt_token_ids"})
-"""What a choice has for us alone."""
+"""Fields of a choice that no client gets."""
 
 
 class RolloutAssembly:
-    """Puts the chunks of one streamed request for `expected` rollouts together, which have
+    """Assembles the chunks of one streamed request for `expected` rollouts, which have
     log-probabilities if they are `scored`, and those of the likeliest tokens with `tops`."""
 
     def __init__(self, expected: int, *, scored: bool = True, tops: bool = False) -> None:
@@ -29,11 +30,8 @@ class RolloutAssembly:
         self._parts: dict[int, list[Mapping[str, Any]]] = {}
 
     def add(self, chunks: Iterable[Mapping[str, Any]]) -> list[Draw]:
-        """The rollouts that these chunks finish.
-
-        Raises EngineReplyInvalid where lengths differ or numbers are not finite, EngineUnavailable
-        if the engine gave up.
-        """
+        """The rollouts that these chunks finish. Raises EngineReplyInvalid if they are malformed,
+        lengths differ or numbers are not finite."""
         finished: list[Draw] = []
         try:
             for chunk in chunks:
@@ -55,23 +53,21 @@ class RolloutAssembly:
 
     def _finish(self, index: int) -> Draw:
         parts = self._parts.pop(index)
-        chat = "delta" in parts[0]
         prompt_ids = self._prompt_ids or parts[0].get("prompt_token_ids") or ()
         if not prompt_ids or not 0 <= index < self._expected:
             raise ValueError("no prompt, or a rollout too many")
         # Arrays, as on the wire: rollouts may wait in memory, and lists take eight times as much.
-        token_ids = array("i")
-        for part in parts:
-            token_ids.extend(part.get("token_ids") or ())
-        logprobs: Sequence[float] = ()
-        if self._scored:
-            logprobs = chat_logprobs(parts) if chat else text_logprobs(parts)
-        if len(logprobs) != (len(token_ids) if self._scored else 0) or not all(
-            map(math.isfinite, logprobs)
-        ):
+        token_ids = array("i", chain.from_iterable(part.get("token_ids") or () for part in parts))
+        logprobs = _logprobs(parts) if self._scored else array("f")
+        matched = len(logprobs) == len(token_ids) or not self._scored
+        if not matched or not all(map(math.isfinite, logprobs)):
             raise ValueError("token ids and log-probabilities do not match")
-        written: dict[str, Any] = _message(parts) if chat else _text(parts)
-        text: str = written.get("text") or written.get("message", {}).get("content") or ""
+        if "delta" in parts[0]:
+            message = _message(parts)
+            text, written = message["content"] or "", {"message": message}
+        else:
+            text = "".join(part["text"] for part in parts)
+            written = {"text": text}
         self._finished += 1
         reason = str(parts[-1]["finish_reason"])
         joined = _joined(parts)
@@ -87,7 +83,7 @@ class RolloutAssembly:
 
 
 def pieces_of(chunk: Mapping[str, Any], assembly: RolloutAssembly) -> list[Piece]:
-    """The choices of one chunk, as an OpenAI client may see them; the last one with its rollout.
+    """The choices of one chunk, without our own fields; the last one of a rollout with the whole.
     Raises as `RolloutAssembly.add`."""
     draws = assembly.add([chunk])
     shown = [
@@ -98,10 +94,11 @@ def pieces_of(chunk: Mapping[str, Any], assembly: RolloutAssembly) -> list[Piece
 
 
 def read_lean(event: bytes) -> dict[str, Any]:
-    """One chunk of a single choice, and of its logprobs only the numbers, in `logprob_values`.
+    """One chunk of a single choice, with only the numbers of its logprobs, as `logprob_values`.
 
-    They are nine tenths of a long rollout's text, and a few objects for every token. In JSON no
-    written text can hold an unescaped quote, so what is looked for is found only where it stands.
+    Logprobs are nine tenths of a long rollout's JSON, and a few objects for every token. No text in
+    JSON has an unescaped quote, so the searched bytes occur only where vLLM writes the fields.
+    Raises as `read_event`.
     """
     start, end = event.find(_LOGPROBS), event.rfind(_AFTER)
     if not 0 <= start < end:
@@ -113,72 +110,71 @@ def read_lean(event: bytes) -> dict[str, Any]:
 
 
 def read_event(event: bytes) -> dict[str, Any]:
-    """One chunk. Raises EngineUnavailable if it tells of a failure, EngineReplyInvalid."""
-    try:
-        chunk = orjson.loads(event)
-    except orjson.JSONDecodeError:
-        raise EngineReplyInvalid("not JSON") from None
-    if not isinstance(chunk, dict):
-        raise EngineReplyInvalid("not a JSON object")
+    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable for an error."""
+    chunk = read_object(event)
     if "error" in chunk:
-        error: Any = chunk["error"]  # pyright: ignore[reportUnknownVariableType]
-        code = error.get("code") if isinstance(error, dict) else None  # pyright: ignore
+        error = chunk["error"]
+        code: Any = error.get("code") if isinstance(error, dict) else None  # pyright: ignore
         if isinstance(code, int) and 400 <= code < 500:
             raise refusal(code, event)
         raise EngineUnavailable("the engine broke off")
-    return chunk  # pyright: ignore[reportUnknownVariableType]
+    return chunk
 
 
-def chat_logprobs(parts: Sequence[Mapping[str, Any]]) -> Sequence[float]:
-    """The log-probabilities of a chat choice's tokens, whatever chunks they came in."""
+def read_object(data: bytes) -> dict[str, Any]:
+    """A JSON object. Raises EngineReplyInvalid if it is none."""
+    try:
+        parsed = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise EngineReplyInvalid("not JSON") from None
+    if not isinstance(parsed, dict):
+        raise EngineReplyInvalid("not a JSON object")
+    return parsed  # pyright: ignore[reportUnknownVariableType]
+
+
+def _logprobs(parts: Sequence[Mapping[str, Any]]) -> "array[float]":
+    """The log-probabilities of a choice's tokens."""
     values = array("f")
     for part in parts:
+        logprobs = part.get("logprobs")
         if "logprob_values" in part:
             values += part["logprob_values"]
-        elif part.get("logprobs"):
-            values.extend(token["logprob"] for token in part["logprobs"]["content"])
+        elif logprobs and "content" in logprobs:
+            values.extend(token["logprob"] for token in logprobs["content"])
+        elif logprobs:
+            values.extend(logprobs["token_logprobs"])
     return values
 
 
-def text_logprobs(parts: Sequence[Mapping[str, Any]]) -> Sequence[float]:
-    """The same of a text completion's choice."""
-    rows = [part["logprobs"]["token_logprobs"] for part in parts if part.get("logprobs")]
-    return array("f", [logprob for row in rows for logprob in row])
-
-
-def _text(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"text": "".join(part["text"] for part in parts)}
-
-
 def _message(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The deltas of a chat choice as one message: text is joined, under whatever name."""
+    """The deltas of a chat choice as one message; text fields of any name are concatenated."""
     message: dict[str, Any] = {"role": "assistant", "content": None}
     for part in parts:
         for field, value in part["delta"].items():
             if field != "role" and isinstance(value, str):
                 message[field] = (message.get(field) or "") + value
-    return {"message": message}
+    return message
 
 
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The `logprobs` objects of a choice's chunks as one: every field of theirs is a list."""
+    """The `logprobs` objects of a choice's chunks as one: each of their fields is a list."""
     joined: dict[str, Any] = {}
     for part in parts:
         found: Mapping[str, Any] = part.get("logprobs") or {}
         for field, values in found.items():
-            joined[field] = joined[field] + values if field in joined else values
+            joined.setdefault(field, []).extend(values or ())
     return joined
 
 
 def _top_logprobs(logprobs: Mapping[str, Any]) -> list[list[float]]:
-    """The likeliest tokens' log-probabilities at each position of a chat's or a text's choice."""
+    """The likeliest tokens' log-probabilities [T][k] of a chat's or a text's choice."""
     if "content" in logprobs:
         return [[top["logprob"] for top in token["top_logprobs"]] for token in logprobs["content"]]
     return [list(tops.values()) for tops in logprobs.get("top_logprobs") or ()]
 
 
 def refusal(status: int, body: bytes) -> EngineRefused:
-    """The engine's client error as ours."""
+    """The exception for a client error of the engine."""
     try:
         error = orjson.loads(body)["error"]
         message, param, code = error["message"], error.get("param"), error.get("code")

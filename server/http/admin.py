@@ -1,35 +1,27 @@
-"""The admin listener: look at releases, move the live pointer, hold candidates back.
+"""The admin listener: lists releases, moves the live pointer, pauses judging.
 
-On a port and with a key of its own; the server's other routes are not there. What it does is what
+It has a port and a key of its own, and none of the server's other routes. It does what
 `ratchet releases` does.
 """
 
 import hmac
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi import Path as InPath
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapter.store.buffer import BufferUnavailable
-from adapter.store.releases import (
-    ReleaseStore,
-    UnknownRelease,
-    promote_by_hand,
-    rollback,
-)
-from server.api.errors import ApiError, from_validation
+from adapter.store.releases import ReleaseStore, promote_by_hand, rollback
+from server.api.errors import ApiError, json_response, parse
 from server.http.app import handle_errors
-from server.http.middleware import App, Message, Receive, Send
 
 Version = Annotated[int, InPath(ge=0, le=2**31)]
 
 
 class Reason(BaseModel):
-    """Why candidates are to wait."""
+    """Why judging is paused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,12 +29,12 @@ class Reason(BaseModel):
 
 
 class Guard:
-    """Lets nobody in without the key."""
+    """Rejects every request without the key."""
 
-    def __init__(self, app: App, key: str) -> None:
+    def __init__(self, app: ASGIApp, key: str) -> None:
         self._app, self._expected = app, b"Bearer " + key.encode()
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             given = dict(scope["headers"]).get(b"authorization", b"")
             if not hmac.compare_digest(given, self._expected):
@@ -51,56 +43,41 @@ class Guard:
         await self._app(scope, receive, send)
 
 
-def create_admin(store: ReleaseStore, key: str) -> App:
+def create_admin(store: ReleaseStore, key: str) -> ASGIApp:
     """The ASGI application of the admin listener."""
     app = FastAPI(title="Ratchet releases", docs_url=None, redoc_url=None, openapi_url=None)
     handle_errors(app)
 
-    @app.exception_handler(RequestValidationError)
-    async def _bad_path(_: Request, error: RequestValidationError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return ApiError(400, str(error.errors()[0]["msg"]), param="version").response()
-
-    @app.exception_handler(UnknownRelease)
-    async def _unknown(_: Request, error: UnknownRelease) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return ApiError(404, str(error), param="version").response()
-
-    @app.exception_handler(BufferUnavailable)
-    async def _away(_: Request, error: BufferUnavailable) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return ApiError(503, "Redis does not answer; try again").response()
-
     async def listed() -> Response:
-        """All releases, the live version, and why candidates wait if they do."""
+        """All releases, the live version, and why judging is paused, if it is."""
         shown = [release.shown() for release in await store.all()]
-        return _json(
+        return json_response(
             {"live": await store.live(), "paused": await store.paused(), "releases": shown}
         )
 
     async def show(version: Version) -> Response:
-        """One release with its verdict."""
-        return _json((await store.get(version)).shown())
+        """One release with its verdicts."""
+        return json_response((await store.get(version)).shown())
 
     async def promote(version: Version) -> Response:
         """Make a version live that was live before, or base (0)."""
-        return _json({"was": await promote_by_hand(store, version), "live": version})
+        return json_response({"was": await promote_by_hand(store, version), "live": version})
 
     async def back(_: Request) -> Response:
         """Go back to the version before the live one."""
         was, live = await rollback(store, None)
-        return _json({"was": was, "live": live})
+        return json_response({"was": was, "live": live})
 
     async def pause(http: Request) -> Response:
         """Judge no candidate until resumed."""
-        try:
-            given = Reason.model_validate_json(await http.body() or b"{}")
-        except ValidationError as error:
-            raise from_validation(error) from None
+        given = parse(Reason, await http.body() or b"{}")
         await store.pause(given.reason)
-        return _json({"paused": given.reason})
+        return json_response({"paused": given.reason})
 
     async def resume(_: Request) -> Response:
         """Judge candidates again."""
         await store.pause(None)
-        return _json({"paused": None})
+        return json_response({"paused": None})
 
     app.add_api_route("/releases", listed, methods=["GET"])
     app.add_api_route("/releases/{version}", show, methods=["GET"])
@@ -108,8 +85,4 @@ def create_admin(store: ReleaseStore, key: str) -> App:
     app.add_api_route("/rollback", back, methods=["POST"])
     app.add_api_route("/pause", pause, methods=["POST"])
     app.add_api_route("/resume", resume, methods=["POST"])
-    return Guard(app, key)  # pyright: ignore[reportArgumentType]
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+    return Guard(app, key)

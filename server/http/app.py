@@ -6,19 +6,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
-from server.api.errors import ApiError, Overloaded, from_engine, from_overload
+from server.api.errors import EXPECTED, api_error
 from server.api.requests import ChatRequest, TextRequest
-from server.engine.base import EngineError
 from server.http.live_page import LivePage
-from server.http.middleware import App, Edge
+from server.http.middleware import Edge
 from server.http.openapi import describe
 from server.http.routes import PlainRoute, Routes
 from server.parts import Parts
-from server.settings import ServerSettings
 
 
-def create_app(parts: Parts) -> App:
+def create_app(parts: Parts) -> ASGIApp:
     """The ASGI application over the given parts."""
 
     @asynccontextmanager
@@ -42,35 +41,17 @@ def create_app(parts: Parts) -> App:
     if parts.settings.page:
         LivePage(parts).add_to(app)
     describe(app, parts.settings.max_rollouts)
-    return Edge(app, parts.settings.max_body_bytes, parts.tenants, parts.metrics)  # pyright: ignore[reportArgumentType]
-
-
-def application(settings: ServerSettings) -> App:
-    """The ASGI application that these settings describe."""
-    return create_app(Parts(settings))
+    return Edge(app, parts.settings.max_body_bytes, parts.tenants, parts.metrics)
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Every error in OpenAI's shape."""
+    """Reply to every error in OpenAI's shape."""
 
-    @app.exception_handler(ApiError)
-    async def _api_error(_: Request, error: ApiError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return error.response()
+    async def reply(_: Request, error: Exception) -> Response:
+        response = api_error(error).response()
+        if isinstance(error, HTTPException):
+            response.headers.update(error.headers or {})
+        return response
 
-    @app.exception_handler(HTTPException)
-    async def _http_error(_: Request, error: HTTPException) -> Response:  # pyright: ignore[reportUnusedFunction]
-        reply = ApiError(error.status_code, str(error.detail)).response()
-        reply.headers.update(error.headers or {})
-        return reply
-
-    @app.exception_handler(Exception)
-    async def _unforeseen(_: Request, error: Exception) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return ApiError(500, "an unforeseen error; the server's log has it").response()
-
-    @app.exception_handler(Overloaded)
-    async def _overloaded(_: Request, error: Overloaded) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return from_overload(error).response()
-
-    @app.exception_handler(EngineError)
-    async def _engine_error(_: Request, error: EngineError) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return from_engine(error).response()
+    for kind in (*EXPECTED, Exception):
+        app.add_exception_handler(kind, reply)

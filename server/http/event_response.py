@@ -1,6 +1,6 @@
-"""A reply of server-sent events, and noticing that nobody reads it any more.
+"""A reply of server-sent events, which notices that the client has disconnected.
 
-In place of Starlette's StreamingResponse: one task less for each reply, and errors become events.
+It replaces Starlette's StreamingResponse: one task less per reply, and errors become events.
 """
 
 import asyncio
@@ -11,21 +11,20 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.api.errors import from_engine
+from server.api.errors import ApiError, api_error
 from server.engine.base import EngineError
 
-CLIENT_GONE = 499
-"""Status that is counted, and that nobody receives, when the client has left (nginx's)."""
 
+class ClientGone(ApiError):
+    """The client has disconnected. Nobody receives the status, which is nginx's; it is counted."""
 
-class ClientGone(Exception):
-    """Whoever asked has closed the connection."""
+    def __init__(self) -> None:
+        super().__init__(499, "the client has disconnected")
 
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
-    """Break the block off when the client goes away; its request must have been read. Raises
-    ClientGone."""
+    """Cancel the block, and raise ClientGone, when the client disconnects after its request."""
     task = asyncio.current_task()
     assert task is not None
 
@@ -46,34 +45,29 @@ async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
 
 
 class EventResponse(Response):
-    """Sends events as they come, after `headers` that are asked for when the first is there.
-
-    A failure before the first event is a plain error reply; after it, an error event, and never a
-    [DONE] that looks fine.
-    """
+    """Sends events as they come; `headers` is called when the first one is there. A failure before
+    it is a plain error reply; after it, an error event without a [DONE]."""
 
     def __init__(
         self, events: AsyncGenerator[bytes, None], headers: Callable[[], Mapping[str, str]]
     ) -> None:
         super().__init__(media_type="text/event-stream")
         del self.body  # else its length would be announced
-        self._events, self._more_headers = events, headers
+        self._events, self._more_headers, self._started = events, headers, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with while_connected(receive):
                 await self._send(send)
         except ClientGone:
-            if self.status_code != CLIENT_GONE:
-                return
-            await Response(status_code=CLIENT_GONE)(scope, receive, send)
+            if not self._started:
+                raise
         finally:
             await self._events.aclose()
 
     async def _send(self, send: Send) -> None:
-        self.status_code = CLIENT_GONE  # until there is something to say
         body = await anext(self._events)
-        self.status_code = 200
+        self._started = True
         self.init_headers({"content-type": "text/event-stream", **self._more_headers()})
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
@@ -84,5 +78,5 @@ class EventResponse(Response):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             body = b""
         except EngineError as error:
-            body = b"data: " + orjson.dumps(from_engine(error).body) + b"\n\n"
+            body = b"data: " + orjson.dumps(api_error(error).body) + b"\n\n"
         await send({"type": "http.response.body", "body": body, "more_body": False})

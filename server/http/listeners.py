@@ -1,7 +1,7 @@
-"""Listens for clients, and for the operator, until told to stop: then drains.
+"""Listens for clients, and for the operator, until a signal; then drains.
 
-On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then nothing new is taken,
-what is under way is finished and stored, and the process ends with status 0.
+On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then no request is accepted,
+those under way are finished and stored, and the process ends with status 0.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.config import LifespanType
 
 from server.http.admin import create_admin
 from server.http.app import create_app
-from server.http.middleware import App
 from server.parts import Parts
 from server.settings import ServerSettings
 
@@ -25,7 +26,7 @@ _GRACE_SECONDS = 30
 
 
 class Listener(uvicorn.Server):
-    """Leaves signals to us, since there may be two of it."""
+    """Leaves signals to us, since there may be two listeners."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -54,8 +55,7 @@ async def serve(settings: ServerSettings) -> int:
 
 
 def _allow_connections() -> None:
-    """As many open files as the system lets us have: a thousand idle clients must not be enough to
-    keep others out."""
+    """Allow as many open files as the system does, or a thousand idle clients keep others out."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -71,13 +71,13 @@ async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[List
         listener.should_exit = True
 
 
-def _listener(app: App, host: str, port: int, lifespan: str = "on") -> Listener:
+def _listener(app: ASGIApp, host: str, port: int, lifespan: LifespanType = "on") -> Listener:
     return Listener(
         uvicorn.Config(
-            app,  # pyright: ignore[reportArgumentType]
+            app,
             host=host,
             port=port,
-            lifespan=lifespan,  # pyright: ignore[reportArgumentType]
+            lifespan=lifespan,
             log_level="warning",
             access_log=False,
             server_header=False,

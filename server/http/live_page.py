@@ -1,7 +1,7 @@
 """The live page at `/` and the figures it asks for: read-only, no requests to anywhere else.
 
-It is made of the files in `server/http/page/`, as they are. Every text is put in as text, never as
-markup, and the Content-Security-Policy lets nothing else run.
+It is served from the files in `server/http/page/`, unchanged. They insert every text as text, never
+as markup, and the Content-Security-Policy lets no other script run.
 """
 
 import gzip
@@ -9,8 +9,8 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
@@ -18,9 +18,7 @@ from starlette.responses import Response
 
 from adapter.store.releases import AdapterRelease
 from server.api.errors import ApiError
-
-if TYPE_CHECKING:  # it is made of everything, this among it
-    from server.parts import Parts
+from server.parts import Parts
 
 _SHOWN_RELEASES = 40
 _STATE_PATH = "/live"
@@ -34,6 +32,9 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
+_TYPES = {
+    ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"
+}  # fmt: skip
 _NUMBERS = {
     "kl": "kl",
     "against_parent": "gate/against_parent/mean",
@@ -52,50 +53,44 @@ class Asset:
     headers: Mapping[str, str]
 
     @staticmethod
-    def read(name: str, media_type: str) -> "Asset":
-        """From the files that come with the server."""
-        content = resources.files("server.http").joinpath("page", name).read_bytes()
-        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        compressed = gzip.compress(content, mtime=0)
-        return Asset(content, compressed, {**_HEADERS, "content-type": media_type, "etag": tag})
+    def read(file: Path) -> "Asset":
+        """The asset in a file of a known type."""
+        content = file.read_bytes()
+        headers = {
+            **_HEADERS,
+            "content-type": f"{_TYPES[file.suffix]}; charset=utf-8",
+            "etag": f'"{hashlib.sha256(content).hexdigest()[:16]}"',
+            "vary": "accept-encoding",
+        }
+        return Asset(content, gzip.compress(content, mtime=0), headers)
 
     def response(self, http: Request) -> Response:
-        """Nothing where the browser has it already; compressed where it understands that."""
-        headers = dict(self.headers)
-        if http.headers.get("if-none-match") == headers["etag"]:
-            return Response(status_code=304, headers=headers)
-        headers["vary"] = "accept-encoding"
-        if _takes_gzip(http):
-            return Response(self.compressed, headers={**headers, "content-encoding": "gzip"})
-        return Response(self.content, headers=headers)
+        """304 if the browser has it already; compressed if it accepts that."""
+        if http.headers.get("if-none-match") == self.headers["etag"]:
+            return Response(status_code=304, headers=self.headers)
+        if _accepts_gzip(http):
+            return Response(self.compressed, headers={**self.headers, "content-encoding": "gzip"})
+        return Response(self.content, headers=self.headers)
 
 
 _ASSETS = {
-    path: Asset.read(name, f"{media_type}; charset=utf-8")
-    for path, name, media_type in (
-        ("/", "page.html", "text/html"),
-        ("/page/page.css", "page.css", "text/css"),
-        ("/page/charts.js", "charts.js", "text/javascript"),
-        ("/page/page.js", "page.js", "text/javascript"),
-        ("/page/ask.js", "ask.js", "text/javascript"),
-        ("/page/uplot.css", "uplot.css", "text/css"),
-        ("/page/uplot.js", "uplot.js", "text/javascript"),
-        ("/page/icon.svg", "icon.svg", "image/svg+xml"),
-    )
+    "/" if file.name == "page.html" else f"/page/{file.name}": Asset.read(file)
+    for file in (Path(__file__).parent / "page").iterdir()
+    if file.suffix in _TYPES
 }
 
 PAGE_PATHS = frozenset({*_ASSETS, _STATE_PATH})
-"""Paths of the page, which need no key."""
+"""The page's paths; they need no key."""
 
 
 class LivePage:
     """The routes of one server process."""
 
-    def __init__(self, parts: "Parts") -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     def add_to(self, app: FastAPI) -> None:
-        """Offer the page."""
+        """Add the page's routes."""
         for path in _ASSETS:
             app.add_api_route(path, self.asset, methods=["GET", "HEAD"], include_in_schema=False)
         app.add_api_route(_STATE_PATH, self.state, methods=["GET"], include_in_schema=False)
@@ -105,7 +100,7 @@ class LivePage:
         return _ASSETS[http.scope["path"]].response(http)
 
     async def state(self, http: Request) -> Response:
-        """What has happened since the time `since` and the vote `after`, and how things stand."""
+        """History since the time `since`, votes after the id `after`, and the current state."""
         parts, settings = self._parts, self._parts.settings
         texts = settings.page_texts and http.scope["tenant"] is not None
         releases = parts.promoter.versions.releases[-_SHOWN_RELEASES:]
@@ -123,13 +118,13 @@ class LivePage:
             "releases": [_shown(release) for release in reversed(releases)],
         }
         body, headers = orjson.dumps(content), {**_HEADERS, "content-type": "application/json"}
-        if len(body) > _WORTH_COMPRESSING and _takes_gzip(http):
+        if len(body) > _WORTH_COMPRESSING and _accepts_gzip(http):
             body = gzip.compress(body, compresslevel=1)
             headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
         return Response(body, headers=headers)
 
 
-def _takes_gzip(http: Request) -> bool:
+def _accepts_gzip(http: Request) -> bool:
     return "gzip" in http.headers.get("accept-encoding", "")
 
 

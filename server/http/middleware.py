@@ -1,23 +1,17 @@
-"""Pure ASGI around every request: our request id, keys, a cap on the body, counting and timing.
+"""Pure ASGI around every request: request id, keys, a limit on the body, counting and timing.
 
-Starlette's BaseHTTPMiddleware would hide disconnects and cost most of the CPU.
+Starlette's BaseHTTPMiddleware would hide disconnects and take most of the CPU.
 """
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import ApiError
 from server.api.tenants import Tenants
 from server.http.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
-
 
 _OPEN = frozenset({"/livez", "/readyz", "/health", "/metrics"}) | PAGE_PATHS
 """Paths that need no key. All others do, whether they exist or not."""
@@ -26,30 +20,22 @@ _NO_KEY = ApiError(
 )
 
 
-class BodyTooLarge(ApiError):
-    """The request body is, or turned out to be, over the limit."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"the body may have at most {limit} bytes")
-
-
 class Edge:
     """The outermost layer of the server."""
 
     def __init__(
-        self, app: App, max_body_bytes: int, tenants: Tenants, metrics: ServerMetrics
+        self, app: ASGIApp, max_body_bytes: int, tenants: Tenants, metrics: ServerMetrics
     ) -> None:
-        self._app, self._limit, self._metrics = app, max_body_bytes, metrics
-        self._tenants = tenants
-        self._in_flight = 0
-        metrics.in_flight.set_function(lambda: self._in_flight)
+        self._app, self._limit = app, max_body_bytes
+        self._tenants, self._metrics = tenants, metrics
+        self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        self._in_flight += 1
+        self._metrics.in_flight.inc()
         read, status = 0, 500
         request_id = f"req_{uuid.uuid4().hex}".encode()
 
@@ -58,7 +44,7 @@ class Edge:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._limit:
-                raise BodyTooLarge(self._limit)
+                raise self._too_large
             return message
 
         async def stamped_send(message: Message) -> None:
@@ -75,19 +61,19 @@ class Edge:
                 return
             scope["tenant"] = tenant
             if _declared_length(scope) > self._limit:
-                await BodyTooLarge(self._limit).response()(scope, receive, stamped_send)
+                await self._too_large.response()(scope, receive, stamped_send)
             else:
                 await self._app(scope, counted_receive, stamped_send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._in_flight -= 1
+            self._metrics.in_flight.dec()
             self._metrics.answered(route, status, time.perf_counter() - started)
 
 
-def _declared_length(scope: Message) -> int:
+def _declared_length(scope: Scope) -> int:
     value = _header(scope, b"content-length") or b""
     return int(value[:20]) if value.isdigit() else 0
 
 
-def _header(scope: Message, wanted: bytes) -> bytes | None:
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
     return next((value for name, value in scope["headers"] if name == wanted), None)

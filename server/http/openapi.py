@@ -1,5 +1,6 @@
-"""The OpenAPI document: requests by the very models that check them, replies as documented."""
+"""The OpenAPI document: requests by the models that validate them, replies by `reply_schema`."""
 
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -40,15 +41,8 @@ _MEANING = {
 
 
 def describe(app: FastAPI, max_rollouts: int) -> None:
-    """Give the application its document, at /openapi.json."""
-    document: dict[str, Any] = {}
-
-    def openapi() -> dict[str, Any]:
-        if not document:
-            document.update(_document(app, max_rollouts))
-        return document
-
-    app.openapi = openapi
+    """Serve the document at /openapi.json, made when it is first asked for."""
+    app.openapi = cache(partial(_document, app, max_rollouts))
 
 
 def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
@@ -57,12 +51,12 @@ def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
         (model, "validation") for model in {*_BODIES.values(), *_REPLIES.values(), reply.Error}
     ]
     _, schemas = models_json_schema(models, ref_template=_REFERENCE + "{model}")
-    for name, field in (("ChatRequest", "n"), ("TextRequest", "n"), ("RatchetOptions", "rollouts"),
-                        ("RatchetOptions", "rollouts_min")):  # fmt: skip
+    ours = [("RatchetOptions", field) for field in ("rollouts", "rollouts_min")]
+    for name, field in (("ChatRequest", "n"), ("TextRequest", "n"), *ours):
         found = schemas["$defs"][name]["properties"][field]
-        next((one for one in found.get("anyOf", []) if "minimum" in one), found)["maximum"] = (
-            max_rollouts
-        )
+        for option in found.get("anyOf", [found]):
+            if "minimum" in option:
+                option["maximum"] = max_rollouts
     document["components"] = {
         "schemas": schemas["$defs"],
         "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},

@@ -3,28 +3,24 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import orjson
 from fastapi import Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from adapter.store.buffer import BufferUnavailable
-from server.api.errors import ApiError, from_validation
+from server.api.errors import ApiError, json_response, parse
 from server.api.requests import FeedbackRequest, SamplingRequest
 from server.api.tenants import Tenant
-from server.http.event_response import CLIENT_GONE, ClientGone, EventResponse, while_connected
+from server.http.event_response import EventResponse, while_connected
 from server.parts import Parts
 from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
 
-M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", bound=SamplingRequest)
 
 
 class PlainRoute(APIRoute):
-    """A route whose handler takes the request as it is: nothing is to be injected into it."""
+    """A route whose handler takes the request as it is: FastAPI injects nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return self.endpoint
@@ -46,63 +42,55 @@ class Routes:
             if wait := tenant.wait():
                 self._parts.metrics.quota_refusals.inc()
                 raise ApiError(429, "over the quota of this key", retry_after=wait)
-            request = _parse(kind, await http.body())
+            request = parse(kind, await http.body())
             service = self._parts.completions
             service.check(request)
             tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
 
-            def used(tokens: int) -> None:
+            def count(tokens: int) -> None:
                 tenant.used(tokens)
                 self._parts.metrics.tokens.inc(tokens)
 
             if request.stream:
-                events = service.events(request, caller, used)
+                events = service.events(request, caller, count)
                 return EventResponse(events, lambda: self._overhead(watch))
-            try:
-                async with while_connected(http.receive):
-                    completion = await service.reply(request, caller, watch)
-            except ClientGone:
-                return Response(status_code=CLIENT_GONE)
-            used(completion["usage"]["total_tokens"])
-            return _json(completion, 200, self._overhead(watch))
+            async with while_connected(http.receive):
+                completion = await service.reply(request, caller, watch)
+            count(completion["usage"]["total_tokens"])
+            return json_response(completion, 200, self._overhead(watch))
 
         return completions
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer, or whether it was right: for metrics only."""
-        request = _parse(FeedbackRequest, await http.body())
+        request = parse(FeedbackRequest, await http.body())
         try:
-            judged = await self._parts.feedback.give(
+            correct = await self._parts.feedback.give(
                 request.completion_id, request.label, request.correct
             )
         except UnknownCompletion:
-            raise ApiError(
-                404, "no voted answer is remembered under this id", param="completion_id"
-            ) from None
-        except BufferUnavailable:
-            raise ApiError(503, "feedback cannot be taken now; try again") from None
-        return _json({"object": "ratchet.feedback", "completion_id": request.completion_id,
-                      "correct": judged.correct, "counted": judged.counted})  # fmt: skip
+            message = "no voted answer is remembered under this id"
+            raise ApiError(404, message, param="completion_id") from None
+        shown = {"object": "ratchet.feedback", "completion_id": request.completion_id}
+        return json_response({**shown, "correct": correct, "counted": correct is not None})
 
     async def models(self, _: Request) -> Response:
-        """Names a request may ask for; `root` is the base model, `parent` what a name stands on."""
-        return _json({"object": "list", "data": self._cards()})
+        """Names a request may use; `root` is the base model, `parent` the name it refers to."""
+        return json_response({"object": "list", "data": self._cards()})
 
     async def model(self, http: Request) -> Response:
-        """One of them."""
+        """One of these names."""
         name = http.path_params["name"]
-        for card in self._cards():
-            if card["id"] == name:
-                return _json(card)
-        raise ApiError(404, "no such model; see /v1/models", param="model", code="model_not_found")
+        self._parts.policy.resolve(name)
+        return json_response(next(card for card in self._cards() if card["id"] == name))
 
     async def livez(self, _: Request) -> Response:
-        """The process runs. Touches nothing else."""
+        """200 while the process runs; nothing else is checked."""
         return Response("ok", media_type="text/plain")
 
     async def readyz(self, _: Request) -> Response:
-        """200 once an engine generates. Redis being away is degraded, not unready."""
+        """200 if an engine replica is up. Without Redis the server is degraded, but ready."""
         parts = self._parts
         ready = parts.engine.up and not parts.draining
         state = {
@@ -112,7 +100,7 @@ class Routes:
             "draining": parts.draining,
             "version": parts.policy.live,
         }
-        return _json(state, 200 if ready else 503)
+        return json_response(state, 200 if ready else 503)
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus exposition."""
@@ -124,20 +112,11 @@ class Routes:
             (policy.name, policy.name_of(policy.live)),
             *((policy.name_of(v), policy.name_of(0) if v else None) for v in policy.loaded),
         ]
-        return [
-            {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": "ratchet",
-                "root": policy.name_of(0),
-                "parent": parent,
-            }
-            for name, parent in names
-        ]
+        common = {"object": "model", "created": 0, "owned_by": "ratchet", "root": policy.name_of(0)}
+        return [{"id": name, **common, "parent": parent} for name, parent in names]
 
     def _overhead(self, watch: Stopwatch) -> dict[str, str]:
-        """Count our share of a reply's time, and the header that tells it."""
+        """Count our share of a reply's time; returns the header with it."""
         self._parts.metrics.overhead_seconds.observe(watch.overhead)
         return {"x-ratchet-overhead-ms": f"{watch.overhead * 1000:.2f}"}
 
@@ -145,18 +124,3 @@ class Routes:
 def _may_train(http: Request) -> bool:
     values = http.headers.getlist("x-ratchet-train")
     return all(value.strip().lower() == "true" for value in values)
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers, media_type="application/json")
-
-
-def _parse(kind: type[M], body: bytes) -> M:
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise from_validation(error) from None

@@ -1,4 +1,4 @@
-"""Which policy version answers: the live pointer, the versions at hand, and who still uses them."""
+"""Which policy version answers: the live pointer, the loaded versions, and the leases on them."""
 
 import asyncio
 import random
@@ -29,21 +29,13 @@ class Policy:
     def __init__(self, name: str, base_engine_name: str) -> None:
         self.name = name
         self._names = {BASE: base_engine_name}
-        self._live = BASE
-        self._canary: int | None = None
+        self.live = BASE
+        """Version that answers under the plain model name; set by `switch`."""
+        self.canary: int | None = None
+        """Version that answers a share of the requests for the plain model name, if any does."""
         self._canary_share = 0.0
         self._held: Counter[int] = Counter()
         self._awaited: dict[int, asyncio.Event] = {}
-
-    @property
-    def live(self) -> int:
-        """Version that answers under the plain model name."""
-        return self._live
-
-    @property
-    def canary(self) -> int | None:
-        """Version that answers a share of the requests for the plain model name, if any does."""
-        return self._canary
 
     @property
     def loaded(self) -> list[int]:
@@ -52,7 +44,7 @@ class Policy:
 
     @property
     def held(self) -> int:
-        """Leases out."""
+        """Leases that are held."""
         return self._held.total()
 
     def engine_name(self, version: int) -> str:
@@ -64,33 +56,44 @@ class Policy:
         return f"{self.name}@base" if version == BASE else f"{self.name}@v{version}"
 
     def add(self, version: int, engine_name: str) -> None:
-        """The engine has loaded a version."""
+        """Add a version that the engine has loaded."""
         self._names[version] = engine_name
 
     def remove(self, version: int) -> str:
-        """Stop offering a version, though leases may be out; returns its engine name."""
-        if version == self._canary:
+        """Stop offering a version, though leases may still be held; returns its engine name."""
+        if version == self.canary:
             self.end_canary()
         return self._names.pop(version)
 
     def switch(self, version: int) -> None:
-        """New requests go to `version`."""
+        """Send new requests to `version`. Raises UnknownModel unless it is loaded."""
         if version not in self._names:
             raise UnknownModel(f"version {version} is not loaded")
-        self._live = version
+        self.live = version
 
     def begin_canary(self, version: int, share: float) -> None:
-        """Let `version`, which is loaded, answer this share of the plain name's requests."""
-        self._canary, self._canary_share = version, share
+        """Have `version`, which is loaded, answer this share of the plain name's requests."""
+        self.canary, self._canary_share = version, share
 
     def end_canary(self) -> None:
-        """All requests go to the live version again."""
-        self._canary = None
+        """Send all requests to the live version again."""
+        self.canary = None
+
+    def resolve(self, model: str) -> int:
+        """The version that answers under a name. Raises UnknownModel."""
+        if model == self.name:
+            if self.canary is not None and random.random() < self._canary_share:
+                return self.canary
+            return self.live
+        for version in self._names:
+            if model == self.name_of(version):
+                return version
+        raise UnknownModel(f"The model `{model[:64]}` does not exist or is no longer loaded")
 
     @contextmanager
     def lease(self, model: str) -> Generator[Lease, None, None]:
         """Hold the version that `model` names while the block runs. Raises UnknownModel."""
-        version = self._resolve(model)
+        version = self.resolve(model)
         with self.hold(version):
             yield Lease(version, self._names[version], model != self.name)
 
@@ -108,16 +111,6 @@ class Policy:
                     self._awaited.pop(version).set()
 
     async def drained(self, version: int) -> None:
-        """Wait until nobody holds `version`."""
+        """Wait until no lease on `version` is held."""
         if self._held[version]:
             await self._awaited.setdefault(version, asyncio.Event()).wait()
-
-    def _resolve(self, model: str) -> int:
-        if model == self.name:
-            if self._canary is None or random.random() >= self._canary_share:
-                return self._live
-            return self._canary
-        for version in self._names:
-            if model == self.name_of(version):
-                return version
-        raise UnknownModel(f"model {model[:64]!r} does not exist or is no longer loaded")

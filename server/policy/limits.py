@@ -1,7 +1,7 @@
-"""The gate's rules: which numbers turn a candidate away, and which live signals call for a look.
+"""The alarms: numbers that reject a candidate, or have the live version compared again.
 
-Guards against how label-free RL goes wrong: a base that knows too little to teach itself, answers
-collapsing onto one, agreement or answers vanishing, lengths running off, drifting far from base.
+They guard against how label-free RL goes wrong: a base that knows too little to teach itself, drift
+far from base, answers that collapse onto one, falling agreement, missing answers, runaway lengths.
 """
 
 import math
@@ -24,14 +24,15 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Enough on its own to turn a version away."""
+    """One reason, enough on its own to reject a version."""
 
     cause: Cause
     reason: str
 
 
-def unfit(base: PolicyStats, kl: float, limits: GateLimits) -> Alarm | None:
-    """Why nothing should be learnt here at all, or None."""
+def learning_alarm(base: PolicyStats, kl: float, limits: GateLimits) -> Alarm | None:
+    """The alarm if learning cannot be trusted here: by a candidate's distance from base, `kl` in
+    nats per token, or by how `base` votes."""
     if not kl <= limits.max_kl:  # NaN breaks it too
         return Alarm(Cause.FAR_FROM_BASE, f"KL to base {kl:.3g} above {limits.max_kl:g}")
     if not base.margin >= limits.min_margin:
@@ -40,11 +41,11 @@ def unfit(base: PolicyStats, kl: float, limits: GateLimits) -> Alarm | None:
     return None
 
 
-def changed(
+def change_alarm(
     now: PolicyStats, before: PolicyStats, limits: GateLimits, anchor: PolicyStats | None = None
 ) -> Alarm | None:
-    """How answers have got worse, or None. `anchor` (else `before`) is what diversity and length
-    are compared with."""
+    """The alarm if answers look worse than `before`. Diversity and length are compared with
+    `anchor` where it is given."""
     anchor = anchor or before
     stretch = now.length / anchor.length if anchor.length else math.inf
     if not now.diversity >= limits.min_diversity * anchor.diversity:

@@ -1,52 +1,51 @@
-"""What real traffic shows of each version, without labels: the latest voted queries."""
+"""How each version answers real traffic, without labels: its latest voted queries."""
 
 from collections import defaultdict, deque
 from collections.abc import Collection
 
-from server.policy.limits import Alarm, GateLimits, changed
+from server.policy.limits import Alarm, GateLimits, change_alarm
 from server.policy.stats import PolicyStats, VoteRecord
 
 
 class LiveSignals:
-    """The last `window` votes of every version that is being served."""
+    """The last `window` votes of every version; at least `minimum` to judge one by."""
 
     def __init__(self, minimum: int, window: int = 256) -> None:
         self._minimum = minimum
         self._records: dict[int, deque[VoteRecord]] = defaultdict(lambda: deque(maxlen=window))
 
     def note(self, version: int, record: VoteRecord) -> None:
-        """A query was voted on under `version`."""
+        """Add a vote held under `version`."""
         self._records[version].append(record)
 
     def stats(self, version: int) -> PolicyStats | None:
-        """How a version answers, or None if nothing is known of it."""
+        """How a version answers; None before its first vote."""
         records = self._records.get(version)
         return PolicyStats.of(records) if records else None
 
     def enough(self, version: int) -> bool:
-        """Whether a version has answered often enough to be judged by it."""
+        """Whether a version has enough votes to be judged by them."""
         return len(self._records.get(version, ())) >= self._minimum
 
-    def turned(self, version: int, before: int, limits: GateLimits) -> Alarm | None:
-        """How answers under `version` are worse than those under `before`. None if they are not,
-        or if either has answered too few queries."""
+    def alarm(self, version: int, before: int, limits: GateLimits) -> Alarm | None:
+        """The alarm if answers under `version` look worse than those under `before`; None too if
+        either has answered too few queries."""
         if not (self.enough(version) and self.enough(before)):
             return None
-        # As many of each, the latest: diversity among few queries is not that among many.
+        # The latest votes, as many of each: few queries are less diverse than many.
         count = min(len(self._records[version]), len(self._records[before]))
         now, then = (PolicyStats.of([*self._records[v]][-count:]) for v in (version, before))
-        return changed(now, then, limits)
+        return change_alarm(now, then, limits)
 
     def accept(self, version: int, before: int) -> None:
-        """The change was looked into and is none of the version's: from here on, it is what later
-        votes are compared with."""
+        """Compare later votes with those of `version` so far: the change was not its doing."""
         self._records[before] = self._records.pop(version)
 
     def forget(self, *versions: int) -> None:
-        """Start anew with these."""
+        """Drop the votes of these versions."""
         for version in versions:
             self._records.pop(version, None)
 
     def keep(self, versions: Collection[int]) -> None:
-        """Forget all others."""
+        """Drop the votes of all other versions."""
         self.forget(*(self._records.keys() - set(versions)))

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Unrecorded(StrEnum):
-    """As replies have it in `ratchet.reason`; docs/api.md explains each."""
+    """The values of `ratchet.reason` in replies; docs/api.md explains each."""
 
     OPTED_OUT = "opted_out"
     PINNED_VERSION = "pinned_version"
@@ -17,4 +17,4 @@ class Unrecorded(StrEnum):
     BUFFER_UNAVAILABLE = "buffer_unavailable"
     RECORDER_FULL = "recorder_full"
     UNUSABLE = "unusable"
-    """The engine's reply had nothing to learn from. Found out after the reply."""
+    """The engine's reply has nothing to learn from, which shows only after our reply."""

@@ -1,16 +1,18 @@
-"""How one policy answers: the numbers, all without labels, that versions are judged by."""
+"""How one policy answers: numbers, all without labels, by which versions are judged."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from statistics import fmean
 
 from rewards.votes import Vote
 
 
 @dataclass(frozen=True, slots=True)
 class VoteRecord:
-    """One voted query: shares of its rollouts, the winner in canonical form ("" for none)."""
+    """One voted query: shares of its rollouts, the winner's canonical form ("" for none), and the
+    mean tokens of a rollout."""
 
     agreement: float
     margin: float
@@ -20,7 +22,7 @@ class VoteRecord:
 
     @staticmethod
     def of(vote: Vote, tokens: int) -> "VoteRecord":
-        """Of a vote whose rollouts have `tokens` tokens together."""
+        """The record of a vote whose rollouts have `tokens` tokens together."""
         return VoteRecord(
             vote.agreement,
             vote.margin,
@@ -32,13 +34,10 @@ class VoteRecord:
 
 @dataclass(frozen=True, slots=True)
 class PolicyStats:
-    """Means over queries.
-
-    `agreement` and `margin` are the winner's share and its lead; `valid` is the share of rollouts
-    with an answer (a rollout that was cut short or repeats itself has none); `diversity` the
-    effective number of distinct winning answers (e^entropy) over the number of queries; `length`
-    tokens per rollout.
-    """
+    """Means over queries: `agreement` and `margin` are the winner's share and lead, `valid` is the
+    share of rollouts with an answer (truncated and looping ones have none), `diversity` the
+    effective number of distinct winning answers (e^entropy) over the number of queries, and
+    `length` the tokens of a rollout."""
 
     agreement: float
     margin: float
@@ -48,23 +47,17 @@ class PolicyStats:
 
     @staticmethod
     def of(records: Sequence[VoteRecord]) -> "PolicyStats":
-        """Of at least one query. Nobody answering counts as an answer of its own."""
+        """The means of at least one query. "No answer" counts as an answer of its own."""
         count = len(records)
-        shares = [n / count for n in Counter(record.winner for record in records).values()]
+        shares = [n / count for n in Counter(r.winner for r in records).values()]
         return PolicyStats(
-            agreement=sum(record.agreement for record in records) / count,
-            margin=sum(record.margin for record in records) / count,
-            valid=sum(record.valid for record in records) / count,
+            agreement=fmean(r.agreement for r in records),
+            margin=fmean(r.margin for r in records),
+            valid=fmean(r.valid for r in records),
             diversity=math.exp(-sum(share * math.log(share) for share in shares)) / count,
-            length=sum(record.length for record in records) / count,
+            length=fmean(r.length for r in records),
         )
 
     def numbers(self) -> dict[str, float]:
         """By name."""
-        return {
-            "agreement": self.agreement,
-            "margin": self.margin,
-            "valid": self.valid,
-            "diversity": self.diversity,
-            "length": self.length,
-        }
+        return asdict(self)

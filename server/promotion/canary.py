@@ -1,4 +1,4 @@
-"""The last step, where it is asked for: real traffic for a candidate, before it gets all of it."""
+"""The last step, if the operator wants it: a candidate answers a share of the real traffic."""
 
 import asyncio
 import logging
@@ -10,42 +10,37 @@ from adapter.store.releases import AdapterRelease, ReleaseState, ReleaseStore
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
-from server.promotion.files import orphaned
+from server.promotion.files import parent_not_live
 
 log = logging.getLogger("ratchet.promotion")
 
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryRules:
-    """`share` of the requests, 0 for no canary; at most `seconds` to see enough of them."""
+    """`share` of the requests, at most `seconds` to answer enough of them, the alarms' bounds."""
 
     share: float
     seconds: float
+    limits: GateLimits
 
 
+@dataclass(frozen=True, slots=True)
 class Canary:
-    """Lets a candidate answer a share of the traffic until enough is known of it."""
+    """Has a candidate answer a share of the traffic until its answers are enough to judge by."""
 
-    def __init__(
-        self,
-        *,
-        policy: Policy,
-        releases: ReleaseStore,
-        signals: LiveSignals,
-        limits: GateLimits,
-        rules: CanaryRules,
-    ) -> None:
-        self._policy, self._releases, self._signals = policy, releases, signals
-        self._limits, self._rules = limits, rules
+    policy: Policy
+    releases: ReleaseStore
+    signals: LiveSignals
+    rules: CanaryRules
 
     async def judge(self, release: AdapterRelease) -> StepVerdict | None:
-        version, policy = release.version, self._policy
-        self._signals.forget(version, policy.live)
+        version, policy = release.version, self.policy
+        self.signals.forget(version, policy.live)
         policy.add(version, release.folder)
-        policy.begin_canary(version, self._rules.share)
-        log.info("v%d answers %.0f%% of requests", version, 100 * self._rules.share)
+        policy.begin_canary(version, self.rules.share)
+        log.info("v%d answers %.0f%% of requests", version, 100 * self.rules.share)
         try:
             verdict = await self._watch(release)
         finally:
@@ -56,18 +51,18 @@ class Canary:
         return verdict
 
     async def _watch(self, release: AdapterRelease) -> StepVerdict | None:
-        version, ends = release.version, time.monotonic() + self._rules.seconds
+        version, ends = release.version, time.monotonic() + self.rules.seconds
         while True:
-            if (await self._releases.get(version)).state is not ReleaseState.CANDIDATE:
+            if (await self.releases.get(version)).state is not ReleaseState.CANDIDATE:
                 return None  # moved by hand: there is nothing left to decide
-            live = self._policy.live
+            live = self.policy.live
             if release.parent != live:
-                return orphaned(Step.CANARY, release)
-            if alarm := self._signals.turned(version, live, self._limits):
+                return parent_not_live(Step.CANARY, release)
+            if alarm := self.signals.alarm(version, live, self.rules.limits):
                 return turned_away(Step.CANARY, alarm.cause, f"canary: {alarm.reason}")
-            if self._signals.enough(version) and self._signals.enough(live):
+            if self.signals.enough(version) and self.signals.enough(live):
                 return StepVerdict(Step.CANARY, passed=True)
             if time.monotonic() > ends:
                 reason = "canary: undecided, too few queries in time"
                 return turned_away(Step.CANARY, Cause.UNDECIDED, reason)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)

@@ -2,9 +2,10 @@
 
 Without a label, rollout j of either policy scores 1 if it gives the answer that the majority of the
 reference's other rollouts gives. Leaving rollout j out makes the score fair: two equal policies
-have equal expectations, so that a difference is one of the policies.
+have equal expectations, so any difference is between the policies.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rewards.answers.kind import AnswerKind, cluster_of
@@ -16,18 +17,15 @@ Answers = Sequence[str | None]
 def difference(
     kind: AnswerKind, candidate: Answers, reference: Answers, label: str | None = None
 ) -> float:
-    """Mean score of the candidate's M rollouts minus that of the reference's M, in [-1, 1].
-
-    Raises ValueError if they are not equally many.
-    """
+    """Mean score of the candidate's M rollouts minus that of the reference's M, in [-1, 1]. Raises
+    ValueError if their numbers differ."""
     count = len(reference)
     if len(candidate) != count:
         raise ValueError(f"{len(candidate)} rollouts against {count}")
     tally = kind.tally([*reference, *candidate])
     theirs, ours = tally.clusters[:count], tally.clusters[count:]
     if label is not None:
-        right = cluster_of(kind, tally, label)
-        wanted = [right] * count
+        wanted = [cluster_of(kind, tally, label)] * count
     else:
         wanted = _consensus_of_others(tally, count)
     scores = [
@@ -39,14 +37,11 @@ def difference(
 
 
 def _consensus_of_others(tally: Tally, count: int) -> list[int | None]:
-    """For each of the first `count` rollouts the majority of the other ones' answers; a tie goes to
-    the one seen first, and None means that nobody else answered."""
+    """For each of the first `count` rollouts the majority among the others' answers; a tie goes to
+    the answer seen first, and None means that no other rollout has one."""
     votes = tally.clusters[:count]
     found: list[int | None] = []
     for left_out in range(count):
-        sizes: dict[int, int] = {}
-        for index, cluster in enumerate(votes):
-            if cluster is not None and index != left_out:
-                sizes[cluster] = sizes.get(cluster, 0) + 1
-        found.append(max(sizes, key=lambda cluster: sizes[cluster]) if sizes else None)
+        sizes = Counter(c for i, c in enumerate(votes) if c is not None and i != left_out)
+        found.append(max(sizes, key=sizes.__getitem__) if sizes else None)
     return found

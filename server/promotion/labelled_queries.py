@@ -4,16 +4,9 @@ Labels stay in this process and decide promotions only; they are never rewarded 
 """
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from server.recording.reservoir import Query
 
@@ -22,19 +15,16 @@ class LabelledQueriesInvalid(ValueError):
     """The file of labelled questions cannot be used; the message names file, line and field."""
 
 
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) else value
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     question: str | None = None
     messages: list[dict[str, Any]] | None = Field(None, min_length=1)
-    answer: Annotated[str, StringConstraints(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number_as_text(cls, row: Any) -> Any:
-        if isinstance(row, dict) and isinstance(row.get("answer"), int | float):  # pyright: ignore[reportUnknownMemberType]
-            return {**cast("dict[str, Any]", row), "answer": str(row["answer"])}  # pyright: ignore[reportUnknownArgumentType]
-        return cast("Any", row)
+    answer: Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "_Line":
@@ -44,10 +34,8 @@ class _Line(BaseModel):
 
 
 def read_labelled_queries(file: Path) -> list[Query]:
-    """One JSON object a line: `question` (text) or `messages`, and `answer`.
-
-    Raises LabelledQueriesInvalid.
-    """
+    """The queries of a file: a JSON object a line with `question` (text) or `messages`, and
+    `answer`. Raises LabelledQueriesInvalid."""
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,63 +1,56 @@
-"""Watches the live version on real traffic, and takes it back when it turns out worse.
+"""Watches the live version on real traffic, and rolls back if it turns out worse.
 
-Live signals move with the traffic too, so they only raise the question. It is answered as at the
-gate: the version and its parent are sampled side by side on the newest queries, and only a proven
+Live signals change with the traffic too, so they only raise an alarm. Then the version and its
+parent are compared side by side on the newest queries, as in the trial, and only a proven
 difference brings the parent back.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from adapter.store.judgement import Cause, Step
 from adapter.store.releases import AdapterRelease, ReleaseStore
 from server.policy.leases import Policy
-from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
 from server.promotion.trial import Trial
 
 log = logging.getLogger("ratchet.promotion")
 
 
+@dataclass(frozen=True, slots=True)
 class Monitor:
-    """Asked by the promoter now and then."""
+    """Called by the promoter now and then."""
 
-    def __init__(
-        self,
-        *,
-        signals: LiveSignals,
-        trial: Trial,
-        releases: ReleaseStore,
-        policy: Policy,
-        limits: GateLimits,
-    ) -> None:
-        self._signals, self._trial, self._releases = signals, trial, releases
-        self._policy, self._limits = policy, limits
+    policy: Policy
+    releases: ReleaseStore
+    signals: LiveSignals
+    trial: Trial
 
-    async def look(self, releases: Sequence[AdapterRelease]) -> bool:
-        """True if the live pointer was moved back. Raises EngineError, BufferUnavailable."""
-        live = self._policy.live
+    async def check(self, releases: Sequence[AdapterRelease]) -> bool:
+        """Whether the live pointer was moved back. Raises EngineError, BufferUnavailable."""
+        live, policy = self.policy.live, self.policy
         parent = next((r.parent for r in releases if r.version == live), None)
-        if parent is None or not self._trial.ready:
+        if parent is None or not self.trial.ready:
             return False
-        self._signals.keep({live, parent})
-        alarm = self._signals.turned(live, parent, self._limits)
-        if alarm is None or parent not in self._policy.loaded:
+        self.signals.keep({live, parent})
+        alarm = self.signals.alarm(live, parent, self.trial.rules.limits)
+        if alarm is None or parent not in policy.loaded:
             return False
-        turned = alarm.reason
-        log.warning("v%d on live traffic: %s; comparing it with v%d again", live, turned, parent)
-        self._trial.refresh()
-        names = self._policy.engine_name(live), self._policy.engine_name(parent)
-        with self._policy.hold(live), self._policy.hold(parent):
-            verdict = await self._trial.compare(*names, kl=None)
+        log.warning("v%d on live traffic: %s; comparing it with v%d", live, alarm.reason, parent)
+        self.trial.refresh()
+        with policy.hold(live), policy.hold(parent):
+            names = policy.engine_name(live), policy.engine_name(parent)
+            verdict = await self.trial.compare(*names, kl=None)
         if verdict.passed or verdict.cause is Cause.UNDECIDED:
             log.info("v%d stays: %s", live, verdict.reason)
-            self._signals.accept(live, parent)
+            self.signals.accept(live, parent)
             return False
-        reason = f"automatic rollback from v{live}: {turned}; side by side: {verdict.reason}"
+        found = f"{alarm.reason}; side by side: {verdict.reason}"
+        reason = f"automatic rollback from v{live}: {found}"
         steps = [replace(verdict, step=Step.MONITOR)]
-        moved = await self._releases.promote(parent, live, reason, steps)
+        moved = await self.releases.promote(parent, live, reason, steps)
         if moved:
             log.error("v%d is live again: %s", parent, reason)
-            self._signals.forget(live, parent)
+            self.signals.forget(live, parent)
         return moved

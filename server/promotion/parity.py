@@ -1,22 +1,21 @@
-"""Does the engine really run the adapter that the trainer made? Compared on pinned tokens."""
+"""Whether the engine runs the adapter that the trainer made: compared on pinned tokens."""
 
 import asyncio
 from dataclasses import dataclass
+from statistics import fmean
 
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.store.releases import AdapterRelease
 from server.engine.base import Engine
-from server.promotion.steps import usable
+from server.promotion.steps import verdict_or_unusable
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Mean absolute differences in nats per token: engine to trainer, and trainer to base.
-
-    `worst` is the largest single difference between engine and trainer.
-    """
+    """Mean absolute differences in nats per token: engine to trainer, engine to base, and as
+    `change` trainer to base. `worst` is the largest difference between engine and trainer."""
 
     to_trainer: float
     to_base: float
@@ -24,7 +23,7 @@ class Parity:
     change: float
 
     def verdict(self, tolerance: float) -> StepVerdict:
-        """A silent no-op adapter reproduces base instead of the trainer."""
+        """The step's verdict. If the adapter is not applied, the engine's scores are base's."""
         numbers = {"to_trainer": self.to_trainer, "to_base": self.to_base, "worst": self.worst}
         if not self.to_trainer <= tolerance:  # NaN fails too
             cause = Cause.ENGINE_DIFFERS
@@ -39,36 +38,38 @@ class Parity:
         return turned_away(Step.PARITY, cause, reason, numbers)
 
 
+@dataclass(frozen=True, slots=True)
 class ParityProbe:
     """Scores the pinned tokens that came with an adapter, which the engine has loaded."""
 
-    def __init__(self, engine: Engine, folders: AdapterFolders, tolerance: float) -> None:
-        self._engine, self._folders, self._tolerance = engine, folders, tolerance
+    engine: Engine
+    folders: AdapterFolders
+    tolerance: float
 
     async def judge(self, release: AdapterRelease) -> StepVerdict:
-        return await usable(self._engine, Step.PARITY, self._probe(release))
+        return await verdict_or_unusable(self.engine, Step.PARITY, self._probe(release))
 
     async def _probe(self, release: AdapterRelease) -> StepVerdict:
-        sheet = ProbeSheet.read(self._folders.root / release.folder)
-        parity = await probe_parity(self._engine, release.folder, sheet)
-        return parity.verdict(self._tolerance)
+        sheet = ProbeSheet.read(self.folders.root / release.folder)
+        parity = await probe_parity(self.engine, release.folder, sheet)
+        return parity.verdict(self.tolerance)
 
 
 async def probe_parity(engine: Engine, name: str, sheet: ProbeSheet) -> Parity:
     """Score the sheet's sequences under `name` and compare. Raises EngineError, and ValueError if
     the sheet is empty."""
-    engine_rows = await asyncio.gather(*(engine.score(name, row) for row in sheet.sequences))
-    to_trainer: list[float] = []
-    to_base: list[float] = []
-    change: list[float] = []
-    for got, adapter, base in zip(engine_rows, sheet.adapter, sheet.base, strict=True):
-        for e, a, b in zip(got, adapter, base, strict=True):
-            to_trainer.append(abs(e - a))
-            to_base.append(abs(e - b))
-            change.append(abs(a - b))
-    count = len(to_trainer)
-    if not count:
+    scored = await asyncio.gather(*(engine.score(name, row) for row in sheet.sequences))
+    tokens = [
+        token
+        for rows in zip(scored, sheet.adapter, sheet.base, strict=True)
+        for token in zip(*rows, strict=True)
+    ]
+    if not tokens:
         raise ValueError("the probe sheet is empty")
+    to_trainer = [abs(engine - trainer) for engine, trainer, _ in tokens]
     return Parity(
-        sum(to_trainer) / count, sum(to_base) / count, max(to_trainer), sum(change) / count
+        to_trainer=fmean(to_trainer),
+        to_base=fmean(abs(engine - base) for engine, _, base in tokens),
+        worst=max(to_trainer),
+        change=fmean(abs(trainer - base) for _, trainer, base in tokens),
     )

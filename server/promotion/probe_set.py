@@ -1,7 +1,7 @@
-"""The queries on which policies are compared, and what each policy answered to them.
+"""The queries on which policies are compared, and the answers of each policy.
 
 Each probe has a seed of its own, the same for every policy: the engine then draws with the same
-noise, so that two policies differ only where they are different (common random numbers).
+noise, so that replies differ only where the policies do (common random numbers).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a policy's rollouts answered, and their tokens together."""
+    """The answers of a policy's rollouts to one probe, and all their tokens."""
 
     answers: Sequence[str | None]
     tokens: int
@@ -33,8 +33,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRules:
-    """Recent queries needed to begin, `rollouts` of each and their temperature, and how many trials
-    are held on one drawing."""
+    """Recent queries needed to begin, `rollouts` of each and their temperature, and the number of
+    trials held on one drawing."""
 
     minimum: int
     rollouts: int
@@ -45,9 +45,9 @@ class ProbeRules:
 class ProbeSet:
     """Labelled queries, if the operator gave any, and recent ones from the reservoir.
 
-    One drawing serves several trials, so that base and live are sampled once for each; then
-    another is made, so that no lineage can settle in on it. A query may come up more than once in a
-    drawing, with another seed each time.
+    One drawing serves several trials, so that base and live are sampled once for all of them; then
+    the queries are drawn anew, so that no lineage can adapt to them. A query may come up more than
+    once in a drawing, with another seed each time.
     """
 
     def __init__(
@@ -74,23 +74,24 @@ class ProbeSet:
 
     @property
     def ready(self) -> bool:
-        """Whether enough distinct queries have been seen to decide anything."""
-        kept = bool(self._recent) and self._forgotten == self._reservoir.forgotten
-        return kept or len(self._reservoir) >= self._rules.minimum
+        """Whether there are enough distinct queries to judge by."""
+        return self._current or len(self._reservoir) >= self._rules.minimum
+
+    @property
+    def _current(self) -> bool:
+        """Whether there is a drawing without queries of clients that have opted out since."""
+        return bool(self._recent) and self._forgotten == self._reservoir.forgotten
 
     def begin(self, policies: Collection[str]) -> None:
-        """A new trial, of these engine names, is to be held. Needs `ready`."""
+        """Begin a trial of the policies with these engine names. Needs `ready`."""
         grown = len(self._reservoir) >= 2 * len(self._recent)
-        outdated = (
-            self._trials >= self._rules.refresh or self._forgotten != self._reservoir.forgotten
-        )
-        if not self._recent or grown or outdated:
+        if not self._current or grown or self._trials >= self._rules.refresh:
             self.refresh()
         self._trials += 1
-        self._replies = {k: reply for k, reply in self._replies.items() if k[0] in policies}
+        self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
-        """Draw anew: every query in the reservoir, in random order."""
+        """Draw every query in the reservoir anew, in random order."""
         self._recent = self._reservoir.draw(len(self._reservoir))
         self._drawn = {True: [], False: []}
         self._replies, self._trials = {}, 0
@@ -105,7 +106,7 @@ class ProbeSet:
         return drawn[start:stop]
 
     async def replies(self, engine_name: str, probes: Sequence[Probe]) -> list[Reply]:
-        """What the policy of that engine name answers. Raises EngineError."""
+        """The replies of the policy with that engine name. Raises EngineError."""
         return await asyncio.gather(*(self._reply(engine_name, probe) for probe in probes))
 
     async def _reply(self, engine_name: str, probe: Probe) -> Reply:
@@ -121,9 +122,7 @@ class ProbeSet:
             prompt = probe.query.prompt
             request = EngineRequest(engine_name, prompt, options, Priority.GATE)
             draws = await draw_all(self._engine, request)
-            rollouts = [draw.rollout for draw in draws]
             kind = self._kinds[probe.query.answer_kind]
-            answers = await asyncio.to_thread(answers_of, kind, rollouts)
-            tokens = sum(len(rollout.token_ids) for rollout in rollouts)
-            self._replies[key] = Reply(answers, tokens)
+            answers = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
+            self._replies[key] = Reply(answers, sum(draw.tokens for draw in draws))
         return self._replies[key]

@@ -1,4 +1,4 @@
-"""Has a candidate been proven not to be worse? Looked at as often as one likes, without cheating.
+"""Tests whether a candidate is proven not to be worse; valid however often the result is read.
 
 Two bets run side by side, each against one claim about the mean of differences in [-1, 1]
 (Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", arXiv
@@ -24,7 +24,7 @@ class SequentialTest:
 
     NOT_WORSE: "the mean is -margin or less" is refuted at `alpha`, the chance of passing a
     candidate that is worse by more than the margin. WORSE: "the mean is 0 or more" is refuted at
-    `alpha_worse`, the chance of turning away one that is no worse at all. The first one holds.
+    `alpha_worse`, the chance of rejecting one that is no worse at all. The first decision stands.
     """
 
     def __init__(self, margin: float, alpha: float = 0.05, alpha_worse: float = 0.02) -> None:
@@ -39,7 +39,7 @@ class SequentialTest:
         return self._sum / self.count if self.count else 0.0
 
     def add(self, difference: float) -> None:
-        """One more observation, in [-1, 1]. Raises ValueError outside it."""
+        """Add an observation. Raises ValueError outside [-1, 1]."""
         if not -1.0 <= difference <= 1.0:
             raise ValueError(f"a difference of {difference} is not in [-1, 1]")
         self.count += 1
@@ -53,7 +53,7 @@ class SequentialTest:
                 self.decision = Decision.NOT_WORSE
 
     def numbers(self) -> dict[str, float]:
-        """What was seen; `evidence` is ln(wealth) / ln(1/alpha): 1 decides."""
+        """The evidence so far: `evidence` is ln(wealth) / ln(1/alpha), and 1 decides."""
         return {
             "mean": self.mean,
             "queries": float(self.count),
@@ -65,8 +65,8 @@ class SequentialTest:
 class _Bet:
     """A bet against "the mean of x + shift is 0 or less", x in [-1, 1].
 
-    The stake is the one that grew wealth fastest on what was seen before, mean / (variance +
-    mean^2), started off with a few made-up observations; it never looks at the value it bets on.
+    The stake is the one that would have grown wealth fastest on earlier values, mean / (variance +
+    mean^2), with a few made-up values to begin with; it never depends on the value it bets on.
     """
 
     def __init__(self, shift: float, alpha: float) -> None:

@@ -15,18 +15,16 @@ class PromotionStep(Protocol):
     """One step. The first that does not pass a candidate decides."""
 
     async def judge(self, release: AdapterRelease) -> StepVerdict | None:
-        """The verdict; None if the candidate was decided elsewhere meanwhile.
-
-        Raises EngineError, BufferUnavailable: then the candidate is judged again later.
-        """
+        """The verdict; None if the candidate was decided elsewhere meanwhile. Raises EngineError
+        or BufferUnavailable: then the candidate is judged again later."""
         ...
 
 
-async def judged(
+async def verdicts(
     steps: Sequence[PromotionStep], release: AdapterRelease
 ) -> list[StepVerdict] | None:
-    """The verdicts up to the one that decides, each with its seconds; None if there is nothing
-    left to decide. Raises as the steps do."""
+    """The verdicts up to the one that decides, each with its seconds; None if the candidate was
+    decided elsewhere. Raises as the steps do."""
     found: list[StepVerdict] = []
     ended = release.created_at
     for step in steps:
@@ -40,9 +38,11 @@ async def judged(
     return found
 
 
-async def usable(engine: Engine, step: Step, work: Awaitable[StepVerdict]) -> StepVerdict:
-    """The verdict of `work`; a candidate that makes it fail is turned away. Raises EngineError if
-    the engine is away, which is no fault of the candidate."""
+async def verdict_or_unusable(
+    engine: Engine, step: Step, work: Awaitable[StepVerdict]
+) -> StepVerdict:
+    """The verdict of `work`, or `unusable` if the candidate makes it fail. Raises EngineError if
+    the engine does not answer a probe either, which is no fault of the candidate."""
     try:
         return await work
     except (ReleaseCorrupt, EngineRefused, OSError, ValueError, TypeError) as error:

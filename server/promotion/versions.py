@@ -1,10 +1,9 @@
-"""Which versions the engine holds: follows the live pointer, loads, and unloads what is over."""
+"""The versions that the engine holds: loads what is live on record, and unloads old versions."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 
-from adapter.store.adapter_folders import ReleaseCorrupt
 from adapter.store.releases import BASE, CLOSED, AdapterRelease, ReleaseState, ReleaseStore
 from server.engine.base import Engine, EngineError
 from server.metrics import ServerMetrics
@@ -15,8 +14,8 @@ log = logging.getLogger("ratchet.promotion")
 
 
 class Versions:
-    """One per server process. Another server may have judged what is live, on another engine: here
-    it must pass the `proof` too before it is served."""
+    """One per server process. Another server may have judged the live version, on another engine:
+    it must pass the `proof` steps here too before it is served."""
 
     def __init__(
         self,
@@ -30,15 +29,16 @@ class Versions:
     ) -> None:
         self._engine, self._releases, self._policy = engine, releases, policy
         self._proof, self._metrics, self._keep_loaded = proof, metrics, keep_loaded
+        metrics.live_version.set_function(lambda: policy.live)
         self._draining: set[asyncio.Task[None]] = set()
         self._engine_lost = False
         self.releases: Sequence[AdapterRelease] = ()
-        """All there were when last looked."""
+        """All releases at the last sync."""
         self.paused: str | None = None
-        """Why candidates waited then, if they did."""
+        """Why judging was paused then, if it was."""
 
     def engine_restarted(self) -> None:
-        """The engine was away and may have lost its adapters: check before anything else."""
+        """Have the next sync load adapters that the engine may have lost."""
         self._engine_lost = True
 
     async def sync(self) -> None:
@@ -51,70 +51,62 @@ class Versions:
         self.paused = await self._releases.paused()
         self._metrics.paused.set(self.paused is not None)
 
-    def hold(self, release: AdapterRelease) -> None:
-        """The engine holds a candidate that is about to be served."""
+    def add(self, release: AdapterRelease) -> None:
+        """Add a candidate that the engine has loaded, and that is about to be served."""
         self._policy.add(release.version, release.folder)
 
     def go_live(self, version: int) -> None:
-        """Serve a version that is loaded."""
+        """Serve a loaded version, and unload the oldest ones beyond `keep_loaded`."""
         self._policy.switch(version)
         self._metrics.recorded_version.set(version)
-        self._metrics.live_version.set(version)
         in_use = (BASE, self._policy.live, self._policy.canary)
         adapters = [v for v in self._policy.loaded if v not in in_use]
         for old in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
             self._drain(old)
 
     async def drop(self, release: AdapterRelease) -> None:
-        """Forget a candidate that is not to be served here, unless it has gone live after all."""
+        """Remove a candidate that is not served here, unless it has gone live after all."""
         if release.version in self._policy.loaded and release.version != self._policy.live:
             self._policy.remove(release.version)
         if (await self._releases.get(release.version)).state in CLOSED:
             await self._engine.unload(release.folder)
 
     async def drained(self) -> None:
-        """Wait until every version that was dropped is unloaded."""
+        """Wait until every version that is no longer needed is unloaded."""
         while self._draining:
             await asyncio.wait(self._draining)
 
     async def _restore(self) -> None:
-        """Load again whatever a restarted engine has forgotten."""
+        """Load the adapters that a restarted engine has lost."""
         present = await self._engine.models()
         for version in self._policy.loaded:
-            if self._policy.engine_name(version) in present:
-                continue
-            try:
+            if self._policy.engine_name(version) not in present:
                 release = await self._releases.get(version)
                 if release.state is not ReleaseState.WITHDRAWN:  # else its folder is gone
                     await self._load(release)
-            except ReleaseCorrupt as error:
-                log.error("v%d cannot be loaded again: %s", version, error)
         self._engine_lost = False
 
     async def _follow(self) -> None:
-        """Serve what the pointer says, however it came there."""
+        """Serve the version that is live on record."""
         live = await self._releases.live()
         self._metrics.recorded_version.set(live)
-        self._metrics.live_version.set(self._policy.live)
         if live not in self._policy.loaded:
-            try:
-                await self._load(await self._releases.get(live))
-            except ReleaseCorrupt as error:
-                log.error("v%d is live on record but cannot be served: %s", live, error)
-                return
-        if live != self._policy.live:
+            await self._load(await self._releases.get(live))
+        if live in self._policy.loaded and live != self._policy.live:
             self.go_live(live)
 
     async def _load(self, release: AdapterRelease) -> None:
+        """Load a version, unless it fails a step: then an error is logged."""
         for step in self._proof:
             verdict = await step.judge(release)
             if verdict is not None and not verdict.passed:
                 await self._engine.unload(release.folder)
-                raise ReleaseCorrupt(f"{release.folder}: {verdict.reason}")
+                log.error("v%d cannot be served: %s", release.version, verdict.reason)
+                return
         self._policy.add(release.version, release.folder)
 
     def _drop_withdrawn(self) -> None:
-        """Offer no version any more that has been withdrawn, not even to those that pin it."""
+        """Stop offering withdrawn versions, even to requests that pin one."""
         withdrawn = {r.version for r in self.releases if r.state is ReleaseState.WITHDRAWN}
         for version in self._policy.loaded:
             if version in withdrawn and version != self._policy.live:

@@ -1,17 +1,15 @@
 """Labels that arrive late, by completion id: for metrics, and nothing else (invariant I10).
 
-What an answer was voted from is remembered for a while, without prompt or client, apart from the
+The answers behind a reply are remembered for a while, without prompt or client, apart from the
 rollout buffer and under keys that no learner reads.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
-
-import orjson
 
 from adapter.store.buffer import BufferUnavailable
 from rewards.answers.kinds import AnswerKinds
@@ -35,15 +33,6 @@ class Answered:
     given: str | None
     answer_kind: str = DEFAULT_KIND
 
-    def to_json(self) -> bytes:
-        """As stored."""
-        return orjson.dumps(asdict(self))
-
-    @staticmethod
-    def from_json(data: bytes) -> "Answered":
-        """As read back."""
-        return Answered(**orjson.loads(data))
-
 
 class FeedbackStore(Protocol):
     """Remembers answers by completion id for a limited time. May raise BufferUnavailable."""
@@ -65,14 +54,6 @@ class FeedbackStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What one piece of feedback showed; None where it does not tell."""
-
-    correct: bool | None
-    counted: bool
-
-
 class UnknownCompletion(LookupError):
     """No voted answer is remembered under that id."""
 
@@ -82,54 +63,57 @@ class Feedback:
 
     def __init__(self, store: FeedbackStore, kinds: AnswerKinds, metrics: ServerMetrics) -> None:
         self._store, self._kinds, self._metrics = store, kinds, metrics
-        self._queue: asyncio.Queue[tuple[str, Answered]] = asyncio.Queue(_QUEUE)
         self._unstored: dict[str, Answered] = {}
+        self._arrived = asyncio.Event()
+
+    @property
+    def unstored(self) -> int:
+        """Answers that are remembered here, but not stored yet."""
+        return len(self._unstored)
 
     def remember(self, completion_id: str, answered: Answered) -> None:
-        """Keep what a reply was voted from, some time soon: in nobody's way."""
-        with contextlib.suppress(asyncio.QueueFull):
-            self._queue.put_nowait((completion_id, answered))
-            self._unstored[completion_id] = answered  # feedback may come sooner than it is stored
+        """Keep what a reply was voted from. It is stored later, without delaying the reply."""
+        if len(self._unstored) < _QUEUE:
+            self._unstored[completion_id] = answered
+            self._arrived.set()
 
     async def run(self) -> None:
-        """Store what there is to remember, many at a time."""
+        """Store answers as they come, many at a time."""
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < _BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            try:
-                await self._store.remember(batch)
-            except BufferUnavailable as error:
-                log.warning("feedback on %d answers will not be understood: %s", len(batch), error)
-                await asyncio.sleep(_RETRY_SECONDS)
-            finally:
-                for completion_id, _ in batch:
-                    del self._unstored[completion_id]
+            await self._arrived.wait()
+            self._arrived.clear()
+            while batch := list(islice(self._unstored.items(), _BATCH)):
+                try:
+                    await self._store.remember(batch)
+                except BufferUnavailable as error:
+                    log.warning("no feedback can be given on %d answers: %s", len(batch), error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                finally:
+                    for completion_id, _ in batch:
+                        del self._unstored[completion_id]
 
-    async def give(self, completion_id: str, label: str | None, correct: bool | None) -> Judged:
-        """Count a label, or a verdict on the answer given. Raises UnknownCompletion and
-        BufferUnavailable."""
+    async def give(
+        self, completion_id: str, label: str | None, correct: bool | None
+    ) -> bool | None:
+        """Count a label, or a verdict on the answer given: whether it was right, or None if this
+        is not the first feedback on it. Raises UnknownCompletion, BufferUnavailable."""
         answered = self._unstored.get(completion_id) or await self._store.recall(completion_id)
         if answered is None:
             raise UnknownCompletion(completion_id)
         if not await self._store.first(completion_id):
-            return Judged(None, counted=False)
-        if label is None and correct:
-            label = answered.given
-        if label is None:
-            self._note(label=0.0, maj=0.0)
-            return Judged(False, counted=True)
-        truth = label
-        right = await asyncio.to_thread(self._weigh, answered, truth)
-        return Judged(right, counted=True)
+            return None
+        truth = answered.given if label is None and correct else label
+        if truth is not None:
+            return await asyncio.to_thread(self._compare, answered, truth)
+        self._count(label=0.0, maj=0.0)
+        return False
 
-    def _weigh(self, answered: Answered, truth: str) -> bool:
-        kind = self._kinds[answered.answer_kind]
+    def _compare(self, answered: Answered, truth: str) -> bool:
+        kind, given = self._kinds[answered.answer_kind], answered.given
         tally = kind.tally(answered.answers)
         correct = correctness(kind, tally, truth)
-        given = answered.given
         right = given is not None and kind.same(given, truth)
-        self._note(
+        self._count(
             label=float(right),
             maj=maj_at_n(tally, correct),
             avg=avg_at_n(correct),
@@ -137,7 +121,7 @@ class Feedback:
         )
         return right
 
-    def _note(self, **figures: float) -> None:
-        for name, value in figures.items():
+    def _count(self, **accuracies: float) -> None:
+        for name, value in accuracies.items():
             self._metrics.accuracy[name].add(value)
         self._metrics.feedback.inc()

@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from adapter.store.redis.connection import connect, reach
 from server.recording.feedback import Answered, FeedbackStore
 
@@ -15,7 +17,7 @@ _MEMORY_LIMIT = 10_000
 
 
 class MemoryFeedback:
-    """For one process; the last 10,000 answers."""
+    """In the memory of one process: the last 10,000 answers."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -51,12 +53,12 @@ class RedisFeedback:
     async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for key, value in answered:
-            pipeline.set(_ANSWERED + key, value.to_json(), px=self._milliseconds)
+            pipeline.set(_ANSWERED + key, orjson.dumps(value), px=self._milliseconds)
         await reach(pipeline.execute())
 
     async def recall(self, completion_id: str) -> Answered | None:
         data: bytes | None = await reach(self._redis.get(_ANSWERED + completion_id))
-        return None if data is None else Answered.from_json(data)
+        return None if data is None else Answered(**orjson.loads(data))
 
     async def first(self, completion_id: str) -> bool:
         key = _JUDGED + completion_id

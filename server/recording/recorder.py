@@ -1,7 +1,7 @@
 """Takes finished groups off the reply path and into the rollout buffer.
 
-Bounded, and never in a reply's way: when Redis is slow or gone, groups wait in memory up to a limit
-and are then dropped with a counted reason. Whom nothing may be kept of is known from a copy.
+It is bounded and never delays a reply: when Redis is slow or gone, groups wait in memory up to a
+limit and are then dropped with a counted reason. Opt-outs are known from a copy of the buffer's.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = logging.getLogger("ratchet.recorder")
 
 _BATCH = 32
 _MAX_TOKENS = 4_000_000
-"""What waits is kept in memory: 12 bytes a token."""
+"""Tokens of the groups that wait in memory, at 12 bytes each."""
 _RETRY_SECONDS = 0.5
 _EXPIRE_SECONDS = 60.0
 
@@ -28,90 +28,82 @@ _EXPIRE_SECONDS = 60.0
 class Recorder:
     """One per server process. `run` until cancelled."""
 
-    def __init__(
-        self,
-        buffer: RolloutBuffer,
-        limit: int,
-        metrics: ServerMetrics,
-        on_opt_out: Callable[[Collection[str]], None],
-    ) -> None:
+    def __init__(self, buffer: RolloutBuffer, limit: int, metrics: ServerMetrics) -> None:
         self._buffer, self._metrics = buffer, metrics
-        self._on_opt_out = on_opt_out
+        self.on_opt_out: Callable[[Collection[str]], None] = lambda _: None
+        """Called with all pseudonyms that have opted out, when they change."""
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
         self._tokens = 0
-        self._reachable = False
+        self.reachable = False
+        """Whether the buffer answered the last call."""
         self.waiting = 0
-        """Groups in the buffer when last looked."""
+        """Groups in the buffer at the last check."""
         self._opted_out: frozenset[str] = frozenset()
 
-    @property
-    def reachable(self) -> bool:
-        """Whether the buffer answered lately."""
-        return self._reachable
-
-    def refuses(self, client: str) -> bool:
+    def has_opted_out(self, client: str) -> bool:
         """Whether nothing may be kept of this client."""
         return pseudonym(client) in self._opted_out
 
-    def hindrance(self) -> Unrecorded | None:
-        """Why a group would not be accepted now, which counts as one that was not; or None."""
-        if not self._reachable:
-            return self._refuse(Unrecorded.BUFFER_UNAVAILABLE)
-        if self._queue.full() or self._tokens > _MAX_TOKENS:
-            return self._refuse(Unrecorded.RECORDER_FULL)
-        return None
+    def refusal(self) -> Unrecorded | None:
+        """Why a group cannot be accepted now, counted as a group that is not recorded; or None."""
+        if not self.reachable:
+            reason = Unrecorded.BUFFER_UNAVAILABLE
+        elif self._queue.full() or self._tokens > _MAX_TOKENS:
+            reason = Unrecorded.RECORDER_FULL
+        else:
+            return None
+        self._metrics.groups[reason].inc()
+        return reason
 
-    def offer(self, group: RolloutGroup) -> Unrecorded | None:
-        """Accept a group for recording: None, or the reason why it is not."""
-        if reason := self.hindrance():
-            return reason
-        self._queue.put_nowait(group)
-        self._tokens += _tokens(group)
-        return None
+    def record(self, group: RolloutGroup) -> None:
+        """Accept a group, or count why it is not recorded."""
+        if self.refusal() is None:
+            self._queue.put_nowait(group)
+            self._tokens += tokens_of(group)
 
     async def run(self) -> None:
-        """Move groups to the buffer in order, as many at a time as are there."""
+        """Move groups to the buffer in order, many at a time."""
         while True:
             groups = [await self._queue.get()]
             while len(groups) < _BATCH and not self._queue.empty():
                 groups.append(self._queue.get_nowait())
             await self._store(groups)
             for group in groups:
-                self._tokens -= _tokens(group)
+                self._tokens -= tokens_of(group)
                 self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
-        """Keep gauges and opt-outs current, let old groups expire, notice when Redis comes back."""
+        """Check the buffer for ever, and have old groups expire."""
         expired = -_EXPIRE_SECONDS
         while True:
-            await self.look()
-            if self._reachable and time.monotonic() - expired >= _EXPIRE_SECONDS:
+            await self.check()
+            if self.reachable and time.monotonic() - expired >= _EXPIRE_SECONDS:
                 with contextlib.suppress(BufferUnavailable):
                     self._metrics.buffer_expired.inc(await self._buffer.expire())
                     expired = time.monotonic()
             await asyncio.sleep(seconds)
 
-    async def look(self) -> None:
-        """Find out whether the buffer can be reached, how full it is, and who has opted out."""
+    async def check(self) -> None:
+        """Update whether the buffer is reachable, how full it is, and which clients opted out."""
         try:
             state = await self._buffer.state()
             opted_out = await self._buffer.opted_out()
         except BufferUnavailable:
-            self._reachable = False
+            self.reachable = False
         else:
-            self._reachable = True
+            self.reachable = True
             self.waiting = state.waiting
             self._metrics.buffer_groups.set(state.waiting)
             self._metrics.buffer_bytes.set(state.size)
             self._metrics.buffer_oldest_seconds.set(state.oldest_seconds)
             if opted_out != self._opted_out:
                 self._opted_out = opted_out
-                self._on_opt_out(opted_out)
-        self._metrics.buffer_up.set(self._reachable)
+                self.on_opt_out(opted_out)
+        self._metrics.buffer_up.set(self.reachable)
         self._metrics.recorder_groups.set(self._queue.qsize())
 
     async def flush(self) -> None:
-        """Wait until everything accepted is stored."""
+        """Wait until every accepted group is stored."""
         await self._queue.join()
 
     async def _store(self, groups: Sequence[RolloutGroup]) -> None:
@@ -119,20 +111,17 @@ class Recorder:
             try:
                 outcomes = await self._buffer.append_all(groups)
             except BufferUnavailable as error:
-                if self._reachable:
-                    log.warning("groups wait: %s", error)
-                self._reachable = False
+                if self.reachable:
+                    log.warning("groups wait in memory: %s", error)
+                self.reachable = False
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                self._reachable = True
+                self.reachable = True
                 for outcome in outcomes:
                     self._metrics.groups[outcome.value].inc()
                 return
 
-    def _refuse(self, reason: Unrecorded) -> Unrecorded:
-        self._metrics.groups[reason].inc()
-        return reason
 
-
-def _tokens(group: RolloutGroup) -> int:
+def tokens_of(group: RolloutGroup) -> int:
+    """Tokens of all rollouts of a group."""
     return sum(len(rollout.token_ids) for rollout in group.rollouts)

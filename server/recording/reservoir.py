@@ -12,8 +12,8 @@ from server.engine.base import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A voted query as it went to the engine: `options` without n, seed and model; `client` is the
-    pseudonym of who asked. Only the operator's own queries have a `label`."""
+    """A voted query as it went to the engine: `options` without n, seed and model; `client` is a
+    pseudonym. Only the operator's own queries have a `label`."""
 
     prompt: Prompt
     options: Mapping[str, Any]
@@ -23,7 +23,7 @@ class Query:
 
 
 class Reservoir:
-    """The last `limit` distinct queries that had a checkable answer."""
+    """The last `limit` distinct queries that could be recorded."""
 
     def __init__(self, limit: int = 512) -> None:
         self._limit = limit
@@ -35,7 +35,7 @@ class Reservoir:
         return len(self._queries)
 
     def add(self, key: str, query: Query) -> None:
-        """Remember a query; `key` tells equal ones apart."""
+        """Keep a query; equal ones have the same `key`."""
         self._queries[key] = query
         self._queries.move_to_end(key)
         while len(self._queries) > self._limit:
@@ -49,6 +49,5 @@ class Reservoir:
         self.forgotten += len(gone)
 
     def draw(self, count: int) -> list[Query]:
-        """`count` of them at random, or fewer if there are not as many."""
-        everything = list(self._queries.values())
-        return random.sample(everything, min(count, len(everything)))
+        """At most `count` of them, in random order."""
+        return random.sample(list(self._queries.values()), min(count, len(self)))

@@ -1,11 +1,11 @@
 """Token entropies of rollouts, estimated from the engine's top log-probabilities.
 
-They let the learner reward by uncertainty (DARE with `entropy=topk`) without a forward pass.
+With them the learner can reward by uncertainty (DARE with `entropy=topk`) without a forward pass.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,28 @@ from rewards.token_signals import QWEN_VOCABULARY, entropy_estimate, mean_over_t
 from server.engine.base import Draw, EngineReplyInvalid
 
 _INLINE_TOKENS = 512
-"""More tokens than this are worked on in a thread: some milliseconds' worth."""
+"""More tokens than this are computed in a thread: some milliseconds' worth."""
 
 
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """Makes rollouts for the learner out of draws; with entropies if `top_logprobs` were asked for.
+    """Makes rollouts for the learner out of draws; with entropies if `top_logprobs` were asked for,
+    by the `vocab_size` of the model."""
 
-    `vocab_size` is the number of tokens the model knows.
-    """
-
-    def __init__(self, top_logprobs: int, vocab_size: int) -> None:
-        self._top_logprobs, self._vocab_size = top_logprobs, vocab_size
+    top_logprobs: int
+    vocab_size: int
 
     async def rollouts(self, draws: Sequence[Draw]) -> list[Rollout]:
         """The rollouts, with mean token entropies in nats. Raises EngineReplyInvalid."""
-        if not self._top_logprobs:
+        if not self.top_logprobs:
             return [draw.rollout for draw in draws]
-        if sum(len(draw.rollout.token_ids) for draw in draws) > _INLINE_TOKENS:
-            return await asyncio.to_thread(_with_entropies, draws, self._vocab_size)
-        return _with_entropies(draws, self._vocab_size)
+        if sum(draw.tokens for draw in draws) > _INLINE_TOKENS:
+            return await asyncio.to_thread(_with_entropies, draws, self.vocab_size)
+        return _with_entropies(draws, self.vocab_size)
 
 
 def vocabulary_of(model: str) -> int:
-    """Tokens of the model in that folder; as many as Qwen2.5's if nothing says so there."""
+    """The vocabulary size of the model in that folder; Qwen2.5's if its config does not say."""
     config = Path(model) / "config.json"
     known: dict[str, Any] = orjson.loads(config.read_bytes()) if config.is_file() else {}
     return int(known.get("vocab_size", QWEN_VOCABULARY))
@@ -52,7 +51,7 @@ def _with_entropies(draws: Sequence[Draw], vocab_size: int) -> list[Rollout]:
 
 
 def _entropy(draw: Draw, vocab_size: int) -> float:
-    tops, count = draw.top_logprobs, len(draw.rollout.token_ids)
-    if len(tops) != count:
-        raise ValueError(f"{len(tops)} for {count} tokens")
+    tops = draw.top_logprobs
+    if len(tops) != draw.tokens:
+        raise ValueError(f"{len(tops)} for {draw.tokens} tokens")
     return mean_over_tokens(lambda values: entropy_estimate(values, vocab_size), tops)

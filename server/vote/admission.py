@@ -1,7 +1,7 @@
-"""How much work is in the engine, by estimate, and what is given up first as it fills.
+"""How much work the engine has, by estimate, and what is given up first as it fills.
 
-In this order: top-ups, recording, extra rollouts, and in the end requests (503). Learning never
-outranks serving, and one plain answer is better than none.
+The order is top-ups, recording, extra rollouts, and at last requests (503). Learning never outranks
+serving, and one plain answer is better than none.
 """
 
 from collections.abc import Callable, Generator
@@ -27,7 +27,7 @@ class Ticket:
 
 
 class Admission:
-    """One per server process. `capacity` is in tokens that requests under way may still want."""
+    """One per server process. `capacity` is in tokens that requests under way may still need."""
 
     def __init__(self, capacity: int, metrics: ServerMetrics) -> None:
         self._capacity, self._metrics = capacity, metrics
@@ -45,11 +45,11 @@ class Admission:
 
     @property
     def idle(self) -> bool:
-        """Whether there is room for work that nobody waits for."""
+        """Whether there is room for top-ups."""
         return self.load < _TOP_UPS
 
     def finished(self, tokens: int, rollouts: int) -> None:
-        """Rollouts have ended: how long they are is what later ones are expected to be."""
+        """Learn the usual length of rollouts from some that have ended."""
         self._mean_tokens += _SMOOTHING * (tokens / rollouts - self._mean_tokens)
 
     @contextmanager

@@ -1,15 +1,18 @@
 """What is kept of a vote: for the learner, the gate, feedback, metrics and the live page."""
 
+import logging
 import time
 import uuid
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import orjson
 
 from adapter.store.clients import pseudonym
 from rewards.rollouts import RolloutGroup, Sampling
 from server.api.replies import Outcome
-from server.api.requests import PASSED, SamplingRequest
+from server.api.requests import FORWARDED, SamplingRequest
+from server.engine.base import EngineReplyInvalid
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
@@ -22,81 +25,81 @@ from server.recording.transcript import Transcript
 from server.vote.admission import Admission
 from server.vote.recent_votes import RecentVotes
 from server.vote.rules import prompt_key
-from server.vote.session import Caller, Entry, VoteSession
+from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.top_up import TopUp, Unfinished
 
+log = logging.getLogger("ratchet.voted")
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bookkeeping:
     """One per server process."""
 
-    def __init__(
-        self,
-        *,
-        policy: Policy,
-        admission: Admission,
-        recorder: Recorder,
-        transcript: Transcript,
-        top_up: TopUp,
-        feedback: Feedback,
-        reservoir: Reservoir,
-        signals: LiveSignals,
-        recent: RecentVotes,
-        metrics: ServerMetrics,
-    ) -> None:
-        self._policy, self._admission, self._recorder = policy, admission, recorder
-        self._transcript, self._top_up, self._feedback = transcript, top_up, feedback
-        self._reservoir, self._signals, self._recent = reservoir, signals, recent
-        self._metrics = metrics
+    policy: Policy
+    admission: Admission
+    recorder: Recorder
+    transcript: Transcript
+    top_up: TopUp
+    feedback: Feedback
+    reservoir: Reservoir
+    signals: LiveSignals
+    recent: RecentVotes
+    metrics: ServerMetrics
 
-    def objection(
-        self, request: SamplingRequest, caller: Caller, entry: Entry
+    def exclusion(
+        self, request: SamplingRequest, caller: Caller, admitted: Admitted
     ) -> Unrecorded | None:
-        """Why a group is not for training, whatever comes of it; or None."""
-        if not caller.train or request.opted_out or self._recorder.refuses(caller.client):
+        """Why the request's rollouts are not recorded, whatever they are; or None."""
+        if not caller.train or request.opted_out or self.recorder.has_opted_out(caller.client):
             return Unrecorded.OPTED_OUT
-        if entry.lease.pinned:
+        if admitted.lease.pinned:
             return Unrecorded.PINNED_VERSION
         if (request.top_p or 1.0) < 1.0 or (request.top_k or 0) > 0:
             return Unrecorded.TRUNCATED_SAMPLING
-        if request.bends_sampling:
+        if request.alters_sampling:
             return Unrecorded.ALTERED_SAMPLING
-        return None if entry.ticket.records else Unrecorded.SHED
+        return None if admitted.ticket.records else Unrecorded.SHED
 
     async def conclude(self, session: VoteSession) -> None:
-        """The vote is over: let the reply go out."""
+        """End the vote, which releases the reply."""
         tally, vote = session.tally, await session.tally.vote()
         if vote.answer is None:
             session.reason = session.reason or Unrecorded.NO_ANSWER
         if session.reason is None:
-            session.reason = self._recorder.hindrance()
+            session.reason = self.recorder.refusal()
         counted, lease = await tally.current(), session.lease
         outcome = Outcome(list(tally.draws), counted, vote, lease, session.reason)
         if session.outcome.done():
             return
         if tally.outstanding > 0 and not session.partial:
-            self._metrics.votes_early.inc()
+            self.metrics.votes_early.inc()
         session.outcome.set_result(outcome)
-        if vote.answer is not None and not self._recorder.refuses(session.caller.client):
+        if vote.answer is not None and not self.recorder.has_opted_out(session.caller.client):
             answered = Answered(list(counted.answers), vote.answer, tally.kind.name)
-            self._feedback.remember(session.reply_id, answered)
+            self.feedback.remember(session.reply.id, answered)
 
     async def settle(self, session: VoteSession) -> None:
-        """Count the vote, and hand the group on. Raises EngineReplyInvalid if it has nothing to
-        learn from."""
+        """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
         if session.reason is not None:
             return
-        tally, request, lease = session.tally, session.request, session.lease
+        tally, request, lease = session.tally, session.reply.request, session.lease
         client, kind = pseudonym(session.caller.client), tally.kind.name
-        query = Query(session.prompt, request.passed_on(PASSED), client=client, answer_kind=kind)
-        self._reservoir.add(prompt_key(session.prompt), query)
+        query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
+        self.reservoir.add(prompt_key(session.prompt), query)
+        try:
+            rollouts = await self.transcript.rollouts(tally.draws)
+        except EngineReplyInvalid as error:
+            self.metrics.groups[Unrecorded.UNUSABLE].inc()
+            log.warning("a group is not recorded: %s", error)
+            return
         temperature, top_p = session.options["temperature"], request.top_p or 1.0
         top_k, limit = max(0, request.top_k or 0), request.token_limit or 0
         group = RolloutGroup(
             id=uuid.uuid4().hex,
             prompt=orjson.dumps(session.prompt).decode(),
             prompt_ids=tally.draws[0].prompt_ids,
-            rollouts=await self._transcript.rollouts(tally.draws),
+            rollouts=rollouts,
             policy_version=lease.version,
             sampling=Sampling(temperature, top_p, top_k, limit),
             client=session.caller.client,
@@ -104,16 +107,14 @@ class Bookkeeping:
             answer_kind=kind,
         )
         held = ExitStack()
-        held.enter_context(self._policy.hold(lease.version))
-        self._top_up.offer(
-            Unfinished(group, lease.engine_name, session.prompt, session.options, held)
-        )
+        held.enter_context(self.policy.hold(lease.version))
+        self.top_up.add(Unfinished(group, session.engine_request(session.options), held))
 
     async def _count(self, session: VoteSession) -> None:
-        """What all rollouts that were finished say."""
-        tally, metrics = session.tally, self._metrics
-        vote, generated = await tally.vote(), tally.generated
-        self._admission.finished(generated, vote.total)
+        """Count all rollouts that finished, and the vote over them."""
+        tally, metrics = session.tally, self.metrics
+        vote, generated = await tally.vote(), sum(draw.tokens for draw in tally.draws)
+        self.admission.finished(generated, vote.total)
         metrics.rollouts.inc(vote.total)
         if not session.partial:
             metrics.rollouts_spared.inc(max(0, tally.outstanding))
@@ -123,5 +124,5 @@ class Bookkeeping:
         if vote.answer is not None:
             metrics.agreement.add(vote.agreement)
         if not session.lease.pinned:
-            self._signals.note(session.lease.version, VoteRecord.of(vote, generated))
-        self._recent.add(session, vote)
+            self.signals.note(session.lease.version, VoteRecord.of(vote, generated))
+        self.recent.add(session, vote)

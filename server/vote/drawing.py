@@ -1,23 +1,24 @@
-"""Draws the rollouts of a vote, all at once or in waves, until nobody needs more of them."""
+"""Draws the rollouts of a vote, all at once or in waves, until no more are needed."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from server.engine.base import Draw, Engine, EngineUnavailable
 from server.vote.session import VoteSession
 
-Conclude = Callable[[VoteSession], Awaitable[None]]
 
-
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Adds to a session's tally, and calls `conclude` as soon as the vote is decided."""
 
-    def __init__(self, engine: Engine, rollouts_min: int, conclude: Conclude) -> None:
-        self._engine, self._rollouts_min, self._conclude = engine, rollouts_min, conclude
+    engine: Engine
+    rollouts_min: int
+    conclude: Callable[[VoteSession], Awaitable[None]]
 
     async def draw(self, session: VoteSession) -> None:
-        """All rollouts of a session, or those that are needed. Raises EngineError."""
+        """Draw a session's rollouts, as many as are needed. Raises EngineError."""
         if session.first is None:
             await self._draw_waves(session, session.tally.size)
             return
@@ -31,7 +32,7 @@ class Drawing:
 
     async def _draw_waves(self, session: VoteSession, count: int) -> None:
         """Draw up to `count` rollouts: all at once, or more only while the vote is open."""
-        smallest = session.request.ratchet.rollouts_min or self._rollouts_min or count
+        smallest = session.reply.request.ratchet.rollouts_min or self.rollouts_min or count
         wave, retried = min(smallest, count), False
         while session.drawn < count and not (session.drawn and session.outcome.done()):
             try:
@@ -44,12 +45,12 @@ class Drawing:
 
     async def _draw_wave(self, session: VoteSession, count: int) -> None:
         options = {**session.options, "n": count}
-        if session.reason is not None:  # nothing will be learnt from it, so they can be left out
+        if session.reason is not None:  # the learner does not get it, so they can be left out
             options.setdefault("logprobs", False)
         if "seed" in options:
-            options["seed"] += session.drawn  # as the engine counts on in a single request
+            options["seed"] += session.drawn  # as the engine does within a request
         started = time.perf_counter()
-        async with self._engine.draw(session.asked(options)) as batches:
+        async with self.engine.draw(session.engine_request(options)) as batches:
             async for batch in batches:
                 session.waited += time.perf_counter() - started
                 session.drawn += len(batch)
@@ -58,11 +59,11 @@ class Drawing:
                 started = time.perf_counter()
 
     async def _add(self, session: VoteSession, batch: Sequence[Draw]) -> bool:
-        """Count some more; False if nobody needs the others, which aborts them in the engine."""
+        """Tally some more; False if no more are needed, which aborts them in the engine."""
         tally = session.tally
         await tally.add(batch)
-        session.news.set()
-        enough = len(tally.draws) >= session.request.n and tally.outstanding
+        session.arrived.set()
+        enough = len(tally.draws) >= session.reply.request.n and tally.outstanding
         if enough and not session.outcome.done() and await tally.decided():
-            await self._conclude(session)
+            await self.conclude(session)
         return not session.outcome.done() or session.reason is None

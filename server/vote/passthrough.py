@@ -5,34 +5,31 @@ from typing import Any
 
 import orjson
 
-from server.api.replies import DONE, new_id, single_extension
-from server.api.requests import PASSED_SINGLE, SamplingRequest
+from server.api.replies import DONE, Reply, single_extension
+from server.api.requests import FORWARDED_SINGLE, SamplingRequest
 from server.engine.base import Chunk, Engine, EngineRequest, Names
 from server.policy.leases import Lease
 
 
-class Passthrough:
-    """Sends requests on as they are. Raises EngineError."""
+async def pass_through(
+    engine: Engine, request: SamplingRequest, lease: Lease, seconds: float
+) -> dict[str, Any]:
+    """The engine's completion, with the extension. Raises EngineError."""
+    completion = await engine.complete(_engine_request(request, lease, seconds))
+    ours = {"id": Reply.to(request).id, "model": request.model}
+    return {**completion, **ours, "ratchet": single_extension(request, lease)}
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
-    async def reply(self, request: SamplingRequest, lease: Lease, seconds: float) -> dict[str, Any]:
-        """The engine's completion."""
-        completion = await self._engine.complete(_asked(request, lease, seconds))
-        ours = {"id": new_id(request), "model": request.model}
-        return {**completion, **ours, "ratchet": single_extension(request, lease)}
-
-    async def events(
-        self, request: SamplingRequest, lease: Lease, seconds: float
-    ) -> AsyncGenerator[bytes, None]:
-        """The engine's stream, with the extension where a choice ends."""
-        names = Names(new_id(request), request.model)
-        tail = b',"ratchet":' + orjson.dumps(single_extension(request, lease)) + b"}"
-        async with self._engine.stream(_asked(request, lease, seconds), names) as batches:
-            async for chunks in batches:
-                yield b"".join(_event(chunk, tail) for chunk in chunks)
-        yield DONE
+async def stream_through(
+    engine: Engine, request: SamplingRequest, lease: Lease, seconds: float
+) -> AsyncGenerator[bytes]:
+    """The engine's stream, with the extension where a choice ends. Raises EngineError."""
+    names = Names(Reply.to(request).id, request.model)
+    tail = b',"ratchet":' + orjson.dumps(single_extension(request, lease)) + b"}"
+    async with engine.stream(_engine_request(request, lease, seconds), names) as batches:
+        async for chunks in batches:
+            yield b"".join(_event(chunk, tail) for chunk in chunks)
+    yield DONE
 
 
 def _event(chunk: Chunk, tail: bytes) -> bytes:
@@ -40,6 +37,6 @@ def _event(chunk: Chunk, tail: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def _asked(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:
-    options = request.passed_on(PASSED_SINGLE)
+def _engine_request(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:
+    options = request.forwarded(FORWARDED_SINGLE)
     return EngineRequest(lease.engine_name, request.prompt_for_engine, options, seconds=seconds)

@@ -1,4 +1,4 @@
-"""How votes are held unless a request says otherwise, and how their rollouts are sampled."""
+"""How votes are held, unless a request says otherwise, and how their rollouts are sampled."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,17 +6,15 @@ from typing import Any
 
 import orjson
 
-from server.api.requests import PASSED, SamplingRequest
+from server.api.requests import FORWARDED, SamplingRequest
 from server.engine.base import Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRules:
-    """Rollouts per query by default (and to start with, if not all at once) and at most, the
-    temperature they are sampled at, and the confidence that settles a vote.
-
-    The engine is asked for `top_logprobs` of each token, beyond what the client wants.
-    """
+    """Rollouts per query by default (and to start with, if not all at once) and at most, their
+    temperature, confidence and deadline (in seconds) of a vote, and the `top_logprobs` that the
+    engine is asked for even if the client wants fewer."""
 
     rollouts: int
     rollouts_min: int
@@ -26,14 +24,14 @@ class VoteRules:
     deadline: float
     top_logprobs: int
 
+    def seconds(self, request: SamplingRequest) -> float:
+        """Seconds for which an answer is of use."""
+        return request.ratchet.deadline or self.deadline
+
     def options(self, request: SamplingRequest, prompt: Prompt) -> dict[str, Any]:
         """The engine's sampling options for a request's rollouts."""
-        options: dict[str, Any] = request.passed_on(PASSED)
+        options: dict[str, Any] = request.forwarded(FORWARDED | {"top_p", "top_k"})
         options["temperature"] = self.temperature
-        if request.top_p is not None:
-            options["top_p"] = request.top_p
-        if request.top_k is not None:
-            options["top_k"] = request.top_k
         if request.seed is not None:
             options["seed"] = _derived_seed(request.seed, prompt)
         if request.wanted_logprobs is not None:
@@ -44,11 +42,11 @@ class VoteRules:
 
 
 def prompt_key(prompt: Prompt) -> str:
-    """Tells prompts apart: SHA-256 in hexadecimal."""
+    """A key that equal prompts share: SHA-256 in hexadecimal."""
     return hashlib.sha256(orjson.dumps(prompt)).hexdigest()
 
 
 def _derived_seed(seed: int, prompt: Prompt) -> int:
-    """A client's fixed seed must not draw the same rollouts for every prompt."""
+    """A seed that differs by prompt: a fixed one would draw alike for all of a client's."""
     digest = hashlib.sha256(f"{seed}:{prompt_key(prompt)}".encode()).digest()
     return int.from_bytes(digest[:7], "big")

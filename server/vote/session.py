@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.api.replies import Outcome
-from server.api.requests import SamplingRequest
+from server.api.replies import Outcome, Reply
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
@@ -19,15 +18,15 @@ log = logging.getLogger("ratchet.voted")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: `client` for influence limits, `train` False to stay out of the buffer."""
+    """Who sent a request: `client` for influence limits, `train` False to record nothing."""
 
     client: str = "anonymous"
     train: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What a request holds while it is worked on: a version, room, and its prompt."""
+class Admitted:
+    """What a request holds until it is done: a version and room; and its prompt."""
 
     lease: Lease
     ticket: Ticket
@@ -36,16 +35,13 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class VoteSession:
-    """One question under way.
+    """One question under way. `outcome` is set when the vote is over, `first` is the rollout that
+    is streamed, if one is, and `reason` says why the rollouts are not recorded."""
 
-    `outcome` is known once the vote is over. `first` is the rollout that is streamed, if one is.
-    `reason` says why nothing will be learnt from it.
-    """
-
-    reply_id: str
-    request: SamplingRequest
+    reply: Reply
     caller: Caller
-    entry: Entry
+    lease: Lease
+    prompt: Prompt
     tally: RunningTally
     options: dict[str, Any]
     deadline: float
@@ -53,7 +49,7 @@ class VoteSession:
     reason: Unrecorded | None
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     first: asyncio.Future[Draw] | None = None
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever rollouts have come in."""
     task: asyncio.Task[None] | None = None
     drawn: int = 0
@@ -63,22 +59,14 @@ class VoteSession:
     waited: float = 0.0
     """Seconds spent waiting for the engine with nothing else to do."""
 
-    @property
-    def lease(self) -> Lease:
-        """The version that answers."""
-        return self.entry.lease
-
-    @property
-    def prompt(self) -> Prompt:
-        """What the rollouts continue."""
-        return self.entry.prompt
-
-    def asked(self, options: Mapping[str, Any], seconds: float | None = None) -> EngineRequest:
+    def engine_request(
+        self, options: Mapping[str, Any], seconds: float | None = None
+    ) -> EngineRequest:
         """A request to the engine for rollouts of this question."""
         return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=seconds)
 
-    def ended(self, task: asyncio.Task[None]) -> None:
-        """Report a failure to the waiter, or log it if the outcome is out."""
+    def report(self, task: asyncio.Task[None]) -> None:
+        """Report the failure of a finished task to the waiter, or log it if the outcome is out."""
         error = None if task.cancelled() else task.exception()
         if not self.outcome.done():
             self.outcome.cancel() if error is None else self.outcome.set_exception(error)
@@ -86,6 +74,6 @@ class VoteSession:
             log.error("an answered question was not finished", exc_info=error)
 
     def abandon(self) -> None:
-        """Nobody waits for the answer any more."""
+        """Cancel the session if its answer is still awaited: the client has gone."""
         if self.task is not None and not self.outcome.done():
             self.task.cancel()

@@ -1,4 +1,4 @@
-"""The vote on one query while its rollouts come in, without holding up the event loop."""
+"""The tally of one query while its rollouts come in, without blocking the event loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,10 +14,8 @@ _INLINE_CHARS = 20_000
 
 
 class RunningTally:
-    """Rollouts in the order they finished; `size` of them are asked for.
-
-    The answer with `confidence` below 1 may be given before it is certain (`is_decided`).
-    """
+    """Rollouts in the order in which they finish, of `size` in all. With a `confidence` below 1 the
+    vote is decided before it is certain (`is_decided`)."""
 
     def __init__(self, kind: AnswerKind, size: int, confidence: float = 1.0) -> None:
         self.kind, self.size, self._confidence = kind, size, confidence
@@ -30,13 +28,8 @@ class RunningTally:
         """Rollouts still to come."""
         return self.size - len(self.draws)
 
-    @property
-    def generated(self) -> int:
-        """Tokens of all rollouts so far."""
-        return sum(len(draw.rollout.token_ids) for draw in self.draws)
-
     async def add(self, batch: Sequence[Draw]) -> None:
-        """Some more have finished."""
+        """Add some that have finished."""
         rollouts = [draw.rollout for draw in batch]
         if sum(len(rollout.text) for rollout in rollouts) > _INLINE_CHARS:
             answers = await asyncio.to_thread(answers_of, self.kind, rollouts)
@@ -47,7 +40,7 @@ class RunningTally:
         self._tally = None
 
     async def decided(self) -> bool:
-        """Whether the vote is over: all are in, or enough of them."""
+        """Whether the vote is over: all rollouts are in, or enough of them."""
         if self.outstanding <= 0:
             return True
         if self._confidence == 1.0 and len(self.draws) <= self.size // 2:
@@ -56,15 +49,14 @@ class RunningTally:
         return is_decided([len(rows) for rows in members], self.outstanding, self._confidence)
 
     async def current(self) -> Tally:
-        """What the rollouts so far answer; mathematics is done in a thread."""
-        if self._tally is None:
+        """The tally of the rollouts so far; computed in a thread if it needs the judge."""
+        while self._tally is None:
             answers = list(self._answers)
             if self.kind.instant(answers):
-                self._tally = self.kind.tally(answers)
+                tally = self.kind.tally(answers)
             else:
                 tally = await asyncio.to_thread(self.kind.tally, answers)
-                if len(answers) < len(self._answers):  # more came in meanwhile
-                    return await self.current()
+            if len(answers) == len(self._answers):  # else more came in meanwhile
                 self._tally = tally
         return self._tally
 

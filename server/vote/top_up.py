@@ -1,48 +1,40 @@
-"""Completes recorded groups to the learner's vote count while the engine has nothing better to do.
+"""Completes groups to the learner's number of rollouts while the engine is idle.
 
-More rollouts make a better vote to learn from (TTRL, arXiv 2504.16084, takes 64), but nobody waits
-for them: they come at a low priority, in small portions, and are broken off as soon as the room is
-wanted.
+More rollouts make a better vote to learn from (TTRL, arXiv 2504.16084, takes 64). No reply waits
+for them: they have a low priority, come in small portions, and are aborted if room is needed.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
-from rewards.rollouts import Rollout, RolloutGroup
-from server.engine.base import Draw, Engine, EngineError, EngineRequest, Priority, Prompt, draw_all
+from rewards.rollouts import RolloutGroup
+from server.engine.base import Engine, EngineError, EngineRequest, Priority, draw_all
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
+from server.recording.recorder import Recorder, tokens_of
+from server.recording.transcript import Transcript
 from server.vote.admission import Admission
 
-_PORTION = 8
-_LOOK_SECONDS = 0.05
+_PORTION, _AT_ONCE = 8, 4
+_CHECK_SECONDS = 0.05
 _MAX_WAITING_TOKENS = 2_000_000
-"""What waits here is kept in memory: 12 bytes a token."""
+"""Tokens of the groups that wait in memory, at 12 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A group, and how more of its rollouts are drawn. `held` keeps its version loaded."""
+    """A group, and the `request` for more of its rollouts. `held` keeps its version loaded."""
 
     group: RolloutGroup
-    engine_name: str
-    prompt: Prompt
-    options: Mapping[str, Any]
+    request: EngineRequest
     held: ExitStack
 
     @property
     def size(self) -> int:
         """Rollouts so far."""
         return len(self.group.rollouts)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of these rollouts."""
-        return sum(len(rollout.token_ids) for rollout in self.group.rollouts)
 
 
 class TopUp:
@@ -54,48 +46,48 @@ class TopUp:
         engine: Engine,
         policy: Policy,
         admission: Admission,
-        record: Callable[[RolloutGroup], object],
-        rollouts_of: Callable[[Sequence[Draw]], Awaitable[list[Rollout]]],
+        recorder: Recorder,
+        transcript: Transcript,
         target: int,
         metrics: ServerMetrics,
         limit: int = 256,
-        at_once: int = 4,
     ) -> None:
         self._engine, self._policy, self._admission = engine, policy, admission
-        self._record, self._rollouts_of, self._target = record, rollouts_of, target
-        self._metrics, self._limit, self._at_once = metrics, limit, at_once
+        self._recorder, self._transcript, self._target = recorder, transcript, target
+        self._metrics, self.limit = metrics, limit
         self._waiting: deque[Unfinished] = deque()
         self._waiting_tokens = 0
         self._running: dict[asyncio.Task[None], Unfinished] = {}
         self._arrived = asyncio.Event()
-        admission.on_busy = self._yield
+        admission.on_busy = self._abort
 
-    def offer(self, unfinished: Unfinished) -> None:
-        """Complete a group some time, or record it as it is: at once if it is complete, or when
-        there are too many others."""
-        if unfinished.size >= self._target:
-            self._let_go(unfinished)
+    def add(self, unfinished: Unfinished) -> None:
+        """Complete a group some time. It is recorded as it is at once if it is complete or its
+        version no longer answers, and later if there are too many others."""
+        live = unfinished.group.policy_version == self._policy.live
+        if unfinished.size >= self._target or not live:
+            self._record(unfinished)
             return
         self._waiting.append(unfinished)
-        self._waiting_tokens += unfinished.tokens
+        self._waiting_tokens += tokens_of(unfinished.group)
         self._metrics.top_up_groups.set(len(self._waiting))
         self._arrived.set()
-        while len(self._waiting) > self._limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
-            self._let_go(self._next())
+        while len(self._waiting) > self.limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
+            self._record(self._pop())
 
     async def run(self) -> None:
         """Work on what waits, the oldest first."""
         while True:
+            self._sweep()
             self._arrived.clear()
-            self._release_outdated()
-            while self._waiting and self._admission.idle and len(self._running) < self._at_once:
-                unfinished = self._next()
-                self._running[asyncio.create_task(self._portion(unfinished))] = unfinished
+            while self._waiting and self._admission.idle and len(self._running) < _AT_ONCE:
+                unfinished = self._pop()
+                self._running[asyncio.create_task(self._draw_some(unfinished))] = unfinished
             arrival = asyncio.create_task(self._arrived.wait())
             try:
                 await asyncio.wait(
                     {arrival, *self._running},
-                    timeout=_LOOK_SECONDS if self._waiting else None,
+                    timeout=_CHECK_SECONDS if self._waiting else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:
@@ -103,55 +95,49 @@ class TopUp:
             for task in [task for task in self._running if task.done()]:
                 unfinished = self._running.pop(task)
                 if task.cancelled():
-                    self.offer(unfinished)
+                    self.add(unfinished)
 
     def flush(self) -> None:
         """Record everything as it is."""
-        self._yield()
+        self._abort()
         for unfinished in self._running.values():
-            self._let_go(unfinished)
+            self._record(unfinished)
         self._running.clear()
         while self._waiting:
-            self._let_go(self._next())
+            self._record(self._pop())
 
-    async def _portion(self, unfinished: Unfinished) -> None:
-        """Draw some more for one group, and put it back or record it."""
+    async def _draw_some(self, unfinished: Unfinished) -> None:
+        """Draw a portion for one group, and put it back or record it."""
         count = min(_PORTION, self._target - unfinished.size)
-        options = {**unfinished.options, "n": count}
+        options = {**unfinished.request.options, "n": count}
         if "seed" in options:
             options["seed"] += unfinished.size
-        name, prompt = unfinished.engine_name, unfinished.prompt
-        request = EngineRequest(name, prompt, options, Priority.TOP_UP)
+        request = replace(unfinished.request, options=options, priority=Priority.TOP_UP)
         try:
             draws = await draw_all(self._engine, request)
-            rollouts = [*unfinished.group.rollouts, *await self._rollouts_of(draws)]
+            rollouts = [*unfinished.group.rollouts, *await self._transcript.rollouts(draws)]
         except EngineError:
-            self._let_go(unfinished)
+            self._record(unfinished)
             return
         self._metrics.top_ups.inc(len(draws))
-        self.offer(replace(unfinished, group=replace(unfinished.group, rollouts=rollouts)))
+        self.add(replace(unfinished, group=replace(unfinished.group, rollouts=rollouts)))
 
-    def _next(self) -> Unfinished:
+    def _pop(self) -> Unfinished:
         unfinished = self._waiting.popleft()
-        self._waiting_tokens -= unfinished.tokens
+        self._waiting_tokens -= tokens_of(unfinished.group)
         self._metrics.top_up_groups.set(len(self._waiting))
         return unfinished
 
-    def _yield(self) -> None:
-        """Make room at once."""
+    def _abort(self) -> None:
+        """Break off all portions, to make room at once."""
         for task in self._running:
             task.cancel()
 
-    def _release_outdated(self) -> None:
-        """A version that no longer answers is to be let go of: it may have to be unloaded."""
+    def _sweep(self) -> None:
+        """Release versions that no longer answer: they may have to be unloaded."""
         for _ in range(len(self._waiting)):
-            unfinished = self._next()
-            if unfinished.group.policy_version == self._policy.live:
-                self._waiting.append(unfinished)
-                self._waiting_tokens += unfinished.tokens
-            else:
-                self._let_go(unfinished)
+            self.add(self._pop())
 
-    def _let_go(self, unfinished: Unfinished) -> None:
-        self._record(unfinished.group)
+    def _record(self, unfinished: Unfinished) -> None:
+        self._recorder.record(unfinished.group)
         unfinished.held.close()

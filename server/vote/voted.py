@@ -1,7 +1,7 @@
 """Answers by several rollouts and a vote.
 
-Each question is a vote session: a task of its own, which outlives the reply where the vote is
-decided before the last rollout is in and the learner wants the rest.
+Each question is a vote session: a task of its own, which outlives the reply if the vote is decided
+before the last rollout is in and the learner gets the rest.
 """
 
 import asyncio
@@ -10,90 +10,79 @@ from contextlib import ExitStack
 
 from rewards.answers.kinds import AnswerKinds
 from rewards.rollouts import DEFAULT_KIND
-from server.api.replies import new_id
+from server.api.replies import Reply
 from server.api.requests import SamplingRequest
-from server.engine.base import Engine, EngineError, EngineReplyInvalid, EngineTimeout
-from server.metrics import ServerMetrics
+from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.drawing import Drawing
 from server.vote.rules import VoteRules
-from server.vote.session import Caller, Entry, VoteSession
+from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.tally import RunningTally
 
 log = logging.getLogger("ratchet.voted")
 
 _QUORUM = 0.5
-"""Share of the rollouts that suffices for an answer when the others are lost."""
+"""Share of the rollouts that is enough for an answer when the others are lost."""
 
 
 class VotedAnswers:
-    """Starts vote sessions and sees them through. Sessions fail with EngineError."""
+    """Runs vote sessions. They fail with EngineError."""
 
     def __init__(
-        self,
-        *,
-        engine: Engine,
-        bookkeeping: Bookkeeping,
-        kinds: AnswerKinds,
-        rules: VoteRules,
-        metrics: ServerMetrics,
+        self, engine: Engine, bookkeeping: Bookkeeping, kinds: AnswerKinds, rules: VoteRules
     ) -> None:
-        self._bookkeeping, self._kinds = bookkeeping, kinds
-        self._rules, self._metrics = rules, metrics
+        self._bookkeeping, self._kinds, self._rules = bookkeeping, kinds, rules
         self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(
+    def begin(
         self,
         request: SamplingRequest,
         caller: Caller,
-        entry: Entry,
+        admitted: Admitted,
         held: ExitStack,
-        *,
-        streams_first: bool = False,
+        first: asyncio.Future[Draw] | None = None,
     ) -> VoteSession:
-        """Begin. What is `held` for the session is released when all of it is over."""
-        asked, kind = request.ratchet, self._kinds[DEFAULT_KIND]
-        confidence = asked.confidence or self._rules.confidence
+        """Start a session. What is `held` for it is released when all of it is over. `first` is the
+        rollout that the caller streams, if it does."""
+        kind, confidence = self._kinds[DEFAULT_KIND], request.ratchet.confidence
         session = VoteSession(
-            reply_id=new_id(request),
-            request=request,
+            reply=Reply.to(request),
             caller=caller,
-            entry=entry,
-            tally=RunningTally(kind, entry.ticket.rollouts, confidence),
-            options=self._rules.options(request, entry.prompt),
-            deadline=asked.deadline or self._rules.deadline,
-            reason=self._bookkeeping.objection(request, caller, entry),
-            first=asyncio.Future() if streams_first else None,
+            lease=admitted.lease,
+            prompt=admitted.prompt,
+            tally=RunningTally(
+                kind, admitted.ticket.rollouts, confidence or self._rules.confidence
+            ),
+            options=self._rules.options(request, admitted.prompt),
+            deadline=self._rules.seconds(request),
+            reason=self._bookkeeping.exclusion(request, caller, admitted),
+            first=first,
         )
-        session.task = task = asyncio.create_task(self._see_through(session))
+        session.task = task = asyncio.create_task(self._run(session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: held.close())
-        task.add_done_callback(session.ended)
+        task.add_done_callback(session.report)
         return session
 
     async def drain(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no session is running."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _see_through(self, session: VoteSession) -> None:
+    async def _run(self, session: VoteSession) -> None:
         try:
             await self._collect(session)
         except EngineError as error:
             if not session.outcome.done():
                 raise
             log.warning("an answered question was not finished: %s", error)
-        try:
-            await self._bookkeeping.settle(session)
-        except EngineReplyInvalid as error:
-            self._metrics.groups[Unrecorded.UNUSABLE].inc()
-            log.warning("a group is not recorded: %s", error)
+        await self._bookkeeping.settle(session)
 
     async def _collect(self, session: VoteSession) -> None:
-        """Draw until the vote is over, or until all is in where the learner wants it."""
+        """Draw until the vote is over, or all rollouts if the learner gets them."""
         tally = session.tally
         try:
             async with asyncio.timeout(session.deadline):

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapter.learner.metrics import LearnerMetrics
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
+from deploy.references import pages
 from server.api.tenants import add_key
 from server.metrics import ServerMetrics
 from server.policy.stats import PolicyStats
@@ -31,12 +32,14 @@ def test_names_follow_prometheus(metrics: ServerMetrics | LearnerMetrics) -> Non
         assert not re.search(r"_(ms|millis|mb|kb|percent|minutes|hours)(_|$)", family.name)
         assert family.name not in names
         names.add(family.name)
-    labels = {
-        label
-        for collector in metrics.registry._collector_to_names
-        for label in getattr(collector, "_labelnames", ())
-    }
-    assert labels <= LABELS
+        assert {label for sample in family.samples for label in sample.labels} <= LABELS
+
+
+def test_labels_of_metrics_without_series_too() -> None:
+    [page] = [text for name, text in pages() if name == "metrics.md"]
+    shown = re.findall(r"^\| `ratchet_\w+` \| \w+ \| (.+?) \|", page, re.MULTILINE)
+    labels = set(re.findall(r"`(\w+)`", " ".join(shown)))
+    assert {"route", "against"} <= labels <= LABELS
 
 
 def value(api: Api, name: str, **labels: str) -> float | None:
@@ -73,11 +76,11 @@ async def test_lost_rollouts_are_not_spared_ones() -> None:
 
 async def test_signals_of_the_live_version() -> None:
     async with serving() as api:
-        api.parts.history.look()
+        api.parts.history.sample()
         assert "ratchet_live_diversity_ratio NaN" in (await api.client.get("/metrics")).text
         await api.chat()  # 4, 5, 4 and no answer
         await until(lambda: api.at_rest)
-        api.parts.history.look()
+        api.parts.history.sample()
         assert value(api, "ratchet_live_margin_ratio") == 0.25
         assert value(api, "ratchet_live_answering_ratio") == 0.75
         assert value(api, "ratchet_live_diversity_ratio") == 1.0
@@ -87,7 +90,7 @@ async def test_the_buffer_s_depth_and_age() -> None:
     async with serving() as api:
         await api.chat()
         assert await api.recorded() == 1
-        await api.parts.recorder.look()
+        await api.parts.recorder.check()
         assert value(api, "ratchet_buffer_groups") == 1
         age = value(api, "ratchet_buffer_oldest_seconds")
         assert age is not None and 0 <= age < 5

@@ -4,7 +4,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from server.engine.adapter_check import AdapterUnfit, check_adapter
+from server.engine.adapter_check import AdapterInvalid, check_adapter
 
 CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
 
@@ -46,12 +46,12 @@ def test_numbers_that_learning_can_reach(tmp_path: Path, kind: str, number: byte
     ],
 )
 def test_numbers_that_it_cannot(tmp_path: Path, kind: str, number: bytes) -> None:
-    with pytest.raises(AdapterUnfit, match=r"m\.lora_B\.weight has numbers that are not finite"):
+    with pytest.raises(AdapterInvalid, match=r"m\.lora_B\.weight has numbers that are not finite"):
         check_adapter(write(tmp_path, kind, number))
 
 
 def test_bytes_that_belong_to_no_tensor(tmp_path: Path) -> None:
-    with pytest.raises(AdapterUnfit, match="more than tensors"):
+    with pytest.raises(AdapterInvalid, match="more than tensors"):
         check_adapter(write(tmp_path, gap=1))
 
 

@@ -27,7 +27,8 @@ class Replicas:
     def __init__(self, count: int) -> None:
         self.engines = {f"e{i}": ScriptedEngine(self.script(f"e{i}")) for i in range(count)}
         self.returned = 0
-        self.set = ReplicaSet(self.engines, 0.01, ServerMetrics())
+        self.metrics = ServerMetrics()
+        self.set = ReplicaSet(self.engines, 0.01, self.metrics)
         self.set.on_return = self._count
 
     def script(self, name: str):
@@ -155,6 +156,6 @@ async def test_metrics_name_the_replicas(tmp_path: Path) -> None:
     async with replicas(2) as two:
         two.engines["e0"].fault = EngineUnavailable("gone")
         await until(lambda: two.up() == ["e1"])
-        exposed = two.set._metrics.expose()
+        exposed = two.metrics.expose()
         assert b'ratchet_engine_up{replica="e0"} 0.0' in exposed
         assert b'ratchet_engine_up{replica="e1"} 1.0' in exposed

@@ -89,7 +89,7 @@ async def test_who_opts_out_later_is_not_shown_any_more() -> None:
         await api.chat(user="bob")
         await until(lambda: api.at_rest)
         await api.parts.buffer.opt_out(pseudonym("alice"))
-        await api.parts.recorder.look()
+        await api.parts.recorder.check()
         first, second = (await state(api))["votes"]
         assert "question" not in first and first["counts"] == [2, 1]
         assert second["question"] == "What is 2+2?"
@@ -124,7 +124,7 @@ async def test_history_by_column_and_only_what_is_new() -> None:
     async with serving() as api:
         await api.chat()
         await until(lambda: api.at_rest)
-        api.parts.history.look()
+        api.parts.history.sample()
         columns = (await state(api))["history"]
         assert columns["agreement"][-1] == 0.5
         assert columns["version"][-1] == 0

@@ -8,7 +8,7 @@ from adapter.store.judgement import Cause
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.tally import Tally
 from rewards.votes import take_vote
-from server.policy.limits import GateLimits, changed, unfit
+from server.policy.limits import GateLimits, change_alarm, learning_alarm
 from server.policy.stats import PolicyStats, VoteRecord
 
 LIMITS = GateLimits(max_kl=1.0, min_margin=0.2, min_diversity=0.7, max_drop=0.1, max_stretch=2.0)
@@ -36,8 +36,8 @@ def test_one_answer_to_everything_has_least_diversity() -> None:
 
 
 def test_an_honest_step_raises_no_alarm() -> None:
-    assert unfit(GOOD, 0.1, LIMITS) is None
-    assert changed(replace(GOOD, agreement=0.65), GOOD, LIMITS, GOOD) is None
+    assert learning_alarm(GOOD, 0.1, LIMITS) is None
+    assert change_alarm(replace(GOOD, agreement=0.65), GOOD, LIMITS, GOOD) is None
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_honest_step_raises_no_alarm() -> None:
     ],
 )
 def test_each_bound_raises_an_alarm(change: dict[str, float], reason: str) -> None:
-    alarm = changed(replace(GOOD, **change), GOOD, LIMITS)
+    alarm = change_alarm(replace(GOOD, **change), GOOD, LIMITS)
     assert alarm is not None
     assert alarm.reason.startswith(reason)
     assert alarm.cause in (
@@ -62,17 +62,17 @@ def test_each_bound_raises_an_alarm(change: dict[str, float], reason: str) -> No
 
 def test_diversity_and_length_are_compared_with_the_anchor() -> None:
     drifted = replace(GOOD, diversity=0.6, length=20.0)
-    assert changed(drifted, drifted, LIMITS) is None
-    alarm = changed(drifted, drifted, LIMITS, anchor=GOOD)
+    assert change_alarm(drifted, drifted, LIMITS) is None
+    alarm = change_alarm(drifted, drifted, LIMITS, anchor=GOOD)
     assert alarm is not None and alarm.cause is Cause.COLLAPSE
 
 
 @pytest.mark.parametrize("kl", [1.5, float("nan")])
 def test_far_from_base_nothing_is_learnt(kl: float) -> None:
-    alarm = unfit(GOOD, kl, LIMITS)
+    alarm = learning_alarm(GOOD, kl, LIMITS)
     assert alarm is not None and alarm.cause is Cause.FAR_FROM_BASE
 
 
 def test_a_base_that_knows_nothing_never_teaches_itself() -> None:
-    alarm = unfit(replace(GOOD, margin=0.05), 0.01, LIMITS)
+    alarm = learning_alarm(replace(GOOD, margin=0.05), 0.01, LIMITS)
     assert alarm is not None and alarm.cause is Cause.IGNORANT_BASE

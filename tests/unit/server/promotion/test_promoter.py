@@ -253,8 +253,8 @@ async def test_a_withdrawn_version_is_offered_no_more(bench: Bench) -> None:
 
 async def test_a_flushed_redis_leaves_base_to_serve(bench: Bench) -> None:
     await bench.judged(await bench.publish())
-    bench.releases._releases.clear()
-    bench.releases._live = 0
+    bench.releases.records.clear()
+    bench.releases.pointer = 0
     await bench.parts.promoter.sync()
     assert bench.parts.policy.live == 0
 
@@ -266,7 +266,7 @@ async def test_a_candidate_withdrawn_while_it_is_judged_is_not_served(bench: Ben
 
     def withdrawing(model: str, messages: Sequence[Any], n: int) -> list[str]:
         if model == name:
-            bench.releases._releases[version] = release.withdrawn("a client was forgotten")
+            bench.releases.records[version] = release.withdrawn("a client was forgotten")
         return script(model, messages, n)
 
     release = await bench.releases.get(version)
@@ -398,7 +398,8 @@ async def test_a_version_that_turns_out_worse_is_rolled_back(bench: Bench) -> No
     entry = (await bench.releases.ledger())[-1]
     assert entry.note.startswith("automatic rollback from v1: agreement fell from 0.75 to 0.50")
     assert "side by side: agreement fell" in entry.note
-    assert bench.parts.metrics.rollbacks._value.get() == 1
+    counted = bench.parts.metrics.registry.get_sample_value
+    assert counted("ratchet_rollbacks_total") == 1
 
 
 async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:

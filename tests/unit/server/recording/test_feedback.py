@@ -17,7 +17,7 @@ async def give(api: Api, completion_id: str, **what: object) -> httpx.Response:
 
 async def answered(api: Api) -> str:
     reply = (await api.chat()).json()  # 4, 5, 4 and no answer
-    await until(lambda: api.parts.feedback._queue.empty())
+    await until(lambda: not api.parts.feedback.unstored)
     return reply["id"]
 
 
@@ -119,5 +119,5 @@ async def test_feedback_may_come_before_the_answer_is_stored() -> None:
         reply = (await api.chat()).json()
         assert (await give(api, reply["id"], label="4")).json()["correct"] is True
         stored.set()
-        await until(lambda: not api.parts.feedback._unstored)
+        await until(lambda: not api.parts.feedback.unstored)
         assert (await give(api, reply["id"], label="4")).json()["counted"] is False

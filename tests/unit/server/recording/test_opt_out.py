@@ -53,7 +53,7 @@ async def test_opting_out_is_honoured_on_every_path(
         body["ratchet"] = {"train": False}
     elif how == "client":
         await api.parts.buffer.opt_out(pseudonym("alice"))
-        await api.parts.recorder.look()
+        await api.parts.recorder.check()
     reply = await api.client.post("/v1/chat/completions", json=body, headers=headers)
     assert '"reason":"opted_out"' in reply.text
     assert await api.recorded() == 0
@@ -71,11 +71,11 @@ async def test_who_opts_out_is_refused_whatever_the_server_knows_and_then_forgot
     assert await api.recorded() == 2
     assert 'offered_total{outcome="opted_out"} 1.0' in (await api.client.get("/metrics")).text
     assert len(api.parts.reservoir) == 3
-    await api.parts.recorder.look()
+    await api.parts.recorder.check()
     assert len(api.parts.reservoir) == 1
     assert (await api.chat(user="bob")).json()["ratchet"]["recorded"]
     await api.parts.buffer.opt_in(pseudonym("alice"))
-    await api.parts.recorder.look()
+    await api.parts.recorder.check()
     assert (await api.chat(user="alice")).json()["ratchet"]["recorded"]
 
 

@@ -69,7 +69,7 @@ async def test_shutdown_records_what_there_is() -> None:
 
 async def test_too_many_of_them_are_recorded_as_they_are() -> None:
     async with serving(rollouts=4, train_rollouts=8) as api:
-        api.parts.top_up._limit = 2
+        api.parts.top_up.limit = 2
         with api.parts.admission.admit(100, 0, 3000):
             for _ in range(5):
                 await api.chat()

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from server.engine.base import EngineUnavailable
-from tests.serving import events_of, serving, until
+from server.http.app import create_app
+from tests.serving import QUESTION, events_of, serving, until
 
 AGREEING = [r"\boxed{4}"] * 5 + [r"\boxed{5}"] * 3
 
@@ -255,9 +256,11 @@ async def test_what_nobody_foresaw_is_a_500_and_holds_nothing() -> None:
             raise LookupError("What is 2+2?")
 
         api.engine.script = broken
-        transport = api.client._transport
-        transport.raise_app_exceptions = False  # as uvicorn, which logs them
-        reply = await api.chat()
+        # As uvicorn, which logs them.
+        transport = httpx.ASGITransport(create_app(api.parts), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            body = {"model": "ratchet", "messages": QUESTION}
+            reply = await client.post("/v1/chat/completions", json=body)
         assert reply.status_code == 500
         assert reply.json()["error"]["type"]
         assert "2+2" not in reply.text
