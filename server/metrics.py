@@ -71,8 +71,8 @@ class ServerMetrics:
         )
         self.shed = self._counters(
             "ratchet_shed",
-            "Requests cut for lack of room, by what is cut: `recording`, extra `rollouts`, or all of "
-            "it (`requests`, a 503).",
+            "Requests cut for lack of room, by what is cut: `recording`, extra `rollouts`, or the "
+            "whole request (`requests`, a 503).",
             "what",
             ("recording", "rollouts", "requests"),
         )
