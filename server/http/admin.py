@@ -51,9 +51,8 @@ def create_admin(store: ReleaseStore, key: str) -> ASGIApp:
     async def listed() -> Response:
         """All releases, the live version, and why judging is paused, if it is."""
         shown = [release.shown() for release in await store.all()]
-        return json_response(
-            {"live": await store.live(), "paused": await store.paused(), "releases": shown}
-        )
+        live, paused = await store.live(), await store.paused()
+        return json_response({"live": live, "paused": paused, "releases": shown})
 
     async def show(version: Version) -> Response:
         """One release with its verdicts."""

@@ -115,7 +115,7 @@ class LivePage:
             "texts": texts,
             "history": parts.history.columns(_number(http, "since")),
             "votes": parts.recent.after(int(_number(http, "after")), texts),
-            "releases": [_shown(release) for release in reversed(releases)],
+            "releases": [_summary(release) for release in reversed(releases)],
         }
         body, headers = orjson.dumps(content), {**_HEADERS, "content-type": "application/json"}
         if len(body) > _WORTH_COMPRESSING and _accepts_gzip(http):
@@ -128,7 +128,7 @@ def _accepts_gzip(http: Request) -> bool:
     return "gzip" in http.headers.get("accept-encoding", "")
 
 
-def _shown(release: AdapterRelease) -> dict[str, Any]:
+def _summary(release: AdapterRelease) -> dict[str, Any]:
     found = {**release.metrics, **release.numbers}
     return {
         "version": release.version,

@@ -37,7 +37,7 @@ class Routes:
 
         async def completions(http: Request) -> Response:
             """An answer; see docs/api.md for the `ratchet` extension."""
-            watch = Stopwatch()
+            stopwatch = Stopwatch()
             tenant: Tenant = http.scope["tenant"]
             if wait := tenant.wait():
                 self._parts.metrics.quota_refusals.inc()
@@ -54,11 +54,11 @@ class Routes:
 
             if request.stream:
                 events = service.events(request, caller, count)
-                return EventResponse(events, lambda: self._overhead(watch))
+                return EventResponse(events, lambda: self._overhead(stopwatch))
             async with while_connected(http.receive):
-                completion = await service.reply(request, caller, watch)
+                completion = await service.reply(request, caller, stopwatch)
             count(completion["usage"]["total_tokens"])
-            return json_response(completion, 200, self._overhead(watch))
+            return json_response(completion, 200, self._overhead(stopwatch))
 
         return completions
 
@@ -115,10 +115,10 @@ class Routes:
         common = {"object": "model", "created": 0, "owned_by": "ratchet", "root": policy.name_of(0)}
         return [{"id": name, **common, "parent": parent} for name, parent in names]
 
-    def _overhead(self, watch: Stopwatch) -> dict[str, str]:
+    def _overhead(self, stopwatch: Stopwatch) -> dict[str, str]:
         """Count our share of a reply's time; returns the header with it."""
-        self._parts.metrics.overhead_seconds.observe(watch.overhead)
-        return {"x-ratchet-overhead-ms": f"{watch.overhead * 1000:.2f}"}
+        self._parts.metrics.overhead_seconds.observe(stopwatch.overhead)
+        return {"x-ratchet-overhead-ms": f"{stopwatch.overhead * 1000:.2f}"}
 
 
 def _may_train(http: Request) -> bool:

@@ -112,15 +112,10 @@ class ProbeSet:
     async def _reply(self, engine_name: str, probe: Probe) -> Reply:
         key = engine_name, probe.seed
         if key not in self._replies:
-            options = {
-                **probe.query.options,
-                "n": self._rules.rollouts,
-                "temperature": self._rules.temperature,
-                "seed": probe.seed,
-                "logprobs": False,
-            }
-            prompt = probe.query.prompt
-            request = EngineRequest(engine_name, prompt, options, Priority.GATE)
+            rules = self._rules
+            drawn = {"n": rules.rollouts, "temperature": rules.temperature, "seed": probe.seed}
+            options = {**probe.query.options, **drawn, "logprobs": False}
+            request = EngineRequest(engine_name, probe.query.prompt, options, Priority.GATE)
             draws = await draw_all(self._engine, request)
             kind = self._kinds[probe.query.answer_kind]
             answers = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])

@@ -63,21 +63,21 @@ class Completions:
         self.policy.resolve(request.model)
 
     async def reply(
-        self, request: SamplingRequest, caller: Caller, watch: Stopwatch
+        self, request: SamplingRequest, caller: Caller, stopwatch: Stopwatch
     ) -> dict[str, Any]:
         """The completion object."""
         if request.single:
             with self._admitted(request) as admitted:
                 started, seconds = time.perf_counter(), self.rules.seconds(request)
                 completion = await pass_through(self.engine, request, admitted.lease, seconds)
-                watch.engine += time.perf_counter() - started
+                stopwatch.engine += time.perf_counter() - started
                 return completion
         session = self._begin(request, caller)
         try:
             await asyncio.wait([session.outcome])
         finally:
             session.abandon()
-        watch.engine += session.waited
+        stopwatch.engine += session.waited
         return session.reply.completion(session.outcome.result())
 
     def events(

@@ -22,7 +22,7 @@ _QUESTION_CHARS, _ANSWER_CHARS = 240, 48
 
 
 @dataclass(slots=True)
-class _Shown:
+class _RecentVote:
     """A vote as the page gets it; question and answers, if they may be shown, and whose they are,
     by pseudonym."""
 
@@ -36,7 +36,7 @@ class RecentVotes:
 
     def __init__(self, texts: bool) -> None:
         self._texts = texts
-        self._votes: deque[_Shown] = deque(maxlen=_KEPT)
+        self._votes: deque[_RecentVote] = deque(maxlen=_KEPT)
         self._count = 0
 
     def add(self, session: VoteSession, vote: Vote) -> None:
@@ -52,13 +52,13 @@ class RecentVotes:
             "unanswered": vote.total - vote.valid,
             "reason": session.reason,
         }
-        shown = _Shown(figures, {}, "")
+        recent = _RecentVote(figures, {}, "")
         if self._texts and session.reason is not Unrecorded.OPTED_OUT:
             question = _last_text(session.prompt)[:_QUESTION_CHARS]
             answers = [answer[:_ANSWER_CHARS] for answer, _ in ranked]
-            shown.texts = {"question": question, "answers": answers}
-            shown.client = pseudonym(session.caller.client)
-        self._votes.append(shown)
+            recent.texts = {"question": question, "answers": answers}
+            recent.client = pseudonym(session.caller.client)
+        self._votes.append(recent)
 
     def after(self, last: int, texts: bool) -> list[dict[str, Any]]:
         """The votes with a higher id than `last`, oldest first; with `texts` if they may be."""
