@@ -97,7 +97,7 @@ class ModelCard(_Reply):
     root: str
     """The base model."""
     parent: str | None
-    """The name of what it refers to: a version for the live name, base for a version."""
+    """The name that it refers to: a version for the live name, base for a version."""
 
 
 class ModelList(_Reply):

@@ -43,7 +43,7 @@ Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
 
 
 class Priority(IntEnum):
-    """Whose work the engine does first where it cannot do all; greater is later."""
+    """The order of work if the engine cannot do all of it at once; greater is later."""
 
     CLIENT = 0
     GATE = 1

@@ -76,7 +76,7 @@ class ReplicaSet:
         return any(replica.up for replica in self.replicas)
 
     async def run(self) -> None:
-        """Probe every replica for ever."""
+        """Probe every replica until cancelled."""
         await asyncio.gather(*(self._watch(replica) for replica in self.replicas))
 
     def draw(self, request: EngineRequest) -> BatchStream[Draw]:

@@ -134,7 +134,7 @@ class VllmEngine:
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """One POST, or GET without a body; all that can go wrong becomes an EngineError here."""
         if self._session is None:
-            # vLLM drops idle connections after 5 s; ours go sooner, or a request may meet that.
+            # vLLM closes idle connections after 5 s: close ours sooner, or a request may hit that.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
             self._session = aiohttp.ClientSession(connector=connector)
         seconds = seconds or self._timeout

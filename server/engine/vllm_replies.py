@@ -117,7 +117,7 @@ def read_event(event: bytes) -> dict[str, Any]:
         code: Any = error.get("code") if isinstance(error, dict) else None  # pyright: ignore
         if isinstance(code, int) and 400 <= code < 500:
             raise refusal(code, event)
-        raise EngineUnavailable("the engine broke off")
+        raise EngineUnavailable("the engine aborted the stream")
     return chunk
 
 

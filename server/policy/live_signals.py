@@ -14,7 +14,7 @@ class LiveSignals:
         self._minimum = minimum
         self._records: dict[int, deque[VoteRecord]] = defaultdict(lambda: deque(maxlen=window))
 
-    def note(self, version: int, record: VoteRecord) -> None:
+    def add(self, version: int, record: VoteRecord) -> None:
         """Add a vote held under `version`."""
         self._records[version].append(record)
 

@@ -1,1 +1,1 @@
-"""From candidate to live or rejected, and the watch over the live version."""
+"""From candidate to live or rejected, and the monitor of the live version."""

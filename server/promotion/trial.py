@@ -21,7 +21,7 @@ from server.promotion.probe_set import Probe, ProbeSet, Reply
 from server.promotion.sequential_test import Decision, SequentialTest
 
 _BATCH = 16
-"""Queries after which the tests are looked at."""
+"""Queries between two readings of the tests."""
 
 _NAMES = {"parent": "its parent", "base": "base", "labels": "its parent by the labels"}
 

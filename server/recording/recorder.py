@@ -73,7 +73,7 @@ class Recorder:
                 self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
-        """Check the buffer for ever, and have old groups expire."""
+        """Check the buffer until cancelled, and have old groups expire."""
         expired = -_EXPIRE_SECONDS
         while True:
             await self.check()

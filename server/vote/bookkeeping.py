@@ -124,5 +124,5 @@ class Bookkeeping:
         if vote.answer is not None:
             metrics.agreement.add(vote.agreement)
         if not session.lease.pinned:
-            self.signals.note(session.lease.version, VoteRecord.of(vote, generated))
+            self.signals.add(session.lease.version, VoteRecord.of(vote, generated))
         self.recent.add(session, vote)

@@ -47,6 +47,6 @@ def prompt_key(prompt: Prompt) -> str:
 
 
 def _derived_seed(seed: int, prompt: Prompt) -> int:
-    """A seed that differs by prompt: a fixed one would draw alike for all of a client's."""
+    """A seed that depends on the prompt too, or a fixed one would draw alike for all prompts."""
     digest = hashlib.sha256(f"{seed}:{prompt_key(prompt)}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
