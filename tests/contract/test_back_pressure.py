@@ -22,8 +22,8 @@ async def everything(buffer: RolloutBuffer) -> list[str]:
     return names
 
 
-# Compressed, these groups take 157 or 158 bytes each.
-@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 160}])
+# Compressed, these groups take 170 bytes each.
+@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 172}])
 async def test_nothing_unread_is_ever_trimmed(make: Make, limit: dict[str, int]) -> None:
     buffer = make(**limit)
     outcomes = [await buffer.append(group(number)) for number in range(9)]

@@ -9,12 +9,15 @@ import pytest
 from server.engine.base import EngineRefused, EngineUnavailable, draw_all
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
-from tests.waiting import free_port
+from tests.ports import free_port
 
 MESSAGES = [{"role": "user", "content": "What is 12+34?"}]
 
 
-@pytest.fixture(params=["scripted", pytest.param("vllm", marks=pytest.mark.integration)])
+VLLM = pytest.param("vllm", marks=[pytest.mark.integration, pytest.mark.needs("libnuma")])
+
+
+@pytest.fixture(params=["scripted", VLLM])
 def engine(request):
     if request.param == "scripted":
         return ScriptedEngine(lambda _model, _messages, n: [rf"\boxed{{{i}}}" for i in range(n)])

@@ -110,6 +110,7 @@ def test_the_saved_adapter_is_plain_peft(model: Path, trained: tuple[LoraTrainer
 
 
 @pytest.mark.integration
+@pytest.mark.needs("libnuma")
 @pytest.mark.timeout(200)
 async def test_vllm_runs_what_was_trained(
     model: Path, trained: tuple[LoraTrainer, Path], tmp_path: Path

@@ -9,7 +9,7 @@ import pytest
 from loadtests.gate_bench import Judge, engine
 from server.engine.base import Draw, draw_all
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.needs("libnuma")]
 
 QUESTION = [{"role": "user", "content": "What is 478+356?"}]
 

@@ -106,6 +106,7 @@ async def test_an_endpoint_that_dies_half_way_can_be_gone_on_with(tmp_path: Path
         assert len(endpoint.bodies) == 7
 
 
+@pytest.mark.needs("libnuma")
 def test_adapting_to_a_data_set(tmp_path: Path) -> None:
     file = data_set(tmp_path, 16)
     done = ratchet(

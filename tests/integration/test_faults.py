@@ -13,7 +13,7 @@ from tests.integration.test_loop import ask, learn_until, promoted, releases, ve
 from tests.live import LiveStack
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.needs("libnuma"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

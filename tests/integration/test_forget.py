@@ -17,7 +17,7 @@ from tests.live import LiveStack
 from tests.unit.adapter.learner.test_training_log import written
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.needs("libnuma"), pytest.mark.timeout(300)]
 
 ALICE = pseudonym("alice")
 

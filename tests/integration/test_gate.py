@@ -9,7 +9,7 @@ from adapter.store.releases import ReleaseState
 from evals.arithmetic.bad_adapters import BAD_ADAPTERS
 from loadtests.gate_bench import Judge, copied, engine
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.needs("libnuma"), pytest.mark.timeout(600)]
 
 AGAIN = ("sign_flipped", "never_carries", "constant_answer", "zero")
 

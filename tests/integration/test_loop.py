@@ -191,6 +191,7 @@ def test_metrics_are_exposed(live: LiveStack) -> None:
         assert name in text
 
 
+@pytest.mark.needs("curl")
 def test_curl(live: LiveStack, tmp_path: Path) -> None:
     body = '{"model": "ratchet", "messages": [{"role": "user", "content": "What is 478+356?"}]}'
     out = subprocess.run(

@@ -37,6 +37,7 @@ def held_by(url: str) -> set[str]:
 
 
 @pytest.mark.integration
+@pytest.mark.needs("libnuma")
 @pytest.mark.timeout(300)
 async def test_one_of_two_is_killed_under_load(tmp_path: Path, adapters) -> None:
     (tmp_path / "a").mkdir()

@@ -29,9 +29,10 @@ from ratchet.settings import StackSettings
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from server.http.app import create_app
 from server.parts import Parts
-from tests.waiting import free_port, wait_until
+from tests.ports import free_port
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.needs("libnuma"), pytest.mark.timeout(300)]
 
 Damage = Callable[[Path], object]
 
@@ -64,10 +65,12 @@ def engine(settings: StackSettings, tmp_path_factory) -> Iterator[subprocess.Pop
         except httpx.HTTPError:
             return False
 
-    wait_until(ready, 120)
-    yield process
-    process.terminate()
-    process.wait(30)
+    try:
+        wait_until(ready, 120)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture(scope="module")
