@@ -10,6 +10,9 @@ from tests.key_values import SERVERS, KeyValueServer
 from tests.live import LiveStack
 from tests.processes import keep
 
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Before anything loads torch: its threads wait for each other, for ever when others are busy."""
+
 pytest_plugins = ("tests.plugins.needs", "tests.plugins.leaks", "tests.plugins.lanes")
 
 
