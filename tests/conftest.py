@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import EngineProcess
 from tests.key_values import SERVERS, KeyValueServer
 from tests.live import LiveStack
 from tests.processes import keep
@@ -81,9 +82,41 @@ def adapters(tmp_path_factory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory) -> Iterator[LiveStack]:
-    """One running stack for all tests that only use it."""
-    stack = LiveStack(tmp_path_factory.mktemp("live"))
-    stack.start()
-    yield stack
-    stack.stop()
+def stacks(tmp_path_factory) -> Iterator[list[LiveStack]]:
+    """The last of them may be running."""
+    started: list[LiveStack] = []
+    yield started
+    for stack in started:
+        stack.stop()
+
+
+@pytest.fixture
+def live(stacks: list[LiveStack], tmp_path_factory) -> LiveStack:
+    """One running stack for all tests; a new one where the last test has ended it."""
+    if not (stacks and stacks[-1].runs):
+        stack = LiveStack(tmp_path_factory.mktemp("live"))
+        keep(stack.start())
+        stacks.append(stack)
+    return stacks[-1]
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory) -> Iterator[list[EngineProcess]]:
+    """The last of them may be running."""
+    started: list[EngineProcess] = []
+    yield started
+    for engine in started:
+        engine.stop()
+
+
+@pytest.fixture
+def shared_engine(engines: list[EngineProcess], tmp_path_factory) -> Iterator[EngineProcess]:
+    """One vLLM on the arithmetic model for all tests, which has nothing loaded; a new one where the
+    last test has killed it."""
+    if not (engines and engines[-1].runs):
+        engines.append(EngineProcess(tmp_path_factory.mktemp("engine")))
+        keep(engines[-1].process)
+    engines[-1].wait()
+    yield engines[-1]
+    if engines[-1].runs:
+        engines[-1].empty()

@@ -52,7 +52,11 @@ class LiveStack:
     def redis_url(self) -> str:
         return self.environment("server")["RATCHET_REDIS_URL"]
 
-    def start(self) -> None:
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "up.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ratchet", "up", *self.flags],
@@ -62,6 +66,7 @@ class LiveStack:
             undo.callback(self.stop)
             wait_until(self.ready, 120)
             undo.pop_all()
+        return self.process
 
     def stop(self) -> int:
         """SIGTERM, as a service manager would; returns the exit status."""

@@ -80,7 +80,7 @@ NEEDS = {
     "strace": Need(_traces, "strace", "apt-get install strace, where tracing is allowed"),
 }
 
-BY_FIXTURE = {"live": ["libnuma"]}
+BY_FIXTURE = {"live": ["libnuma"], "shared_engine": ["libnuma"]}
 """What a test needs because of a fixture that it asks for."""
 
 

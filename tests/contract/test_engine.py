@@ -14,7 +14,9 @@ from tests.ports import free_port
 MESSAGES = [{"role": "user", "content": "What is 12+34?"}]
 
 
-VLLM = pytest.param("vllm", marks=[pytest.mark.integration, pytest.mark.needs("libnuma")])
+VLLM = pytest.param(
+    "vllm", marks=[pytest.mark.integration, pytest.mark.needs("libnuma"), pytest.mark.lane("live")]
+)
 
 
 @pytest.fixture(params=["scripted", VLLM])
@@ -114,6 +116,7 @@ async def test_forgetting_what_was_never_loaded_is_harmless(engine) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.lane("live")
 async def test_vllm_refuses_what_it_cannot_do(live, tmp_path: Path) -> None:
     engine = VllmEngine(f"http://127.0.0.1:{live.engine_port}", "base", 60.0)
     with pytest.raises(EngineRefused):

@@ -18,7 +18,7 @@ from evals.arithmetic.questions import questions
 from tests.live import LiveStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("live", 3)]
 
 
 def ask(live: LiveStack, count: int, seed: int = 7) -> list[dict]:

@@ -1,9 +1,9 @@
 """Two tests at a time: `pytest --lanes 2`, as `make test` does.
 
 Lanes are processes. Each takes the next group of tests when it has done with one: the tests of a
-file, or those marked with the same `lane`, which share fixtures. This process is a lane too; it
-shows what the others report as if it had run those tests itself. Tests marked `alone` measure time
-and come last, when the other lanes have ended.
+file, or those marked with the same `lane`, which share fixtures and may say in which order. This
+process is a lane too; it shows what the others report as if it had run those tests itself. Tests
+marked `alone` measure time and come last, when the other lanes have ended.
 """
 
 import contextlib
@@ -40,10 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "lane(name): runs in the same process as others of this name"
-    )
-    config.addinivalue_line("markers", "alone: measures time, so nothing else may run meanwhile")
+    for mark in (
+        "lane(name, place=0): runs in one process with others of this name, lower places first",
+        "alone: measures time, so nothing else may run meanwhile",
+    ):
+        config.addinivalue_line("markers", mark)
     if descriptor := os.environ.pop(_DESCRIPTOR, None):
         config.pluginmanager.register(Lane(config, int(descriptor)))
     elif config.option.lanes > 1 and not config.option.collectonly:
@@ -52,12 +53,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def grouped(items: Iterable[pytest.Item]) -> list[Group]:
     """Groups in the order in which they are to be started: what takes long first."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, list[tuple[int, pytest.Item]]] = {}
     for item in items:
         mark = item.get_closest_marker("lane")
-        name = mark.args[0] if mark else item.nodeid.partition("::")[0]
-        groups.setdefault(name, []).append(item)
-    return sorted(groups.values(), key=lambda group: "integration" not in group[0].keywords)
+        name, place = (*mark.args, 0)[:2] if mark else (item.nodeid.partition("::")[0], 0)
+        groups.setdefault(name, []).append((place, item))
+    ordered = [
+        [item for _, item in sorted(group, key=lambda entry: entry[0])] for group in groups.values()
+    ]
+    return sorted(ordered, key=lambda group: "integration" not in group[-1].keywords)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    last = [item for item in items if "alone" in item.keywords]
+    rest = grouped(item for item in items if "alone" not in item.keywords)
+    items[:] = [*itertools.chain.from_iterable(rest), *last]
 
 
 def taken(groups: deque[list[str]]) -> list[str]:

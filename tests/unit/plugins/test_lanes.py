@@ -69,14 +69,16 @@ def test_one_lane_s_tests_stay_together_and_those_that_measure_come_last(tmp_pat
     texts = {
         name: f"{note}{mark}\ndef test_{name}(): Path('pid-{name}').write_text(str(os.getpid()))\n"
         for name, mark in {
-            "a": "@pytest.mark.lane('x')", "b": "", "c": "@pytest.mark.lane('x')", "d": "",
+            "a": "@pytest.mark.lane('x', 1)", "b": "", "c": "@pytest.mark.lane('x')", "d": "",
         }.items()
     }  # fmt: skip
     texts["alone"] = f"""{note}
 @pytest.mark.alone
 def test_alone():
     assert len(list(Path().glob('pid-*'))) == 4
+    first, second = Path('pid-c').stat(), Path('pid-a').stat()
     assert Path('pid-a').read_text() == Path('pid-c').read_text()
+    assert first.st_mtime_ns < second.st_mtime_ns
 """
     done = run(tmp_path, texts, "lanes", "--lanes", "2")
     assert (done.returncode, "5 passed" in done.stdout) == (0, True), done.stdout
