@@ -3,6 +3,7 @@
 A process that a fixture of wider scope starts belongs to that fixture, and has to be gone with it.
 """
 
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -18,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they started
     adopt_orphans()
 
 
@@ -50,7 +52,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     owners.clear()
     if left := left_running(float(session.config.getini("leak_patience"))):
         _LEFT.append(left)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -79,6 +79,28 @@ def test_second(shared): assert shared.poll() is None
     assert ended(done.stdout, 0 if ends else 1)
 
 
+def test_a_run_that_is_terminated_ends_what_it_started(tmp_path: Path) -> None:
+    text = """
+import os, signal
+
+@pytest.fixture(scope="session")
+def shared():
+    process = sleep()
+    yield process
+    process.kill()
+    process.wait()
+    print("ended by its fixture")
+
+def test_it(shared):
+    sleep()
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = run(tmp_path, {"one": HEAD + text}, "leaks", "-s")
+    assert done.returncode == pytest.ExitCode.INTERRUPTED
+    assert "ended by its fixture" in done.stdout
+    assert ended(done.stdout, 1)
+
+
 @pytest.mark.parametrize("scope", ["function", "module", "session"])
 def test_a_fixture_that_fails_half_way_leaves_nothing(tmp_path: Path, scope: str) -> None:
     text = f"""
