@@ -157,7 +157,6 @@ class Lanes:
                 pass
         return True
 
-    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         for other in self._others:
             if session.shouldfail:

@@ -72,7 +72,7 @@ def test_first(shared): assert shared.poll() is None
 def test_second(shared): assert shared.poll() is None
 """
     done = run(tmp_path, {"one": HEAD + text}, "leaks")
-    assert done.returncode == (0 if ends else 1)
+    assert done.returncode == (0 if ends else 1), done.stdout
     assert "2 passed" in done.stdout
     named = "ERROR test_one.py::test_second - Failed: test_one.py::test_second left running"
     assert (named in done.stdout) is not ends
