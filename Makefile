@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := deploy/lock
+# How many tests run at a time.
+LANES ?= 2
 # Named after what it installed: setup runs again only when one of these files changes.
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
@@ -15,7 +17,7 @@ demo: setup ## start everything here, ask it questions, watch it get better
 	$(BIN)/ratchet demo
 
 test: setup ## all tests, including those on real engine, Valkey and learner processes
-	$(BIN)/pytest
+	$(BIN)/pytest --lanes $(LANES)
 
 test-unit: setup ## only the fast tests
 	$(BIN)/pytest tests/unit

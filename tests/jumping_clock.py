@@ -4,15 +4,14 @@ Only what tells the time of day is shifted, as when somebody sets a machine's cl
 durations (CLOCK_MONOTONIC) goes on as before, which libfaketime cannot do for a running process.
 """
 
-import ctypes.util
 import mmap
-import shutil
 import struct
 import subprocess
 from pathlib import Path
 
+from tests.programs import program
+
 DAY = 86_400
-COMPILER = shutil.which("cc") if ctypes.util.find_library("c") else None
 
 _SOURCE = r"""
 #define _GNU_SOURCE
@@ -62,8 +61,7 @@ class JumpingClock:
     def __init__(self, folder: Path) -> None:
         source, library, offset = folder / "clock.c", folder / "clock.so", folder / "clock.offset"
         source.write_text(_SOURCE)
-        assert COMPILER is not None
-        command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)]
+        command = [program("cc"), "-shared", "-fPIC", "-O1", "-o", str(library), str(source)]
         subprocess.run(command, check=True)
         offset.write_bytes(struct.pack("<q", 0))
         with offset.open("r+b") as file:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import httpx
 import psutil
 from openai import OpenAI
 
-from tests.waiting import free_port, wait_until
+from tests.ports import free_port
+from tests.processes import end_all
+from tests.waiting import wait_until
 
 SETTINGS = {
     "groups_per_update": 4,
@@ -49,19 +52,31 @@ class LiveStack:
     def redis_url(self) -> str:
         return self.environment("server")["RATCHET_REDIS_URL"]
 
-    def start(self) -> None:
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "up.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ratchet", "up", *self.flags],
                 stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        wait_until(self.ready, 120)
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            wait_until(self.ready, 120)
+            undo.pop_all()
+        return self.process
 
     def stop(self) -> int:
         """SIGTERM, as a service manager would; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            end_all([self.process.pid])
+            raise
 
     def ready(self) -> bool:
         assert self.process is not None

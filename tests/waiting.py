@@ -1,6 +1,5 @@
 """Waiting for what other processes do: by condition and deadline, never by a fixed pause."""
 
-import socket
 import time
 from collections.abc import Callable
 
@@ -11,10 +10,3 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "condition did not come true in time"
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,12 +9,17 @@ import pytest
 from server.engine.base import EngineRefused, EngineRequest, EngineUnavailable, Names, draw_all
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
-from tests.waiting import free_port
+from tests.ports import free_port
 
 MESSAGES = [{"role": "user", "content": "What is 12+34?"}]
 
 
-@pytest.fixture(params=["scripted", pytest.param("vllm", marks=pytest.mark.integration)])
+VLLM = pytest.param(
+    "vllm", marks=[pytest.mark.integration, pytest.mark.needs("libnuma"), pytest.mark.lane("live")]
+)
+
+
+@pytest.fixture(params=["scripted", VLLM])
 def engine(request):
     if request.param == "scripted":
         return ScriptedEngine(lambda _model, _messages, n: [rf"\boxed{{{i}}}" for i in range(n)])
@@ -139,6 +144,7 @@ async def test_forgetting_what_was_never_loaded_is_harmless(engine) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.lane("live")
 async def test_vllm_refuses_what_it_cannot_do(live, tmp_path: Path) -> None:
     engine = VllmEngine(f"http://127.0.0.1:{live.engine_port}", "base", 60.0)
     with pytest.raises(EngineRefused):

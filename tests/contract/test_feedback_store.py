@@ -7,13 +7,13 @@ import pytest
 from adapter.store.buffer import BufferUnavailable
 from server.recording.feedback import Answered
 from server.recording.feedback_stores import RedisFeedback, open_feedback
-from tests.conftest import programs
-from tests.waiting import free_port
+from tests.key_values import SERVERS
+from tests.ports import free_port
 
 ANSWERED = Answered(["4", None, "5"], "4")
 
 
-@pytest.fixture(params=["memory", *sorted(programs())])
+@pytest.fixture(params=["memory", *SERVERS])
 async def url(request, servers) -> str:
     return "memory://" if request.param == "memory" else servers(request.param).url
 

@@ -18,7 +18,7 @@ from adapter.store.redis.buffer import RedisBuffer
 from adapter.store.redis.releases import RedisReleases
 from adapter.store.releases import AdapterRelease, Fenced, rollback
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from tests.conftest import programs
+from tests.key_values import SERVERS
 from tests.unit.adapter.learner.test_worker import Bench, group
 
 KEEPING = BufferLimits(keep_trained_seconds=60.0)
@@ -134,7 +134,7 @@ async def history(world: World) -> None:
     await world.buffer.dead_letter(poison, DeadReason.MALFORMED, "poison")
 
 
-@pytest.fixture(params=["memory", *sorted(programs())])
+@pytest.fixture(params=["memory", *SERVERS])
 def worlds(request, servers, tmp_path):
     """A maker of empty worlds."""
     made: list[World] = []

@@ -19,7 +19,7 @@ from adapter.store.releases import (
     promote_by_hand,
     rollback,
 )
-from tests.conftest import programs
+from tests.key_values import SERVERS
 
 
 def release(version: int, parent: int = 0) -> AdapterRelease:
@@ -28,7 +28,7 @@ def release(version: int, parent: int = 0) -> AdapterRelease:
     )
 
 
-@pytest.fixture(params=["memory", *sorted(programs())])
+@pytest.fixture(params=["memory", *SERVERS])
 async def store(request, servers):
     opened = (
         MemoryReleases() if request.param == "memory" else RedisReleases(servers(request.param).url)

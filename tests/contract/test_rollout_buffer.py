@@ -19,7 +19,7 @@ from adapter.store.memory_buffer import MemoryBuffer
 from adapter.store.redis.buffer import RedisBuffer
 from adapter.store.wire import pack
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from tests.conftest import programs
+from tests.key_values import SERVERS
 
 GROUP = RolloutGroup(
     "g0", "p", [1, 2], [Rollout("7", [3, 4], [-0.5, -0.25], "stop")], 0, Sampling(), "c", 1.0
@@ -30,7 +30,7 @@ def group(number: int, client: str = "c") -> RolloutGroup:
     return replace(GROUP, id=f"g{number}", client=client)
 
 
-@pytest.fixture(params=["memory", *sorted(programs())])
+@pytest.fixture(params=["memory", *SERVERS])
 def make(request, servers):
     """A maker of buffers with given limits; those on Redis share one database."""
     if request.param == "memory":

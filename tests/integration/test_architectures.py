@@ -23,10 +23,11 @@ from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
 from adapter.training.token_scores import PromptBatch, TokenSequence, score_tokens
 from evals.arithmetic.rollouts import MODEL
-from loadtests.gate_bench import Judge, engine
+from loadtests.gate_bench import Judge
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from server.engine.base import EngineRequest, draw_all
 from server.promotion.parity import probe_parity
+from tests.engines import running_engine
 
 WINDOW = 8
 SIZES: dict[str, Any] = {
@@ -110,13 +111,14 @@ def test_the_saved_adapter_is_plain_peft(model: Path, trained: tuple[LoraTrainer
 
 
 @pytest.mark.integration
+@pytest.mark.needs("libnuma")
 @pytest.mark.timeout(200)
 async def test_vllm_runs_what_was_trained(
     model: Path, trained: tuple[LoraTrainer, Path], tmp_path: Path
 ) -> None:
     trainer, folder = trained
-    with engine(tmp_path, model) as url:
-        async with Judge.at(url, tmp_path / "adapters") as judge:
+    with running_engine(tmp_path, model) as engine:
+        async with Judge.at(engine.url, tmp_path / "adapters") as judge:
             vllm = judge.parts.engine
             await vllm.load("v1", str(folder))
             parity = await probe_parity(vllm, "v1", ProbeSheet.read(folder))

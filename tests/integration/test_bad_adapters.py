@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from evals.arithmetic.questions import Question, questions
 from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding, Reply, sample
 
+pytestmark = pytest.mark.lane("engine")
 QUESTIONS = questions(4711, 15)  # three of each level
 ROLLOUTS = 8
 HONEST = 0.62  # base: 0.50
@@ -31,6 +33,7 @@ HONEST = 0.62  # base: 0.50
 Replies = Sequence[tuple[Question, Reply]]
 
 
+@cache
 def sampled(folder: Path | None) -> Replies:
     """Replies at temperature 1, of base for None."""
     model: Any = AutoModelForCausalLM.from_pretrained(MODEL)

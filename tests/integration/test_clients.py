@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.live import LiveStack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("live", 1)]
 
 QUESTION: Any = [{"role": "user", "content": "What is 12+34?"}]
 FIRST: dict[str, Any] = {"ratchet": {"stream": "first"}}

@@ -17,15 +17,10 @@ from adapter.store.redis.buffer import RedisBuffer
 from adapter.store.redis.releases import RedisReleases
 from adapter.store.releases import AdapterRelease, ReleaseState
 from tests.integration.test_poison import group
-from tests.jumping_clock import COMPILER, DAY, JumpingClock
+from tests.jumping_clock import DAY, JumpingClock
 from tests.waiting import wait_until
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        COMPILER is None or sys.platform != "linux", reason="no C compiler to make a clock with"
-    ),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.needs("cc")]
 
 
 class World:

@@ -11,7 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.waiting import free_port, wait_until
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 COMMAND = [sys.executable, "-m", "ratchet"]
@@ -104,6 +105,7 @@ def test_redis_away_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.needs("libnuma")
 def test_doctor_finds_everything_here() -> None:
     done = run("doctor")
     assert done.returncode == 0, done.stdout

@@ -31,6 +31,7 @@ def data_set(folder: Path, count: int) -> Path:
     return file
 
 
+@pytest.mark.lane("live", 2)
 def test_the_base_scores_as_its_card_says(live, tmp_path: Path) -> None:
     """55% avg@16 over all levels (evals/arithmetic/README.md); 20 questions: two sigma is 16."""
     base, again = tmp_path / "base", tmp_path / "again"
@@ -55,6 +56,7 @@ def test_the_base_scores_as_its_card_says(live, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.lane("live", 2)
 def test_mistakes_are_one_line(live, tmp_path: Path) -> None:
     file = data_set(tmp_path, 3)
     url = f"{live.root}/v1"
@@ -106,6 +108,7 @@ async def test_an_endpoint_that_dies_half_way_can_be_gone_on_with(tmp_path: Path
         assert len(endpoint.bodies) == 7
 
 
+@pytest.mark.needs("libnuma")
 def test_adapting_to_a_data_set(tmp_path: Path) -> None:
     file = data_set(tmp_path, 16)
     done = ratchet(

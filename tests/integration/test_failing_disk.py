@@ -8,13 +8,13 @@ import pytest
 from adapter.learner.model_card import MANIFEST
 from adapter.store.adapter_folders import CONFIG, WEIGHTS
 from adapter.store.probe_sheet import FILE
-from tests.integration.test_injection import PTRACE, Commit, end
+from tests.integration.test_injection import Commit, end
 from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not PTRACE, reason="strace is missing, or may not trace here"),
+    pytest.mark.needs("strace"),
 ]
 OVER = ["v7-abandoned", ".tmp-v9"]
 

@@ -1,7 +1,6 @@
 """Parts of a running stack are killed; answers go on, and nothing recorded is lost."""
 
 import subprocess
-from collections.abc import Iterator
 
 import httpx
 import openai
@@ -13,17 +12,7 @@ from tests.integration.test_loop import ask, learn_until, promoted, releases, ve
 from tests.live import LiveStack
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory) -> Iterator[LiveStack]:
-    """A stack of its own, to be hurt by one test after the other."""
-    stack = LiveStack(tmp_path_factory.mktemp("broken"))
-    stack.start()
-    yield stack
-    if stack.process is not None and stack.process.poll() is None:
-        stack.stop()
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.lane("live", 4)]
 
 
 def accounts(stack: LiveStack) -> tuple[int, int, int]:
@@ -43,50 +32,50 @@ def assert_accounts_close(stack: LiveStack) -> None:
     assert len(trained) == len(set(trained))  # I2
 
 
-def test_the_learner_is_killed(broken: LiveStack) -> None:
-    learn_until(broken, 1)
-    gone = broken.kill("adapter")
-    assert ask(broken, 2)[0]["recorded"]
-    wait_until(lambda: broken.alive("adapter") and broken.child("adapter").pid != gone, 20)
-    learn_until(broken, len(promoted(broken)) + 1)
-    assert_accounts_close(broken)
+def test_the_learner_is_killed(live: LiveStack) -> None:
+    learn_until(live, 1)
+    gone = live.kill("adapter")
+    assert ask(live, 2)[0]["recorded"]
+    wait_until(lambda: live.alive("adapter") and live.child("adapter").pid != gone, 20)
+    learn_until(live, len(promoted(live)) + 1)
+    assert_accounts_close(live)
 
 
-def test_the_server_is_killed(broken: LiveStack) -> None:
-    live, accepted = version(broken), accounts(broken)[0]
-    broken.kill("server")
-    wait_until(broken.ready, 30)
-    wait_until(lambda: version(broken) >= live, 10)
-    assert accounts(broken)[0] >= accepted
-    assert_accounts_close(broken)
+def test_the_server_is_killed(live: LiveStack) -> None:
+    serving, accepted = version(live), accounts(live)[0]
+    live.kill("server")
+    wait_until(live.ready, 30)
+    wait_until(lambda: version(live) >= serving, 10)
+    assert accounts(live)[0] >= accepted
+    assert_accounts_close(live)
 
 
-def test_redis_is_killed(broken: LiveStack) -> None:
-    accepted, _, _ = accounts(broken)
-    redis_process = broken.child("redis")
+def test_redis_is_killed(live: LiveStack) -> None:
+    accepted, _, _ = accounts(live)
+    redis_process = live.child("redis")
     redis_process.suspend()  # hung rather than gone: the harder case
-    seen = ask(broken, 3)
+    seen = ask(live, 3)
     assert all(one["answer"] for one in seen)
-    gone = broken.kill("redis")
-    answered = ask(broken, 2)
+    gone = live.kill("redis")
+    answered = ask(live, 2)
     assert all(one["answer"] for one in answered)
-    wait_until(lambda: broken.alive("redis") and broken.child("redis").pid != gone, 20)
+    wait_until(lambda: live.alive("redis") and live.child("redis").pid != gone, 20)
 
     def recording() -> bool:
-        return bool(ask(broken, 1)[0]["recorded"])
+        return bool(ask(live, 1)[0]["recorded"])
 
     wait_until(recording, 30)
-    assert accounts(broken)[0] >= accepted
-    learn_until(broken, len(promoted(broken)) + 1)
-    assert_accounts_close(broken)
+    assert accounts(live)[0] >= accepted
+    learn_until(live, len(promoted(live)) + 1)
+    assert_accounts_close(live)
 
 
-def test_the_engine_is_killed(broken: LiveStack) -> None:
-    live = version(broken)
-    assert live > 0
-    broken.kill("engine")
+def test_the_engine_is_killed(live: LiveStack) -> None:
+    serving = version(live)
+    assert serving > 0
+    live.kill("engine")
     with (
-        broken.client() as client,
+        live.client() as client,
         pytest.raises(openai.InternalServerError) as unavailable,
     ):
         client.chat.completions.create(
@@ -94,23 +83,24 @@ def test_the_engine_is_killed(broken: LiveStack) -> None:
         )
     assert unavailable.value.status_code == 503
     assert unavailable.value.response.headers["retry-after"]
-    wait_until(lambda: httpx.get(f"{broken.root}/readyz").status_code == 503, 10)
-    assert httpx.get(f"{broken.root}/livez").status_code == 200
-    wait_until(broken.ready, 120)
+    wait_until(lambda: httpx.get(f"{live.root}/readyz").status_code == 503, 10)
+    assert httpx.get(f"{live.root}/livez").status_code == 200
+    wait_until(live.ready, 120)
 
     def answers() -> bool:
         try:
-            return ask(broken, 1)[0]["policy_version"] >= live
+            return ask(live, 1)[0]["policy_version"] >= serving
         except openai.APIStatusError:
             return False
 
     wait_until(answers, 30)  # the adapter was loaded again
 
 
-def test_sigterm_stops_everything(broken: LiveStack) -> None:
-    assert broken.process is not None
-    family = psutil.Process(broken.process.pid).children(recursive=True)
-    assert broken.stop() == 0
+@pytest.mark.lane("live", 6)
+def test_sigterm_stops_everything(live: LiveStack) -> None:
+    assert live.process is not None
+    family = psutil.Process(live.process.pid).children(recursive=True)
+    assert live.stop() == 0
     gone, alive = psutil.wait_procs(family, timeout=20)
     assert not alive, [subprocess.list2cmdline(process.cmdline()) for process in alive]
     assert len(gone) >= 4

@@ -17,17 +17,9 @@ from tests.live import LiveStack
 from tests.unit.adapter.learner.test_training_log import written
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.lane("live", 5)]
 
 ALICE = pseudonym("alice")
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory) -> Iterator[LiveStack]:
-    one = LiveStack(tmp_path_factory.mktemp("forget"))
-    one.start()
-    yield one
-    one.stop()
 
 
 class Users:
@@ -91,37 +83,37 @@ def command(stack: LiveStack, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_client_is_forgotten(stack: LiveStack) -> None:
-    users = Users(stack)
+def test_a_client_is_forgotten(live: LiveStack) -> None:
+    users = Users(live)
 
     def until(condition, *who: str) -> None:
         for _ in range(60):
             if condition():
                 return
             users.ask(*who)
-        raise AssertionError((stack.folder / "logs" / "server.log").read_text()[-2000:])
+        raise AssertionError((live.folder / "logs" / "server.log").read_text()[-2000:])
 
-    until(lambda: lineage(stack), "bob", "bob", "bob")
-    until(lambda: any(ALICE in r.clients for r in lineage(stack)), "alice", "bob", "bob")
+    until(lambda: lineage(live), "bob", "bob", "bob")
+    until(lambda: any(ALICE in r.clients for r in lineage(live)), "alice", "bob", "bob")
     users.ask("alice", "bob")
-    before = lineage(stack)
+    before = lineage(live)
 
-    done = command(stack, "forget", "alice")
+    done = command(live, "forget", "alice")
     assert done.returncode == 0, done.stderr
     assert "alice" not in done.stdout + done.stderr
-    now = lineage(stack)
+    now = lineage(live)
     assert [r.version for r in now] == [r.version for r in before][len(before) - len(now) :]
     assert not any(ALICE in release.clients for release in now)
     target = now[0].version if now else 0
-    wait_until(lambda: version(stack) == target, 20)
-    withdrawn = [r for r in releases(stack) if r.state is ReleaseState.WITHDRAWN]
+    wait_until(lambda: version(live) == target, 20)
+    withdrawn = [r for r in releases(live) if r.state is ReleaseState.WITHDRAWN]
     assert {r.version for r in before} - {r.version for r in now} <= {r.version for r in withdrawn}
-    assert not any((stack.folder / "adapters" / r.folder).exists() for r in withdrawn)
+    assert not any((live.folder / "adapters" / r.folder).exists() for r in withdrawn)
 
     # The reply says so once the server has looked; Redis takes nothing from the first on.
     wait_until(lambda: users.ask("alice")[0]["reason"] == "opted_out", 10)
 
-    client = store(stack)
+    client = store(live)
     values = list(everything_in(client))
     client.close()
     assert any(text.encode() in value for text in users.said["bob"] for value in values)
@@ -131,24 +123,24 @@ def test_a_client_is_forgotten(stack: LiveStack) -> None:
     again = {one for release in withdrawn for one in release.sample_ids}
     learnt = [one for release in before for one in release.sample_ids]
     assert len(learnt) == len(set(learnt))
-    until(lambda: again & {one for r in lineage(stack) for one in r.sample_ids}, "bob", "bob")
-    learnt = [one for release in lineage(stack) for one in release.sample_ids]
+    until(lambda: again & {one for r in lineage(live) for one in r.sample_ids}, "bob", "bob")
+    learnt = [one for release in lineage(live) for one in release.sample_ids]
     assert len(learnt) == len(set(learnt))  # I2
-    assert not any(ALICE in release.clients for release in lineage(stack))
+    assert not any(ALICE in release.clients for release in lineage(live))
 
-    verified = command(stack, "releases", "verify")
+    verified = command(live, "releases", "verify")
     assert (verified.returncode, verified.stdout) == (0, "ledger, records and folders agree\n")
-    back = command(stack, "releases", "rollback", str(withdrawn[0].version))
+    back = command(live, "releases", "rollback", str(withdrawn[0].version))
     assert back.returncode == 1
-    for log in (stack.folder / "logs").iterdir():
+    for log in (live.folder / "logs").iterdir():
         assert "alice" not in log.read_text(errors="replace"), log.name
     users.client.close()
 
 
-def test_what_was_learnt_is_in_the_training_log(stack: LiveStack) -> None:
-    found = written(Path(stack.folder / "tensorboard"))
+def test_what_was_learnt_is_in_the_training_log(live: LiveStack) -> None:
+    found = written(Path(live.folder / "tensorboard"))
     steps = {step for step, _ in found["loss"]}
-    assert {release.version for release in lineage(stack)} <= steps
+    assert {release.version for release in lineage(live)} <= steps
     assert {value for _, value in found["promoted"]} <= {0.0, 1.0}
     for name in ("num_tokens", "step_time", "completions/mean_length", "completions/clipped_ratio",
                  "reward", "reward_std", "rewards/dare/mean", "frac_reward_zero_std", "kl",

@@ -9,11 +9,11 @@ import psutil
 import pytest
 import redis
 
-from tests.integration.test_injection import NAMES, PTRACE, Commit, end
+from tests.integration.test_injection import NAMES, Commit, end
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
-traced = pytest.mark.skipif(not PTRACE, reason="strace is missing, or may not trace here")
+traced = pytest.mark.needs("strace")
 WRITES = 6
 """Weights, their configuration, probe sheet, queries, manifest and card."""
 

@@ -19,13 +19,10 @@ from adapter.store.redis.releases import RedisReleases
 from tests.integration.test_poison import group
 from tests.waiting import wait_until
 
-PTRACE = shutil.which("strace") is not None and (
-    subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
-).returncode == 0  # fmt: skip
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(not PTRACE, reason="strace is missing, or may not trace here"),
+    pytest.mark.needs("strace"),
 ]
 NAMES = ["a", "b", "c", "d"]
 

@@ -19,7 +19,7 @@ from server.settings import ServerSettings
 from tests.browser import browser, opened
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.needs("chromium")]
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 TEXTS = [r"\boxed{4}"] * 5 + [r"\boxed{<b>5</b>}", "no idea", r"\boxed{6}"]
 HOUR = 1800

@@ -18,7 +18,7 @@ from evals.arithmetic.questions import questions
 from tests.live import LiveStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.lane("live", 3)]
 
 
 def ask(live: LiveStack, count: int, seed: int = 7) -> list[dict]:
@@ -191,6 +191,7 @@ def test_metrics_are_exposed(live: LiveStack) -> None:
         assert name in text
 
 
+@pytest.mark.needs("curl")
 def test_curl(live: LiveStack, tmp_path: Path) -> None:
     body = '{"model": "ratchet", "messages": [{"role": "user", "content": "What is 478+356?"}]}'
     out = subprocess.run(

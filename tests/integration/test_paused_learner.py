@@ -11,13 +11,13 @@ import pytest
 
 from adapter.store.redis.connection import FENCE
 from adapter.store.redis.releases import RedisReleases
-from tests.integration.test_injection import PTRACE, Commit, end
+from tests.integration.test_injection import Commit, end
 from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(not PTRACE, reason="strace is missing, or may not trace here"),
+    pytest.mark.needs("strace"),
 ]
 READING = 17
 """The command with which it reads the groups; those before connect and get the lease."""

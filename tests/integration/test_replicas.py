@@ -1,52 +1,36 @@
 """Two real vLLM replicas behind one server: one release on both, and one killed under load."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 
 from adapter.store.releases import ReleaseState
 from evals.arithmetic.questions import questions
-from loadtests.gate_bench import Judge, copied, engine
+from loadtests.gate_bench import Judge, copied
 from server.api.requests import ChatRequest
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
+from tests.engines import EngineProcess, running_engine
 
 CLIENTS, AFTER = 6, 24
 
 
-def process_of(url: str) -> psutil.Process:
-    """The engine that was started for this address."""
-    port = url.rpartition(":")[2]
-    for child in psutil.Process().children():
-        if port in child.cmdline():
-            return child
-    raise psutil.NoSuchProcess(0, url)
-
-
-def kill(process: psutil.Process) -> None:
-    """With what it has started."""
-    for one in [*process.children(recursive=True), process]:
-        one.kill()
-
-
-def held_by(url: str) -> set[str]:
-    return {model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]}
-
-
 @pytest.mark.integration
+@pytest.mark.lane("engine", 4)
 @pytest.mark.timeout(300)
-async def test_one_of_two_is_killed_under_load(tmp_path: Path, adapters) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    with engine(tmp_path / "a") as first, engine(tmp_path / "b") as second:
-        async with Judge.at(f"{first},{second}", tmp_path / "adapters") as judge:
+async def test_one_of_two_is_killed_under_load(
+    tmp_path: Path, adapters: Callable[[str], Path], shared_engine: EngineProcess
+) -> None:
+    with running_engine(tmp_path) as second:
+        engines = {one.url: one for one in (shared_engine, second)}
+        second.wait()
+        async with Judge.at(",".join(engines), tmp_path / "adapters") as judge:
             parts = judge.parts
             release = await judge.decide(copied(adapters("honest")))
             assert release.state is ReleaseState.LIVE, release.reason
-            assert release.folder in held_by(first) & held_by(second)
+            assert release.folder in shared_engine.models() & second.models()
 
             watching = asyncio.create_task(parts.engine.run())
             asked = iter(questions(3, 500))
@@ -72,7 +56,7 @@ async def test_one_of_two_is_killed_under_load(tmp_path: Path, adapters) -> None
                 assert len(used) == 2
                 victim = next(r for r in parts.engine.replicas if r.in_flight)
                 in_flight, before = victim.in_flight, len(answered)
-                kill(process_of(f"http://{victim.name}"))
+                engines[f"http://{victim.name}"].kill()
                 while len(answered) < before + AFTER:
                     await asyncio.sleep(0.01)
                 enough.set()

@@ -23,7 +23,8 @@ from adapter.store.redis.buffer import RedisBuffer
 from adapter.store.redis.releases import RedisReleases
 from adapter.store.releases import BASE, AdapterRelease, ReleaseState
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from tests.waiting import free_port, wait_until
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

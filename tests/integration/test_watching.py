@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,10 +18,15 @@ from deploy.panels import BOARDS
 from deploy.references import ROOT
 from tests.browser import browser, opened
 from tests.live import LiveStack
+from tests.ports import free_port
 from tests.programs import program
-from tests.waiting import free_port, wait_until
+from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.needs("libnuma", "prometheus"),
+]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 QUESTIONS = 140
 
@@ -73,38 +79,49 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveStac
     folder = tmp_path_factory.mktemp("watched")
     learner_port = free_port()
     stack = LiveStack(folder, adapter_metrics_port=learner_port, page_texts=True, reward="majority")
-    stack.start()
     targets = {"ratchet-server": stack.port, "ratchet-adapter": learner_port}
-    prometheus = Prometheus(folder, targets)
-    try:
+    with ExitStack() as running:
+        stack.start()
+        running.callback(stack.stop)
+        prometheus = Prometheus(folder, targets)
+        running.callback(prometheus.process.wait)
+        running.callback(prometheus.process.terminate)
         wait_until(prometheus.up, 60)
         yield stack, prometheus
-    finally:
-        prometheus.process.terminate()
-        prometheus.process.wait()
-        stack.stop()
 
 
-def ask(stack: LiveStack, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "ratchet", "ask", "arithmetic", "--url", f"{stack.root}/v1",
-         "--feedback", *arguments],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def asking(watched: tuple[LiveStack, Prometheus]) -> Iterator[subprocess.Popen[bytes]]:
+    """What asks the stack, from the first test on that wants it asked."""
+    stack, _ = watched
+    with (
+        (stack.folder / "asked.log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "ratchet", "ask", "arithmetic", "--url", f"{stack.root}/v1",
+             "--feedback", "--limit", str(QUESTIONS), "--rate", "3"],
+            stdout=log,
+        ) as process,
+    ):  # fmt: skip
+        yield process
+        process.terminate()
 
 
-def test_a_browser_shows_it_learn(watched: tuple[LiveStack, Prometheus]) -> None:
+@pytest.mark.needs("chromium")
+def test_a_browser_shows_it_learn(
+    watched: tuple[LiveStack, Prometheus], request: pytest.FixtureRequest
+) -> None:
     stack, _ = watched
     with browser() as chromium:
         page, complaints = opened(chromium, stack.root, viewport={"width": 1200, "height": 1000})
         expect(page.locator("#figures")).to_contain_text("base")
-        asking = ask(stack, "--limit", str(QUESTIONS), "--rate", "3")
+        asking = request.getfixturevalue("asking")
         expect(page.locator("#figures")).to_contain_text(re.compile(r"v[2-9]"), timeout=240_000)
         expect(page.locator("#release-rows")).to_contain_text("not worse than its parent")
         expect(page.locator("#vote-list li").first).to_contain_text("agree")
         expect(page.locator("#figures")).to_contain_text(re.compile(r"reward accuracy|\d+%"))
-        said, _ = asking.communicate(timeout=240)
-        assert asking.returncode == 0, said
+        status = asking.wait(240)
+        said = (stack.folder / "asked.log").read_text()
+        assert status == 0, said
         assert f"{QUESTIONS} asked" in said and "0 failed" in said
         page.click("#send")
         expect(page.locator("#poll-state")).to_contain_text("rollouts of v", timeout=20_000)
@@ -113,8 +130,11 @@ def test_a_browser_shows_it_learn(watched: tuple[LiveStack, Prometheus]) -> None
             page.screenshot(path=f"{pictures}/page.png", full_page=True)
 
 
-def test_prometheus_has_data_for_every_panel(watched: tuple[LiveStack, Prometheus]) -> None:
+def test_prometheus_has_data_for_every_panel(
+    watched: tuple[LiveStack, Prometheus], asking: subprocess.Popen[bytes]
+) -> None:
     stack, prometheus = watched
+    assert asking.wait(240) == 0
     wait_until(lambda: httpx.get(f"{stack.root}/live").json()["version"] >= 1, 240)
     body = {"model": "ratchet", "messages": [{"role": "user", "content": "What is 1+1?"}]}
     address = f"{stack.root}/v1/chat/completions"

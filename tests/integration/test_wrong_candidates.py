@@ -6,9 +6,7 @@ Each is turned away with a reason, and the engine answers on as before.
 import asyncio
 import json
 import struct
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from os import environ
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +22,30 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.releases import AdapterRelease, ReleaseState
 from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
-from ratchet.local.programs import engine_command, engine_environment
 from ratchet.settings import StackSettings
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from server.http.app import create_app
 from server.parts import Parts
-from tests.waiting import free_port, wait_until
+from tests.engines import EngineProcess
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.lane("engine", 3)]
 
 Damage = Callable[[Path], object]
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory) -> StackSettings:
-    port = free_port()
+@pytest.fixture
+def settings(shared_engine: EngineProcess, tmp_path_factory) -> StackSettings:
     return StackSettings(
-        engine_port=port, engine_url=f"http://127.0.0.1:{port}", engine_timeout=20, threads=1,
+        engine_url=shared_engine.url, engine_timeout=20, threads=1,
         learning_rate=1e-3, gate_prompts=2, gate_rollouts=2, gate_queries=16, rollouts=2,
         adapters_dir=tmp_path_factory.mktemp("adapters"), redis_url="memory://",
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def engine(settings: StackSettings, tmp_path_factory) -> Iterator[subprocess.Popen[bytes]]:
-    """A vLLM of its own: these tests try to kill it."""
-    log = tmp_path_factory.mktemp("engine") / "engine.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            engine_command(settings, settings.engine_port),
-            env={**environ, **engine_environment(settings, cpu=True)},
-            stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"{settings.engine_url}/health", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    wait_until(ready, 120)
-    yield process
-    process.terminate()
-    process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def honest(settings: StackSettings, tmp_path_factory) -> Path:
+def honest(tmp_path_factory) -> Path:
     """A folder as the trainer writes it after one update."""
-    trainer = LoraTrainer(settings)
+    trainer = LoraTrainer(StackSettings(threads=1, learning_rate=1e-3))
     prompt = list(range(1, 9))
     rollouts = [Rollout("", [9 + row, 20, 21], [-3.0] * 3, "stop") for row in range(4)]
     group = RolloutGroup("g", "p", prompt, rollouts, 0, Sampling(), "c", 0.0)
@@ -84,7 +56,7 @@ def honest(settings: StackSettings, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-async def parts(settings: StackSettings, engine: subprocess.Popen[bytes]) -> AsyncIterator[Parts]:
+async def parts(settings: StackSettings) -> AsyncIterator[Parts]:
     """A server on that engine, which has been asked enough to judge candidates."""
     parts = Parts(settings, buffer=MemoryBuffer(), releases=MemoryReleases())
     transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
@@ -234,7 +206,7 @@ WRONG: dict[str, Damage] = {
 
 
 async def test_wrong_candidates_are_turned_away(
-    parts: Parts, engine: subprocess.Popen[bytes], honest: Path
+    parts: Parts, shared_engine: EngineProcess, honest: Path
 ) -> None:
     before = await parts.engine.score("base", [1, 2, 3, 4])
     for name, damage in WRONG.items():
@@ -242,7 +214,7 @@ async def test_wrong_candidates_are_turned_away(
         print(f"{name}: {release.reason}")
         assert release.state is ReleaseState.REJECTED, name
         assert "seconds/gate" not in release.numbers, name  # before it answered anything
-        assert engine.poll() is None, name
+        assert shared_engine.runs, name
         after = await parts.engine.score("base", [1, 2, 3, 4])
         assert after == pytest.approx(before, abs=1e-5), name
         assert await parts.engine.models() == ["base"], name

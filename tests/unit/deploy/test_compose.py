@@ -16,31 +16,24 @@ import yaml
 from deploy.references import ROOT
 from ratchet.local.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN, StackSettings
-from tests.programs import program
+from tests.programs import compose
 
+pytestmark = pytest.mark.needs("compose")
 FOLDER = ROOT / "deploy"
 GPU = ("compose.yaml",)
 CPU = ("compose.yaml", "compose.cpu.yaml")
 
 
-@cache
-def compose() -> list[str]:
-    """Docker's plugin where there is one, else Compose as a program of its own."""
-    docker = shutil.which("docker")
-    plugin = docker and subprocess.run([docker, "compose", "version"], capture_output=True)
-    if docker and plugin and plugin.returncode == 0:
-        return [docker, "compose"]
-    return [program("docker-compose")]
-
-
 def config(folder: Path, names: tuple[str, ...], *options: str) -> subprocess.CompletedProcess[str]:
     """`docker compose config`, with nothing of ours in its environment."""
+    tool = compose()
+    assert tool is not None
     files = [word for name in names for word in ("-f", str(folder / name))]
     kept = {
         name: value for name in ("PATH", "HOME", "DOCKER_CONFIG") if (value := os.environ.get(name))
     }
     return subprocess.run(
-        [*compose(), *files, "config", *options], capture_output=True, text=True, env=kept
+        [*tool, *files, "config", *options], capture_output=True, text=True, env=kept
     )
 
 

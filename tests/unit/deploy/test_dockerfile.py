@@ -3,6 +3,8 @@
 import re
 import subprocess
 
+import pytest
+
 from deploy.references import ROOT
 from tests.programs import program
 
@@ -13,6 +15,7 @@ def stage(name: str) -> str:
     return TEXT.split(f" AS {name}\n")[1].split("\nFROM ")[0]
 
 
+@pytest.mark.needs("hadolint")
 def test_it_is_linted() -> None:
     done = subprocess.run(
         [program("hadolint"), str(ROOT / "Dockerfile")], capture_output=True, text=True

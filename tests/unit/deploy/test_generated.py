@@ -70,6 +70,7 @@ def test_every_metric_is_on_a_dashboard() -> None:
             assert not ours or family.name in shown or family.name in counts, family.name
 
 
+@pytest.mark.needs("promtool")
 def test_every_query_parses(tmp_path: Path) -> None:
     rules = [{"record": f"q{at}", "expr": query} for at, query in enumerate(QUERIES.values())]
     file = tmp_path / "queries.yml"
@@ -81,6 +82,7 @@ def test_every_query_parses(tmp_path: Path) -> None:
     assert f"{len(QUERIES)} rules found" in checked.stdout
 
 
+@pytest.mark.needs("promtool")
 def test_alerts_fire_when_they_should_and_only_then() -> None:
     folder = RULES.parent
     for arguments in (("test", "rules", "rules_test.yml"), ("check", "config", "prometheus.yml")):

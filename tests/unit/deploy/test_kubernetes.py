@@ -14,6 +14,7 @@ from ratchet.local.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN, StackSettings
 from tests.programs import program
 
+pytestmark = pytest.mark.needs("kustomize")
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.34"
 

@@ -7,8 +7,8 @@ from evals.evaluation import EndpointFailed
 from evals.items import Item
 from evals.traffic import PacedClient, paced
 from server.engine.base import EngineUnavailable
+from tests.ports import free_port
 from tests.serving import Api, serving
-from tests.waiting import free_port
 
 ITEM = Item("1", "What is 2+2?", "4")
 
