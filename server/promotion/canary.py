@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
+from adapter.store.buffer import BufferUnavailable
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.releases import AdapterRelease, ReleaseState, ReleaseStore
 from server.policy.leases import Policy
@@ -53,8 +55,9 @@ class Canary:
     async def _watch(self, release: AdapterRelease) -> StepVerdict | None:
         version, ends = release.version, time.monotonic() + self.rules.seconds
         while True:
-            if (await self.releases.get(version)).state is not ReleaseState.CANDIDATE:
-                return None  # moved by hand: there is nothing left to decide
+            with suppress(BufferUnavailable):  # Redis away is no reason to begin anew
+                if (await self.releases.get(version)).state is not ReleaseState.CANDIDATE:
+                    return None  # moved by hand: there is nothing left to decide
             live = self.policy.live
             if release.parent != live:
                 return parent_not_live(Step.CANARY, release)

@@ -73,8 +73,8 @@ class Promoter:
 
     async def _decide(self, release: AdapterRelease) -> None:
         steps = await verdicts(self.steps, release)
-        if steps is None:
-            return
+        if steps is None or await self.releases.paused() is not None:
+            return  # decided elsewhere, or paused meanwhile: then it is judged again later
         if steps[-1].passed:
             await self._promote(release, steps)
             return

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.buffer import BufferUnavailable
 from adapter.store.judgement import Cause, Step
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.probe_sheet import ProbeSheet
@@ -25,14 +26,28 @@ from tests.serving import until
 BASE_SCORES, ADAPTER_SCORES = [-1.5, -2.5], [-1.0, -2.0]
 
 
+class AwayReleases(MemoryReleases):
+    """A store whose server is away at times."""
+
+    away, asked = False, 0
+
+    async def get(self, version: int) -> AdapterRelease:
+        if self.away:
+            self.asked += 1
+            raise BufferUnavailable("away")
+        return await super().get(version)
+
+
 class Bench:
     """A server without HTTP. `style` tells how each adapter answers."""
 
-    def __init__(self, tmp_path: Path, **settings: Any) -> None:
+    def __init__(
+        self, tmp_path: Path, releases: MemoryReleases | None = None, **settings: Any
+    ) -> None:
         self.style: dict[str, str] = {}
         self.engine = ScriptedEngine(self.script)
         self.engine.scores = self.scores
-        self.releases = MemoryReleases()
+        self.releases = releases or MemoryReleases()
         self.folders = AdapterFolders(tmp_path)
         given = {"gate_prompts": 8, "gate_rollouts": 8, "watch_queries": 8, **settings}
         self.parts = Parts(
@@ -372,6 +387,29 @@ async def test_the_pointer_is_followed_while_a_candidate_is_judged(bench: Bench)
     assert release.reason == "its parent v1 is no longer live"
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_pause_in_the_middle_of_a_trial_leaves_the_candidate_waiting(bench: Bench) -> None:
+    version = await bench.publish()
+    bench.engine.held_back[0] = asyncio.Event()
+    judging = asyncio.create_task(bench.judged(version))
+    await until(lambda: bench.engine.under_way)
+    await bench.releases.pause("by hand")
+    bench.engine.held_back[0].set()
+    assert (await judging).state is ReleaseState.CANDIDATE
+    await bench.releases.pause(None)
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_a_canary_outlives_a_redis_that_is_away(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, canary_share=0.5, releases=AwayReleases())
+    version = await bench.publish()
+    judging = await canary(bench, version)
+    bench.releases.away = True
+    await until(lambda: bench.releases.asked)
+    bench.releases.away = False
+    assert set(await bench.ask(64)) == {0, 1}
+    assert (await judging).state is ReleaseState.LIVE
 
 
 async def test_the_ledger_keeps_every_step_with_its_numbers(bench: Bench) -> None:
