@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from server.metrics import ACCURACIES, ServerMetrics
 from server.policy.leases import Policy
@@ -33,7 +33,8 @@ class History:
     ) -> None:
         self._metrics, self._policy, self._signals = metrics, policy, signals
         self._waiting, self._load = waiting, load
-        self._rows: deque[list[float | None]] = deque(maxlen=int(_KEPT_SECONDS / STEP_SECONDS))
+        self.rows: deque[Sequence[float | None]] = deque(maxlen=int(_KEPT_SECONDS / STEP_SECONDS))
+        """The samples kept, oldest first, each in the order of `COLUMNS`."""
         self._answered, self._sampled_at = 0, time.monotonic()
 
     async def run(self) -> None:
@@ -54,9 +55,9 @@ class History:
             *(metrics.accuracy[kind].mean for kind in ACCURACIES),
             self._waiting(), rate, latency.quantile(0.5), latency.quantile(0.95), self._load(),
         ]  # fmt: skip
-        self._rows.append([None if value is None else round(float(value), 4) for value in row])
+        self.rows.append([None if value is None else round(float(value), 4) for value in row])
 
     def columns(self, since: float) -> dict[str, list[float | None]]:
         """Rows after a point in time, by column."""
-        rows = [row for row in self._rows if (row[0] or 0.0) > since]
+        rows = [row for row in self.rows if (row[0] or 0.0) > since]
         return {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}

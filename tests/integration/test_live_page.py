@@ -45,7 +45,7 @@ def site() -> Iterator[tuple[str, Parts]]:
         values = {name: round(share - 0.03 * at, 4) for at, name in enumerate(COLUMNS)}
         values["agreement"] = share
         values |= {"time": now - 2.0 * (HOUR - row), "version": float(row // 75), "waiting": 9.0}
-        parts.history._rows.append(tuple(values[name] for name in COLUMNS))
+        parts.history.rows.append(tuple(values[name] for name in COLUMNS))
     config = uvicorn.Config(create_app(parts), port=0, log_level="error")  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
