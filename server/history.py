@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from server.metrics import ACCURACIES, ServerMetrics
 from server.policy.leases import Policy
@@ -33,7 +33,8 @@ class History:
     ) -> None:
         self._metrics, self._policy, self._signals = metrics, policy, signals
         self._waiting, self._load = waiting, load
-        self.rows: deque[list[float | None]] = deque(maxlen=int(_KEPT_SECONDS / STEP_SECONDS))
+        self.rows: deque[Sequence[float | None]] = deque(maxlen=int(_KEPT_SECONDS / STEP_SECONDS))
+        """The samples kept, oldest first, each in the order of `COLUMNS`."""
         self._answered, self._sampled_at = 0, time.monotonic()
 
     async def run(self) -> None:
