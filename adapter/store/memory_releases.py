@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from adapter.store.judgement import StepVerdict
 from adapter.store.ledger import LedgerEntry, entry_after
@@ -122,11 +123,9 @@ class MemoryReleases:
 
     async def wait(self, seen: str, seconds: float) -> str:
         async with self._changed:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait_for(lambda: str(len(self.entries)) != (seen or "0"))
-            except TimeoutError:
-                pass
             return str(len(self.entries))
 
     async def close(self) -> None:

@@ -34,6 +34,7 @@ from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
 
 _PINNED = 4
+_FIRST_PASS = ("entropy", "sampling/", "importance/")
 
 
 class LoraTrainer:
@@ -159,7 +160,8 @@ class LoraTrainer:
                     )
                 latest["learning_rate"] = self.optimiser.step()
                 # The first pass sees the weights that the engine sampled from.
-                metrics = {**latest, **{k: v for k, v in metrics.items() if _of_first_pass(k)}}
+                first = {k: v for k, v in metrics.items() if k.startswith(_FIRST_PASS)}
+                metrics = {**latest, **first}
         finally:
             self.gradient.forget()
             self.optimiser.clear()
@@ -208,7 +210,3 @@ class LoraTrainer:
     def _adapter_state(self) -> dict[str, Tensor]:
         state = peft.get_peft_model_state_dict(self._peft)
         return {name: value.detach().clone() for name, value in state.items()}
-
-
-def _of_first_pass(name: str) -> bool:
-    return name == "entropy" or name.startswith(("sampling/", "importance/"))

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from evals.traffic import GradingClient, TrafficLog
 from ratchet.errors import ConfigurationError
 from ratchet.local.stack import Stack
 from ratchet.local.watcher import Watcher
-from ratchet.settings import StackSettings
 from rewards.answers.kind import AnswerKind
 
 
@@ -60,8 +60,12 @@ class Adaptation:
         async with (
             self._stack.running(),
             AsyncOpenAI(base_url=self._stack.url, api_key="none") as client,
+            AsyncExitStack() as closing,
         ):
-            await _refuse_used_database(settings)
+            store = open_releases(settings)
+            closing.push_async_callback(store.close)
+            if await store.all():
+                raise ConfigurationError("this needs an empty database: set another redis_url")
             echo(f"live page: http://{settings.host}:{settings.port}/")
             echo(f"measuring the frozen base on {len(plan.test)} questions")
             base = Evaluator(client, f"{settings.model_name}@base", plan.protocol, self._kind)
@@ -77,9 +81,7 @@ class Adaptation:
             adapted = Evaluator(client, settings.model_name, plan.protocol, self._kind)
             after = await adapted.grade_all(plan.test)
             echo(one_line(after))
-            store = open_releases(settings)
             releases, live = await store.all(), await store.live()
-            await store.close()
         first, last = plain_summary(before), plain_summary(after)
         replies, memory = self._log.replies, self._watcher.peak_bytes
         plot_accuracy(
@@ -165,14 +167,6 @@ def fresh_state(folder: Path) -> dict[str, Any]:
         "port": 0,
         "engine_port": 0,
     }
-
-
-async def _refuse_used_database(settings: StackSettings) -> None:
-    store = open_releases(settings)
-    used = await store.all()
-    await store.close()
-    if used:
-        raise ConfigurationError("this needs an empty database: set another redis_url")
 
 
 def echo(text: str) -> None:

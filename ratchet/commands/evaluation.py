@@ -17,7 +17,7 @@ from evals.evaluation_report import comparison_page, gains, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
 from evals.presets import ARITHMETIC, load
-from ratchet.errors import ConfigurationError
+from ratchet.errors import ConfigurationError, as_configuration_error
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
 
@@ -34,7 +34,7 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
                 f"--column {setting!r}: must be one of {', '.join(_COLUMNS)}, =, and a column"
             )
         columns[name] = value
-    try:
+    with as_configuration_error(DatasetInvalid):
         items = load(
             arguments.dataset,
             columns=columns,
@@ -42,8 +42,6 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
             config=arguments.config,
             source=arguments.source,
         )
-    except DatasetInvalid as error:
-        raise ConfigurationError(str(error)) from None
     return items[: arguments.limit]
 
 
@@ -77,10 +75,8 @@ async def evaluate(arguments: argparse.Namespace) -> int:
         "model": arguments.model,
         **protocol.sampling(),
     }
-    try:
+    with as_configuration_error(RunInvalid):
         run = EvaluationRun.begin(folder, meta)
-    except RunInvalid as error:
-        raise ConfigurationError(str(error)) from None
     ids = [item.id for item in items]
     stopped = await _grade(arguments, run, items, protocol)
     if run.ordered(ids):
@@ -130,10 +126,8 @@ async def _grade(
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print what the second run gained over the first."""
-    try:
+    with as_configuration_error(RunInvalid):
         first, second = (EvaluationRun.read(Path(each)) for each in arguments.runs)
         found = gains(first, second)
-    except RunInvalid as error:
-        raise ConfigurationError(str(error)) from None
     print(json.dumps(found, indent=2) if arguments.json else comparison_page(first, second, found))
     return 0

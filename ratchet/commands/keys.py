@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ratchet.errors import ConfigurationError
+from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.settings import flags_of, read
 from server.api.tenants import KeysInvalid, add_key, read_keys
 from server.settings import ServerSettings
@@ -18,16 +18,13 @@ def keys(arguments: argparse.Namespace) -> int:
         "requests_per_minute": arguments.requests_per_minute,
         "tokens_per_minute": arguments.tokens_per_minute,
     }
-    try:
+    with as_configuration_error(KeysInvalid, OSError):
         if arguments.action == "add":
             if arguments.name is None:
                 raise ConfigurationError("whose key? `ratchet keys add NAME`")
-            given = {name: value for name, value in limits.items() if value is not None}
-            print(add_key(settings.keys_file, arguments.name, **given))
+            print(add_key(settings.keys_file, arguments.name, **limits))
             print("shown this once; only its hash is kept", file=sys.stderr)
         else:
             for line in read_keys(settings.keys_file):
                 print(line.model_dump_json(exclude_defaults=True, exclude={"sha256"}))
-    except (KeysInvalid, OSError) as error:
-        raise ConfigurationError(str(error)) from None
     return 0

@@ -16,7 +16,7 @@ from adapter.store.channels import open_buffer, open_releases
 from adapter.training.lora_trainer import LoraTrainer
 from adapter.training.ranks import join
 from adapter.training.shared_trainer import SharedTrainer, execute_commands
-from ratchet.errors import ConfigurationError
+from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.local.child import GAVE_UP
 from ratchet.settings import require_writable
 from ratchet.signals import until_signalled
@@ -28,21 +28,17 @@ from rewards.answers.math_judge import MathJudge
 def learn(settings: AdapterSettings) -> int:
     """Learn until stopped; GAVE_UP if updates keep failing. On several devices all but the
     first process only execute its commands. Raises ConfigurationError."""
-    try:
+    with as_configuration_error(ValueError):
         ranks = join(settings.device, settings.peer_seconds)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
     if ranks.rank > 0:
         return execute_commands(ranks, settings.peer_seconds)
-    try:
+    with as_configuration_error(TrainingLogUnavailable):
         training_log = TrainingLog(
             settings.log_dir,
             project=settings.wandb_project,
             mode=settings.wandb_mode,
             config=public(settings.model_dump(mode="json")),
         )
-    except TrainingLogUnavailable as error:
-        raise ConfigurationError(str(error)) from None
     require_writable(settings.adapters_dir, "adapters_dir")
     metrics = LearnerMetrics(settings.adapters_dir)
     try:

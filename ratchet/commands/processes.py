@@ -8,7 +8,7 @@ import asyncio
 import re
 
 from adapter.settings import AdapterSettings
-from ratchet.errors import ConfigurationError
+from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.local.programs import usable_port
 from ratchet.settings import StackSettings, flags_of, read
 from ratchet.signals import until_signalled
@@ -29,10 +29,8 @@ def serve(arguments: argparse.Namespace) -> int:
     usable_port(settings.host, settings.port, "port")
     if settings.admin_port:
         usable_port(settings.host, settings.admin_port, "admin_port")
-    try:
+    with as_configuration_error(LabelledQueriesInvalid, KeysInvalid):
         return uvloop.run(serve(settings))
-    except (LabelledQueriesInvalid, KeysInvalid) as error:
-        raise ConfigurationError(str(error)) from None
 
 
 def adapt(arguments: argparse.Namespace) -> int:

@@ -148,7 +148,7 @@ def read_keys(file: Path) -> list[KeyLine]:
     return lines
 
 
-def add_key(file: Path, name: str, **limits: float | bool) -> str:
+def add_key(file: Path, name: str, **limits: float | bool | None) -> str:
     """Make a key for `name`, append its hash to the file (mode 600) and return it. Raises
     KeysInvalid, OSError."""
     key = _PREFIX + secrets.token_urlsafe(32)

@@ -4,9 +4,9 @@ Labels stay in this process and decide promotions only; they are never rewarded 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from server.recording.reservoir import Query
 
@@ -15,16 +15,12 @@ class LabelledQueriesInvalid(ValueError):
     """The file of labelled questions cannot be used; the message names file, line and field."""
 
 
-def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int | float) else value
-
-
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     question: str | None = None
     messages: list[dict[str, Any]] | None = Field(None, min_length=1)
-    answer: Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
+    answer: str = Field(min_length=1, coerce_numbers_to_str=True)
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "_Line":

@@ -38,7 +38,7 @@ class Monitor:
         if alarm is None or parent not in policy.loaded:
             return False
         log.warning("v%d on live traffic: %s; comparing it with v%d", live, alarm.reason, parent)
-        self.trial.refresh()
+        self.trial.probes.refresh()
         with policy.hold(live), policy.hold(parent):
             names = policy.engine_name(live), policy.engine_name(parent)
             verdict = await self.trial.compare(*names, kl=None)

@@ -49,10 +49,6 @@ class Trial:
         """Whether enough queries are known to judge by."""
         return self.probes.ready
 
-    def refresh(self) -> None:
-        """Hold the next trial on newly drawn queries."""
-        self.probes.refresh()
-
     async def judge(self, release: AdapterRelease) -> StepVerdict:
         live, kl = self.policy.live, release.metrics.get("kl", math.nan)
         with self.policy.hold(live):
@@ -82,7 +78,7 @@ class Trial:
             if all(test.decision is Decision.NOT_WORSE for test in tests.values()):
                 proven = _first(tests, Decision.NOT_WORSE)
                 return StepVerdict(Step.TRIAL, passed=True, reason=proven, numbers=numbers)
-        self.refresh()  # on the same queries the next candidate would hardly fare better
+        probes.refresh()  # on the same queries the next candidate would hardly fare better
         undecided = _first(tests, Decision.UNDECIDED)
         return turned_away(Step.TRIAL, Cause.UNDECIDED, undecided, numbers)
 

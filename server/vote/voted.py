@@ -46,15 +46,14 @@ class VotedAnswers:
     ) -> VoteSession:
         """Start a session. What is `held` for it is released when all of it is over. `first` is the
         rollout that the caller streams, if it does."""
-        kind, confidence = self._kinds[DEFAULT_KIND], request.ratchet.confidence
+        kind = self._kinds[DEFAULT_KIND]
+        confidence = request.ratchet.confidence or self._rules.confidence
         session = VoteSession(
             reply=Reply.to(request),
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,
-            tally=RunningTally(
-                kind, admitted.ticket.rollouts, confidence or self._rules.confidence
-            ),
+            tally=RunningTally(kind, admitted.ticket.rollouts, confidence),
             options=self._rules.options(request, admitted.prompt),
             deadline=self._rules.seconds(request),
             reason=self._bookkeeping.exclusion(request, caller, admitted),

@@ -34,9 +34,8 @@ class RedisReleases:
         return int(token) or None
 
     async def take_over(self, ttl: float) -> int:
-        return int(
-            await self._run(scripts.TAKE_OVER, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
-        )
+        token = await self._run(scripts.TAKE_OVER, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
+        return int(token)
 
     async def renew(self, token: int, ttl: float) -> bool:
         return bool(await self._run(scripts.RENEW, [keys.LEARNER], token, round(ttl * 1000)))
