@@ -115,11 +115,11 @@ async def judge(url: str, folder: Path, chosen: argparse.Namespace) -> None:
                 version = release.version
                 if rng.random() < 0.8:
                     history.write("promote", version=version)
-                    moved = await releases.promote(version, release.parent, "", {})
+                    moved = await releases.promote(version, release.parent, "")
                     history.write("promote", version=version, result=str(moved).lower())
                 else:
                     history.write("reject", version=version)
-                    await releases.reject(version, "unlucky", {})
+                    await releases.reject(version, "unlucky")
                     history.write("reject", version=version, result="true")
             seen = await releases.wait(seen, 0.5)
         except BufferUnavailable:

@@ -119,7 +119,7 @@ async def _bad(judge: Judge, folders: dict[str, Path], against: str) -> int:
         print(f"| {name} | {against} | {'PASSED' if live else 'rejected'} | {release.reason} |")
         sys.stdout.flush()
         if live:
-            await judge.releases.promote(release.parent, release.version, "undone", {})
+            await judge.releases.promote(release.parent, release.version, "undone")
             await judge.parts.promoter.sync()
     return passed
 

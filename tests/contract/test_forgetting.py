@@ -90,7 +90,7 @@ class World:
     async def learn(self, *names: str) -> int:
         live = await self.releases.live()
         version = await self.publish(*names)
-        assert await self.releases.promote(version, live, "passed", {})
+        assert await self.releases.promote(version, live, "passed")
         return version
 
     async def waiting(self) -> list[tuple[str, bool]]:
@@ -187,7 +187,7 @@ async def test_repeating_it_changes_nothing(world: World) -> None:
     replayed = ["b3", "b4"]
     deliveries = [d for d in await world.buffer.read(100, 0.1) if d.group.id in replayed]
     version = await world.commit(replayed, deliveries)  # learnt again
-    await world.releases.promote(version, 1, "passed", {})
+    await world.releases.promote(version, 1, "passed")
     before = await world.states()
     report = await forget_alice(world)
     assert report.removed == Forgotten(0, 0, 0)
@@ -283,10 +283,10 @@ async def test_the_learner_goes_on_from_there(tmp_path) -> None:
     async with bench.running():
         await bench.feed(group("b1", client="bob"), group("b2", client="bob"))
         await bench.candidate()
-        await bench.releases.promote(1, 0, "", {})
+        await bench.releases.promote(1, 0, "")
         await bench.feed(group("a1", 1, client="alice"), group("b3", 1, client="bob"))
         await bench.candidate()
-        await bench.releases.promote(2, 1, "", {})
+        await bench.releases.promote(2, 1, "")
         await bench.feed(group("a2", 2, client="alice"))  # in its hands, waiting for another
         await bench.totals(accepted=5, trained=4)
         report = await forget("alice", bench.buffer, bench.releases, bench.folders)

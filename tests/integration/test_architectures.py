@@ -122,7 +122,8 @@ async def test_vllm_runs_what_was_trained(
             vllm = judge.parts.engine
             await vllm.load("v1", str(folder))
             parity = await probe_parity(vllm, "v1", ProbeSheet.read(folder))
-            assert parity.fault(1e-3) is None
+            verdict = parity.verdict(1e-3)
+            assert verdict.passed, verdict.reason
             assert parity.worst < 1e-3 < parity.to_base
             draws = await draw_all(vllm, EngineRequest("v1", QUESTION, {"n": 16, "max_tokens": 24}))
     completions = [TokenSequence(draw.prompt_ids, draw.rollout.token_ids) for draw in draws]

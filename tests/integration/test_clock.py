@@ -56,7 +56,7 @@ class World:
         while time.monotonic() < deadline:
             for release in await self.releases.all():
                 if release.state is ReleaseState.CANDIDATE:
-                    await self.releases.promote(release.version, release.parent, "", {})
+                    await self.releases.promote(release.version, release.parent, "")
                     return release
             seen = await self.releases.wait(seen, 0.2)
         raise AssertionError("no candidate")

@@ -73,7 +73,7 @@ class Commit:
         """Without injection: the groups are trained, once, and everything on record holds."""
         releases, folders = RedisReleases(self.server.url), AdapterFolders(self.folder)
         for release in await releases.all():  # a server would have judged it meanwhile
-            await releases.promote(release.version, 0, "", {})
+            await releases.promote(release.version, 0, "")
         process = self.learner()
         wait_until(lambda: self.done() or process.poll() is not None, 30)
         process.kill()

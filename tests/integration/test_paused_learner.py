@@ -68,7 +68,7 @@ class Relay(Commit):
         """What a server would have done meanwhile."""
         releases = RedisReleases(self.server.url)
         for release in await releases.all():
-            await releases.promote(release.version, 0, "", {})
+            await releases.promote(release.version, 0, "")
         await releases.close()
 
 

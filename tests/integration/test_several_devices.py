@@ -146,9 +146,9 @@ async def judge(url: str, count: int, process: psutil.Process) -> list[AdapterRe
         waiting = [release for release in found if release.state is ReleaseState.CANDIDATE]
         for release in waiting:
             if len(found) == REJECTED:
-                await releases.reject(release.version, "a test", {})
+                await releases.reject(release.version, "a test")
             else:
-                await releases.promote(release.version, await releases.live(), "a test", {})
+                await releases.promote(release.version, await releases.live(), "a test")
         if not waiting and len(found) >= count:
             await releases.close()
             return found

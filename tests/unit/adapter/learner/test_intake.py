@@ -60,7 +60,7 @@ async def test_one_question_is_learnt_from_once_in_an_update(tmp_path) -> None:
         release = await bench.candidate()
         await bench.totals(accepted=5, trained=4, dropped__near_duplicate=1)
         assert list(release.sample_ids) == ["a", "b", "c", "d"]
-        await bench.releases.promote(1, 0, "", {})
+        await bench.releases.promote(1, 0, "")
         again = [group(f"{n}2", 1, prompt=f"What is 12+{n}?") for n in (7, 8, 9, 10)]
         await bench.feed(*again)  # in the next update it is welcome again
         second = await bench.candidate()

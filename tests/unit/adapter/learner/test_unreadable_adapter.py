@@ -21,7 +21,7 @@ async def bench(tmp_path) -> Bench:
     async with made.running():
         release = await made.candidate()
         await made.totals(trained=2)
-        await made.releases.promote(1, 0, "", {})
+        await made.releases.promote(1, 0, "")
     (made.folders.root / release.folder).rename(tmp_path / "away")
     made.worker = made.new_worker()
     await made.feed(group("c", 1), group("d", 1))
@@ -40,7 +40,7 @@ async def test_it_goes_on_when_the_folder_is_back(bench: Bench, tmp_path, caplog
 async def test_it_goes_on_from_another_version_after_a_rollback(bench: Bench, caplog) -> None:
     async with bench.running():
         await complaint(caplog)
-        await bench.releases.promote(0, 1, "rollback", {})
+        await bench.releases.promote(0, 1, "rollback")
         await bench.feed(group("e"), group("f"))
         second = await bench.candidate()
         await bench.totals(dropped__stale=2)  # of the branch that was left

@@ -109,7 +109,7 @@ async def test_one_update_from_groups_to_live_release(bench: Bench) -> None:
         assert (release.version, release.parent, list(release.sample_ids)) == (1, 0, ["a", "b"])
         assert release.metrics["majority_ratio"] == pytest.approx(2 / 3)
         assert bench.folders.verified(release).name == release.folder
-        await bench.releases.promote(1, 0, "", {})
+        await bench.releases.promote(1, 0, "")
         await bench.feed(group("c", 1), group("d", 1))
         second = await bench.candidate()
         assert (second.version, second.parent) == (2, 1)
@@ -140,7 +140,7 @@ async def test_old_groups_are_stale_by_promotions_not_by_numbers(bench: Bench) -
         for version, names in ((1, "ab"), (2, "cd")):
             await bench.feed(*(group(name, version - 1) for name in names))
             await bench.candidate()
-            await bench.releases.promote(version, version - 1, "", {})
+            await bench.releases.promote(version, version - 1, "")
         await bench.feed(group("old", 0), group("e", 1), group("f", 2))
         release = await bench.candidate()
     assert list(release.sample_ids) == ["e", "f"]
@@ -151,7 +151,7 @@ async def test_a_rejected_update_is_undone(bench: Bench) -> None:
     await bench.feed(group("a"), group("b"))
     async with bench.running():
         await bench.candidate()
-        await bench.releases.reject(1, "bad", {})
+        await bench.releases.reject(1, "bad")
         await bench.feed(group("c"), group("d"))
         second = await bench.candidate()
     assert (second.version, second.parent) == (2, 0)
@@ -163,7 +163,7 @@ async def test_after_a_rollback_learning_goes_on_from_the_older_version(bench: B
         for version, names in ((1, "ab"), (2, "cd")):
             await bench.feed(*(group(name, version - 1) for name in names))
             await bench.candidate()
-            await bench.releases.promote(version, version - 1, "", {})
+            await bench.releases.promote(version, version - 1, "")
         await bench.feed(group("e", 2))
         await rollback(bench.releases)
         await bench.feed(group("f", 1), group("g", 1), group("h", 1))
@@ -187,7 +187,7 @@ async def test_a_crash_between_publication_and_settling_has_no_second_effect(ben
     bench.buffer.settle = settle  # type: ignore[method-assign]
     assert (await bench.buffer.state()).waiting == 2
 
-    await bench.releases.promote(1, 0, "", {})
+    await bench.releases.promote(1, 0, "")
     bench.worker = bench.new_worker()
     await bench.feed(group("c", 1), group("d", 1))
     async with bench.running():
@@ -285,7 +285,7 @@ async def test_a_second_learner_stands_by_and_takes_over(bench: Bench) -> None:
     async with bench.running():
         await bench.candidate()
         waiting = asyncio.create_task(second.run())
-        await bench.releases.promote(1, 0, "", {})
+        await bench.releases.promote(1, 0, "")
     await bench.feed(group("c", 1), group("d", 1))
     release = await bench.candidate()
     assert list(release.sample_ids) == ["c", "d"]
@@ -298,7 +298,7 @@ async def test_folders_are_bounded(bench: Bench, tmp_path) -> None:
         for version in range(1, 7):
             await bench.feed(group(f"x{version}", version - 1), group(f"y{version}", version - 1))
             await bench.candidate()
-            await bench.releases.promote(version, version - 1, "", {})
+            await bench.releases.promote(version, version - 1, "")
         await bench.feed(group("x7", 6), group("y7", 6))
         await bench.candidate()
         kept = sorted(int(entry.name[1:].split("-")[0]) for entry in tmp_path.iterdir())
@@ -311,7 +311,7 @@ async def grown_old(bench: Bench) -> None:
         names = f"x{version}", f"y{version}"
         await bench.feed(*(replace(group(n, version - 1), prompt=n) for n in names))
         await bench.candidate()
-        await bench.releases.promote(version, version - 1, "", {})
+        await bench.releases.promote(version, version - 1, "")
     seen = ""
     while await bench.releases.live() == 4:
         seen = await bench.releases.wait(seen, 5.0)
@@ -353,7 +353,7 @@ async def test_every_update_and_its_verdict_are_logged(bench: Bench, tmp_path_fa
         )
         await bench.feed(group("c", 1), group("d", 1))
         await bench.candidate()
-        await bench.releases.reject(2, "bad", {})
+        await bench.releases.reject(2, "bad")
         await bench.feed(group("e", 1), group("f", 1))
         third = await bench.candidate()
     bench.log.close()
@@ -383,7 +383,7 @@ async def test_a_verdict_on_a_predecessor_s_candidate_is_logged(
     bench.worker = bench.new_worker()
     async with bench.running():
         await bench.releases.awaited.wait()
-        await bench.releases.promote(1, 0, "", {})
+        await bench.releases.promote(1, 0, "")
         await bench.feed(group("c", 1), group("d", 1))
         await bench.candidate()
     bench.log.close()

@@ -67,8 +67,8 @@ class Bench:
             release = AdapterRelease(version, parent, name, digest, ["g"], {"kl": 0.1}, 0.0)
             await self.store.publish(release, token)
             if version < 3:
-                await self.store.promote(version, parent, "passed", {})
-        await self.store.reject(3, "worse", {})
+                await self.store.promote(version, parent, "passed")
+        await self.store.reject(3, "worse")
 
     @staticmethod
     def _write(folder: Path) -> None:
@@ -87,9 +87,9 @@ async def bench(tmp_path) -> Bench:
 
 async def test_all_is_well(bench: Bench) -> None:
     assert await bench.found() == []
-    await bench.store.promote(1, 2, "rollback from v2", {})
+    await bench.store.promote(1, 2, "rollback from v2")
     await bench.store.pause("a look")
-    await bench.store.promote(0, 1, "rollback from v1", {})
+    await bench.store.promote(0, 1, "rollback from v1")
     assert await bench.found() == []
     assert [fault async for fault in faults(MemoryReleases(), bench.folders)] == []
 

@@ -19,7 +19,7 @@ async def admin() -> AsyncIterator[tuple[httpx.AsyncClient, MemoryReleases]]:
         version = await store.reserve()
         release = AdapterRelease(version, parent, f"v{version}-x", "0" * 64, ["g"], {}, 0.0)
         await store.publish(release, token)
-        await store.promote(version, parent, "not worse", {})
+        await store.promote(version, parent, "not worse")
     transport = httpx.ASGITransport(create_admin(store, "letmein"))  # type: ignore[arg-type]
     headers = {"authorization": "Bearer letmein"}
     async with httpx.AsyncClient(
