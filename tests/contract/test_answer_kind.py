@@ -56,7 +56,8 @@ def judge(request) -> Iterator[MathJudge | None]:
     if request.param == "alone":
         yield None
     else:
-        with MathJudge(deadline=10) as judge:
+        with MathJudge(deadline=30) as judge:
+            assert judge("x + 1", "1 + x")  # its worker runs from here on
             yield judge
 
 

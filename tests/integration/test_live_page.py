@@ -36,9 +36,11 @@ def site() -> Iterator[tuple[str, Parts]]:
     """A server with texts on its page, and an hour behind it."""
     engine = ScriptedEngine(lambda _model, _prompt, n: [TEXTS[i % 8] for i in range(n)])
     settings = ServerSettings(
-        redis_url="memory://", rollouts=8, train_rollouts=0, page_texts=True, port=0
-    )
+        redis_url="memory://", rollouts=8, train_rollouts=0, page_texts=True, port=0,
+        equality_deadline=30.0,
+    )  # fmt: skip
     parts = Parts(settings, engine=engine)
+    assert parts.judge("x + 1", "1 + x")  # its worker runs from here on
     now = time.time()
     for row in range(HOUR):
         share = round(0.5 + 0.4 * row / HOUR + 0.02 * math.sin(row / 9), 4)

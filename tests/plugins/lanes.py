@@ -84,10 +84,13 @@ def run(session: pytest.Session, group: Group) -> Iterator[pytest.Item]:
     """Run these tests; yields each before it is run.
 
     Which group is next is not known before the last of this one has run, but that fixtures of the
-    session will be needed on, and those of this file not.
+    session will be needed on, and those of this file not. So it ends as if a test followed that
+    is as far away in the tree as any.
     """
-    elsewhere = (item for item in session.items if item.path != group[-1].path)
-    for item, following in itertools.pairwise([*group, next(elsewhere, None)]):
+    here = group[-1].path
+    elsewhere = [item for item in session.items if item.path != here]
+    farthest = min(elsewhere, key=lambda item: _shared(item.path, here), default=None)
+    for item, following in itertools.pairwise([*group, farthest]):
         assert item is not None
         yield item
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -95,6 +98,11 @@ def run(session: pytest.Session, group: Group) -> Iterator[pytest.Item]:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
+
+
+def _shared(path: Path, other: Path) -> int:
+    """How many folders hold both."""
+    return len(set(path.parents).intersection(other.parents))
 
 
 class Lane:

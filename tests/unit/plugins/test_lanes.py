@@ -82,3 +82,15 @@ def test_alone():
 """
     done = run(tmp_path, texts, "lanes", "--lanes", "2")
     assert (done.returncode, "5 passed" in done.stdout) == (0, True), done.stdout
+
+
+def test_a_lane_may_go_on_in_any_folder(tmp_path: Path) -> None:
+    """The first test of all shares a folder with those after it; the last are in another one."""
+    for folder, names in (("one", "abcd"), ("two", "ef")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"test_{name}.py").write_text("def test(): pass\n")
+    first = "import pytest\npytestmark = pytest.mark.integration\ndef test(): pass\n"
+    (tmp_path / "one" / "test_a.py").write_text(first)
+    done = run(tmp_path, {}, "lanes", "--lanes", "2")
+    assert (done.returncode, "6 passed" in done.stdout) == (0, True), done.stdout
