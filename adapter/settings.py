@@ -35,7 +35,7 @@ class PlaceSettings(SettingsGroup):
     """Redis or Valkey that carries groups and releases. `memory://` keeps both in one process."""
     adapters_dir: Path = Path(".ratchet/adapters")
     """Folder, shared by learner, server and engine, with one subfolder per adapter version."""
-    equality_deadline: float = Field(1.0, gt=0)
+    equality_deadline: float = Field(default=1.0, gt=0)
     """Seconds to decide whether two answers are mathematically equal; after that they count as
     different. The same for server and learner, so that both see the same vote."""
 
@@ -50,14 +50,14 @@ class PlaceSettings(SettingsGroup):
 class BufferSettings(SettingsGroup):
     """The rollout buffer."""
 
-    buffer_max_bytes: int = Field(1 << 30, gt=0)
+    buffer_max_bytes: int = Field(default=1 << 30, gt=0)
     """Rollout buffer: refuse new groups above this many payload bytes."""
-    buffer_max_groups: int = Field(50_000, gt=0)
+    buffer_max_groups: int = Field(default=50_000, gt=0)
     """Rollout buffer: refuse new groups above this many entries."""
-    retention_seconds: float = Field(7 * 86_400, gt=0)
+    retention_seconds: float = Field(default=7 * 86_400, gt=0)
     """Groups that have waited this long expire, and dead letters this old are deleted, whether or
     not a learner runs: no client's text stays longer."""
-    keep_trained_seconds: float = Field(7 * 86_400, ge=0)
+    keep_trained_seconds: float = Field(default=7 * 86_400, ge=0)
     """Trained groups are kept this much longer, up to `buffer_max_bytes` of them, so that `ratchet
     forget` can train the lineage again without a client; with 0 it can only roll back."""
 
@@ -78,9 +78,9 @@ class RewardSettings(SettingsGroup):
     """Options of the estimator: `key=value`, separated by commas."""
     advantage: str = "grpo"
     """How rewards become advantages."""
-    advantage_std_floor: float = Field(0.05, ge=0)
+    advantage_std_floor: float = Field(default=0.05, ge=0)
     """Least standard deviation to divide rewards by; differences below it are mostly noise."""
-    advantage_clip: float | None = Field(None, gt=0)
+    advantage_clip: float | None = Field(default=None, gt=0)
     """Largest absolute advantage; none leaves advantages as they are."""
 
     @field_validator("advantage")
@@ -110,46 +110,46 @@ class UpdateSettings(SettingsGroup):
 
     loss: Loss = Loss.GRPO
     """Policy-gradient loss. `gspo` wants clips near 3e-4: it compares whole sequences."""
-    passes: int = Field(1, gt=0)
+    passes: int = Field(default=1, gt=0)
     """Optimiser steps on each batch; from the second on, the clip has something to clip."""
-    kl_coefficient: float = Field(0.001, ge=0)
+    kl_coefficient: float = Field(default=0.001, ge=0)
     """Weight of the k3 KL estimate to the base model in the loss."""
-    clip_low: float = Field(0.2, gt=0, lt=1)
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
     """PPO clip below: ratios under 1 - clip_low are cut."""
-    clip_high: float = Field(0.28, gt=0)
+    clip_high: float = Field(default=0.28, gt=0)
     """PPO clip above: ratios over 1 + clip_high are cut."""
-    importance_cap: float = Field(2.0, gt=0)
+    importance_cap: float = Field(default=2.0, gt=0)
     """Cap of the token-level trainer/engine importance weights."""
 
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
     """AdamW's rate. LoRA wants about ten times that of full fine-tuning; tiny models far more."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradient clipping by global norm."""
-    warmup_updates: int = Field(0, ge=0)
+    warmup_updates: int = Field(default=0, ge=0)
     """Updates over which the learning rate rises linearly to its value."""
     schedule: Literal["constant", "cosine"] = "constant"
     """What the learning rate does after its warm-up."""
-    schedule_updates: int = Field(1000, gt=0)
+    schedule_updates: int = Field(default=1000, gt=0)
     """Updates after which a cosine schedule reaches 0."""
 
 
 class BatchSettings(SettingsGroup):
     """The groups of an update, and how much of it one client may be."""
 
-    groups_per_update: int = Field(8, gt=0)
+    groups_per_update: int = Field(default=8, gt=0)
     """Groups with a training signal that make up one update."""
-    max_lag: int = Field(4, ge=0)
+    max_lag: int = Field(default=4, ge=0)
     """Drop groups sampled by a policy more than this many versions old."""
-    client_groups: int | None = Field(None, gt=0)
+    client_groups: int | None = Field(default=None, gt=0)
     """Most groups of one client (the request's `user`) in one update; further ones are dropped.
     Requests without `user` are all one client, so with this, as with `client_token_share`, a
     deployment of too few clients to fill an update learns nothing, and says so in its log."""
-    client_token_share: float = Field(1.0, gt=0, le=1)
+    client_token_share: float = Field(default=1.0, gt=0, le=1)
     """Largest share of an update's completion tokens from one client. A full batch that breaks it
     drops a group of the client with most and waits for another; 1 is no limit."""
-    duplicate_limit: int | None = Field(1, gt=0)
+    duplicate_limit: int | None = Field(default=1, gt=0)
     """Most groups of nearly the same prompt (adapter/learner/prompt_print.py) in one update; none
     for no limit. With 1, an update needs `groups_per_update` different questions, which is no more
     than the gate needs."""
@@ -158,9 +158,9 @@ class BatchSettings(SettingsGroup):
 class LoraSettings(SettingsGroup):
     """The LoRA adapter."""
 
-    lora_rank: int = Field(16, gt=0)
+    lora_rank: int = Field(default=16, gt=0)
     """LoRA rank; the engine's --max-lora-rank must be at least this."""
-    lora_alpha: int = Field(32, gt=0)
+    lora_alpha: int = Field(default=32, gt=0)
     """LoRA alpha."""
     seed: int = 0
     """Seed of the LoRA initialisation."""
@@ -169,38 +169,38 @@ class LoraSettings(SettingsGroup):
 class DeviceSettings(SettingsGroup):
     """Memory and devices."""
 
-    micro_batch_tokens: int = Field(8192, gt=0)
+    micro_batch_tokens: int = Field(default=8192, gt=0)
     """Tokens per forward pass; lower it when the trainer runs out of memory."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train. `auto` takes a GPU when torch sees one."""
-    peer_seconds: float = Field(600.0, gt=0)
+    peer_seconds: float = Field(default=600.0, gt=0)
     """On several devices: seconds that one process waits for another before all give up."""
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     """CPU threads of torch; 0 leaves torch's own choice."""
 
 
 class LineageSettings(SettingsGroup):
     """Versions: how long one lineage learns, and which are kept."""
 
-    max_age: int = Field(10_000, ge=0)
+    max_age: int = Field(default=10_000, ge=0)
     """Distinct queries that one lineage of versions may learn from, because it collapses if it
     learns without labels for too long; 0 for no limit. After that, `reanchor` is served and learnt
     from."""
     reanchor: Literal["last_good", "base"] = "last_good"
     """Where to go back to after `max_age`: the newest version with at least half of it left, or the
     base model."""
-    keep_versions: int = Field(5, gt=1)
+    keep_versions: int = Field(default=5, gt=1)
     """Retired adapter folders to keep for rollback; older ones are deleted."""
-    lease_seconds: float = Field(15.0, gt=0)
+    lease_seconds: float = Field(default=15.0, gt=0)
     """Time to live of the single-learner lease."""
 
 
 class TrackingSettings(SettingsGroup):
     """The learner's metrics and logs."""
 
-    adapter_metrics_port: int = Field(0, ge=0, le=65535)
+    adapter_metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the learner's /metrics; 0 for none."""
     adapter_metrics_host: str = "127.0.0.1"
     """Address that it listens on. It has no key: keep it private."""

@@ -5,6 +5,9 @@ samples by itself. Ours runs without and with the promotion gate. Label-free lea
 what counts is the mean, and the worst seed. Needs no engine; a seed takes some four minutes.
 """
 
+# pyright: basic
+# TRL has no types, and is not installed but by those who compare.
+
 from __future__ import annotations
 
 import argparse
@@ -35,7 +38,7 @@ from rewards.answers.extraction import extract_answer
 from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_answers import MathAnswers
 from rewards.votes import take_vote
-from server.engine.base import Draw, Prompt
+from server.engine.base import Batches, Draw, EngineRequest
 from server.engine.scripted import ScriptedEngine
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
@@ -182,18 +185,18 @@ class _LocalEngine(ScriptedEngine):
         peft.set_peft_model_state_dict(self._trainer._peft, self.weights[name])
 
     @asynccontextmanager
-    async def draw(
-        self, model: str, prompt: Prompt, options: Mapping[str, Any]
-    ) -> AsyncGenerator[AsyncIterator[Sequence[Draw]], None]:
-        question = Question("", str(prompt[0]["content"]), "", 0, "")  # type: ignore[index]
+    async def draw(self, request: EngineRequest) -> AsyncGenerator[Batches[Draw]]:
+        [message], options = request.prompt, request.options
+        assert not isinstance(message, str)
+        question = Question("", message["content"], "", 0, "")
         generator = torch.Generator().manual_seed(options["seed"])
         decoding = Decoding(options["n"], options["temperature"])
         wanted = self._trainer.model, self._tokenizer, [question], decoding
-        if model == "base":
+        if request.model == "base":
             with self._trainer._peft.disable_adapter():
                 [replies] = sample(*wanted, generator=generator)
         else:
-            self.show(model)
+            self.show(request.model)
             [replies] = sample(*wanted, generator=generator)
         draws = [Draw(index, [1], {}, reply.rollout) for index, reply in enumerate(replies)]
 
@@ -208,7 +211,7 @@ def _trl(course: Course) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     from datasets import Dataset
     from transformers import TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     stream, held_out = course.questions()

@@ -90,7 +90,7 @@ class Judge:
             parts.judge.close()
             await parts.engine.close()
 
-    async def decide(self, write: Callable[[Path], object], kl: float = 0.01) -> AdapterRelease:
+    async def decide(self, write: Callable[[Path], None], kl: float = 0.01) -> AdapterRelease:
         """Publish a candidate, a child of the live version, and have it judged."""
         version = await self.releases.reserve()
         name, digest = await asyncio.to_thread(self.folders.commit, version, write)
@@ -105,9 +105,13 @@ class Judge:
         return await self.releases.get(version)
 
 
-def copied(source: Path) -> Callable[[Path], object]:
+def copied(source: Path) -> Callable[[Path], None]:
     """Writes a finished adapter folder into a candidate's."""
-    return lambda target: shutil.copytree(source, target, dirs_exist_ok=True)
+
+    def write(target: Path) -> None:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+    return write
 
 
 async def _bad(judge: Judge, folders: dict[str, Path], against: str) -> int:

@@ -31,7 +31,7 @@ def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict
     counts = Counter(trained)
     lost = accepted - counts.keys() - waiting - dead
     doubled = {one for one, count in counts.items() if count > 1}
-    doubled |= {one for one, count in Counter(dump["weights"]).items() if count > 1}
+    doubled |= {one for one, count in Counter[str](dump["weights"]).items() if count > 1}
     faults = [f"{len(lost)} lost: {sorted(lost)[:5]}"] if lost else []
     if doubled:
         faults.append(f"{len(doubled)} doubled: {sorted(doubled)[:5]}")

@@ -6,6 +6,9 @@ alternate in processes of their own, so that peaks of memory can be told apart; 
 over rounds. With a GPU it runs in bf16 there, on a model of 1.5B parameters with random weights.
 """
 
+# pyright: basic
+# TRL has no types, and is not installed but by those who compare.
+
 from __future__ import annotations
 
 import argparse
@@ -238,7 +241,7 @@ def _trl(
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoTokenizer
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     trainer: Any = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(

@@ -35,16 +35,16 @@ class StackFiles(ChannelSettings):
 class EngineProcess(ChannelSettings):
     """The engine that the local stack starts."""
 
-    engine_port: int = Field(8100, ge=0, le=65535)
+    engine_port: int = Field(default=8100, ge=0, le=65535)
     """Loopback port of the vLLM that is started; 0 picks a free one."""
-    max_model_len: int = Field(128, gt=0)
+    max_model_len: int = Field(default=128, gt=0)
     """vLLM's --max-model-len: longest prompt plus completion, in tokens."""
-    gpu_memory_utilization: float = Field(0.5, gt=0, lt=1)
+    gpu_memory_utilization: float = Field(default=0.5, gt=0, lt=1)
     """Share of the GPU's memory for vLLM; the learner needs the rest."""
-    engine_threads: int = Field(0, ge=0)
+    engine_threads: int = Field(default=0, ge=0)
     """Without a GPU: vLLM's threads; 0 means half the cores. More than what the learner and the
     server leave idle makes it many times slower, because its threads wait for each other."""
-    kv_cache_gib: int = Field(1, gt=0)
+    kv_cache_gib: int = Field(default=1, gt=0)
     """Without a GPU: GiB of memory for vLLM's KV cache."""
 
 

@@ -12,18 +12,18 @@ class ListenSettings(SettingsGroup):
 
     host: str = "127.0.0.1"
     """Address to listen on."""
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on."""
     keys_file: Path | None = None
     """API keys, a JSON object a line; `ratchet keys add NAME` writes them. Without a file no key is
     needed."""
-    admin_port: int = Field(0, ge=0, le=65535)
+    admin_port: int = Field(default=0, ge=0, le=65535)
     """Port on which releases can be listed and the live pointer moved over HTTP; 0 for none."""
     admin_key: SecretStr | None = None
     """Key of the admin port, as `Authorization: Bearer …`. Without it the port is not opened."""
-    max_body_bytes: int = Field(4 << 20, gt=0)
+    max_body_bytes: int = Field(default=4 << 20, gt=0)
     """Largest request body accepted (413 above)."""
-    drain_seconds: float = Field(0.0, ge=0)
+    drain_seconds: float = Field(default=0.0, ge=0)
     """Seconds after SIGTERM in which answers go on and `/readyz` says 503, for load balancers."""
 
 
@@ -46,14 +46,14 @@ class EngineSettings(SettingsGroup):
     them private: they have no access control."""
     engine_model: str = "base"
     """The base model's name inside the engine (vLLM's --served-model-name)."""
-    engine_timeout: float = Field(300.0, gt=0)
+    engine_timeout: float = Field(default=300.0, gt=0)
     """Seconds a request may take (504), unless it sets a deadline of its own."""
-    probe_seconds: float = Field(2.0, gt=0)
+    probe_seconds: float = Field(default=2.0, gt=0)
     """Pause between one-token health probes of the engine."""
-    keep_loaded: int = Field(2, ge=1)
+    keep_loaded: int = Field(default=2, ge=1)
     """Adapter versions kept in the engine: the live one and its predecessors. vLLM's --max-loras
     must leave room for one candidate and one draining version more."""
-    capacity_tokens: int = Field(500_000, gt=0)
+    capacity_tokens: int = Field(default=500_000, gt=0)
     """Estimated tokens (prompts and all rollouts) that may be under way at once. As it fills,
     top-ups, recording, extra rollouts and at last requests (503) are given up."""
 
@@ -61,17 +61,17 @@ class EngineSettings(SettingsGroup):
 class VoteSettings(SettingsGroup):
     """Votes."""
 
-    rollouts: int = Field(16, ge=1)
+    rollouts: int = Field(default=16, ge=1)
     """Rollouts per voted query when the request does not say."""
-    rollouts_min: int = Field(0, ge=0)
+    rollouts_min: int = Field(default=0, ge=0)
     """Rollouts to start with; more are drawn only while the vote is open. 0: all at once. Useful
     with `vote_confidence` below 1."""
-    max_rollouts: int = Field(64, ge=1)
+    max_rollouts: int = Field(default=64, ge=1)
     """Most rollouts, and most choices `n`, one request may ask for."""
-    vote_confidence: float = Field(1.0, gt=0.5, le=1)
+    vote_confidence: float = Field(default=1.0, gt=0.5, le=1)
     """Answer once the leading answer is the more common one with this probability; 1: once it
     cannot be overtaken."""
-    rollout_temperature: float = Field(1.0, gt=0, le=2)
+    rollout_temperature: float = Field(default=1.0, gt=0, le=2)
     """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6; in
     docs/results.md 0.6 learns less than 1.0, since its rollouts are too similar."""
 
@@ -79,52 +79,52 @@ class VoteSettings(SettingsGroup):
 class RecordingSettings(SettingsGroup):
     """Recording: for the learner, and for feedback."""
 
-    train_rollouts: int = Field(32, ge=0)
+    train_rollouts: int = Field(default=32, ge=0)
     """Groups for the learner are completed to this many rollouts while the engine is idle; 0 never.
     The TTRL paper votes over 64; in docs/results.md 32 learn as well, for half the sampling."""
-    record_top_logprobs: int = Field(0, ge=0, le=20)
+    record_top_logprobs: int = Field(default=0, ge=0, le=20)
     """Top log-probabilities that the engine returns for every token of a vote. Entropies computed
     from them are recorded with the rollouts, for the reward `dare` with `entropy=topk`. 5 are
     enough; 0 records none."""
-    vocab_size: int = Field(0, ge=0)
+    vocab_size: int = Field(default=0, ge=0)
     """Size of the model's vocabulary, for those entropies; 0 reads `config.json` in the folder
     `model`, and assumes 151936 if there is none."""
-    recorder_queue: int = Field(1024, gt=0)
+    recorder_queue: int = Field(default=1024, gt=0)
     """Groups that may wait in memory for Redis; further ones are dropped and counted."""
-    feedback_seconds: float = Field(86_400.0, gt=0)
+    feedback_seconds: float = Field(default=86_400.0, gt=0)
     """Seconds for which the answers behind a reply are remembered, so that feedback can count."""
 
 
 class GateSettings(SettingsGroup):
     """The gate: parity and trial of a candidate."""
 
-    gate_prompts: int = Field(16, ge=2)
+    gate_prompts: int = Field(default=16, ge=2)
     """Candidates wait until this many distinct queries have been seen: on recent ones a candidate
     is compared with the live version and base."""
-    gate_queries: int = Field(160, ge=1)
+    gate_queries: int = Field(default=160, ge=1)
     """Most queries to spend on one candidate; it is rejected if nothing is proven by then."""
-    gate_rollouts: int = Field(8, ge=2)
+    gate_rollouts: int = Field(default=8, ge=2)
     """Rollouts per query in the gate."""
-    gate_margin: float = Field(0.05, gt=0, lt=1)
+    gate_margin: float = Field(default=0.05, gt=0, lt=1)
     """A candidate passes once it is proven, at 95%, not to score worse by this much, neither than
     the live version nor than base. Smaller margins take more queries: about 3 / margin."""
-    gate_refresh: int = Field(16, ge=1)
+    gate_refresh: int = Field(default=16, ge=1)
     """Judge this many candidates on the same queries before drawing new ones."""
     gate_file: Path | None = None
     """Labelled questions of your own, which a candidate must not answer worse either: a JSON object
     a line, with `question` (or `messages`) and `answer`. Labels only decide promotions."""
-    gate_max_kl: float = Field(1.0, gt=0)
+    gate_max_kl: float = Field(default=1.0, gt=0)
     """Reject above this KL to base (nats per token, as the trainer measured it)."""
-    gate_min_margin: float = Field(0.12, ge=0, le=1)
+    gate_min_margin: float = Field(default=0.12, ge=0, le=1)
     """Reject everything while base's mean vote margin is below this: it knows too little to be its
     own teacher."""
-    gate_min_diversity: float = Field(0.7, ge=0, le=1)
+    gate_min_diversity: float = Field(default=0.7, ge=0, le=1)
     """Reject if the diversity of answers across queries falls below this share of base's."""
-    gate_max_drop: float = Field(0.1, ge=0, le=1)
+    gate_max_drop: float = Field(default=0.1, ge=0, le=1)
     """Reject if agreement or the share of answering rollouts falls by more, live to new."""
-    gate_max_stretch: float = Field(2.0, gt=1)
+    gate_max_stretch: float = Field(default=2.0, gt=1)
     """Reject if the mean length leaves [1/x, x] times base's."""
-    parity_tolerance: float = Field(0.02, gt=0)
+    parity_tolerance: float = Field(default=0.02, gt=0)
     """Largest mean difference (nats per token) between engine and trainer on pinned tokens. fp32 on
     both sides agrees to 1e-5; bf16 needs about this much."""
 
@@ -132,11 +132,11 @@ class GateSettings(SettingsGroup):
 class WatchSettings(SettingsGroup):
     """Canary, and monitor of the live version."""
 
-    canary_share: float = Field(0.0, ge=0, le=0.5)
+    canary_share: float = Field(default=0.0, ge=0, le=0.5)
     """Share of requests that a candidate answers after the trial and before it goes live; or 0."""
-    canary_seconds: float = Field(600.0, gt=0)
+    canary_seconds: float = Field(default=600.0, gt=0)
     """Seconds after which a canary that has not answered `watch_queries` queries is rejected."""
-    watch_queries: int = Field(64, ge=8)
+    watch_queries: int = Field(default=64, ge=8)
     """Voted queries needed to judge a version on live traffic: a canary, or the live version, which
     is compared with its parent again and rolled back if it turns out worse."""
 

@@ -19,7 +19,7 @@ class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     question: str | None = None
-    messages: list[dict[str, Any]] | None = Field(None, min_length=1)
+    messages: list[dict[str, Any]] | None = Field(default=None, min_length=1)
     answer: str = Field(min_length=1, coerce_numbers_to_str=True)
 
     @model_validator(mode="after")
