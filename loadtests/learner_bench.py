@@ -20,73 +20,27 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM
 
 from adapter.learner.scoring import Scoring
 from adapter.settings import AdapterSettings
 from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
+from loadtests.learner_workloads import WORKLOADS, Workload, batch_of, model_of
 from rewards.advantages import grpo
 from rewards.answers.kinds import answer_kinds
 from rewards.estimators.registry import build
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from rewards.token_signals import QWEN_VOCABULARY
 
 _KL = 0.001
 _TRL = "trl==1.16.0"
 _GPU = torch.cuda.is_available()
 _REWARDS = {"majority": {}, "dare exact": {"entropy": "exact"}, "dare topk": {"entropy": "topk"}}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """`groups` prompts of `prompt` tokens with `rollouts` completions of `length` tokens each.
-    `micro_batches` are sequences per forward pass for TRL to choose the best of."""
-
-    model: str
-    groups: int
-    rollouts: int
-    prompt: int
-    length: int
-    micro_batches: Sequence[int]
-    our_tokens: int
-
-
-ON_CPU = {
-    "512 x 12, arithmetic model": Workload(
-        model="arithmetic", groups=16, rollouts=32, prompt=12, length=12,
-        micro_batches=(64, 256, 512), our_tokens=8192,
-    ),
-    "128 x 256, hidden 256, vocabulary 32,000": Workload(
-        model="wide", groups=8, rollouts=16, prompt=32, length=256,
-        micro_batches=(2, 16), our_tokens=4096,
-    ),
-}  # fmt: skip
-ON_GPU = {
-    "128 x 1024, 1.5B, bf16": Workload(
-        model="1.5B", groups=8, rollouts=16, prompt=256, length=1024,
-        micro_batches=(4, 16), our_tokens=32_768,
-    ),
-}  # fmt: skip
-WORKLOADS = ON_GPU if _GPU else ON_CPU
-SHAPES = {
-    "wide": Qwen2Config(
-        vocab_size=32_000, hidden_size=256, intermediate_size=704, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
-    ),
-    "1.5B": Qwen2Config(
-        vocab_size=QWEN_VOCABULARY, hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
-        num_attention_heads=12, num_key_value_heads=2, max_position_embeddings=4096,
-        tie_word_embeddings=True,
-    ),
-}  # fmt: skip
 
 
 def main() -> None:
@@ -150,9 +104,9 @@ def _measure(name: str, side: str, micro_batch: int, steps: int) -> tuple[float,
     workload = WORKLOADS[name]
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        model = _model(workload.model, Path(folder))
+        model = model_of(workload.model, Path(folder))
         vocabulary = int(AutoModelForCausalLM.from_pretrained(model).config.vocab_size)
-        batch = _batch(workload, vocabulary)
+        batch = batch_of(workload, vocabulary)
         if side.startswith("reward "):
             step = _scored(model, workload, batch, side.removeprefix("reward "))
         elif side == "ours":
@@ -178,35 +132,6 @@ def _peak() -> int:
     if _GPU:
         return torch.cuda.max_memory_allocated()
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _model(kind: str, folder: Path) -> str:
-    if kind == "arithmetic":
-        return "evals/arithmetic/model"
-    Qwen2ForCausalLM(SHAPES[kind]).save_pretrained(str(folder))
-    return str(folder)
-
-
-def _batch(workload: Workload, vocabulary: int) -> list[TrainingGroup]:
-    rng = torch.Generator().manual_seed(0)
-
-    def tokens(count: int) -> list[int]:
-        return torch.randint(0, vocabulary, (count,), generator=rng).tolist()
-
-    groups: list[TrainingGroup] = []
-    for index in range(workload.groups):
-        rollouts = [
-            Rollout(
-                rf"\boxed{{{number % 3}}}", tokens(workload.length), [-3.0] * workload.length,
-                "stop", entropy=0.1 * (1 + number % 3),
-            )
-            for number in range(workload.rollouts)
-        ]  # fmt: skip
-        prompt = tokens(workload.prompt)
-        group = RolloutGroup(str(index), "", prompt, rollouts, 0, Sampling(), "", 0.0)
-        half = workload.rollouts // 2
-        groups.append(TrainingGroup(group, [1.0] * half + [-1.0] * (workload.rollouts - half)))
-    return groups
 
 
 def _trainer(model: str, workload: Workload) -> LoraTrainer:
