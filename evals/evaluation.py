@@ -15,6 +15,7 @@ from typing import Any
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 from tqdm import tqdm
 
+from evals.failures import ungrouped
 from evals.items import Item
 from rewards.answers.kind import AnswerKind
 from rewards.metrics import avg_at_n, correctness, maj_at_n, pass_at_k
@@ -94,12 +95,10 @@ class Evaluator:
             for item in waiting:
                 keep(await self.grade(item))
 
-        try:
+        with ungrouped(EndpointFailed):
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._protocol.concurrency):
                     tasks.create_task(work())
-        except* EndpointFailed as stopped:
-            raise EndpointFailed(str(stopped.exceptions[0])) from None
 
     async def grade_all(self, items: Sequence[Item], quiet: bool = False) -> list[Graded]:
         """All items graded, in their order, with a progress bar on a terminal. Raises

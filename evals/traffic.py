@@ -11,6 +11,7 @@ from openai import APIError, APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
 from evals.evaluation import EndpointFailed
+from evals.failures import ungrouped
 from evals.items import Item
 from rewards.answers.kind import AnswerKind
 
@@ -145,15 +146,13 @@ class PacedClient:
             finally:
                 slots.release()
 
-        try:
+        with ungrouped(EndpointFailed):
             async with asyncio.TaskGroup() as tasks:
                 async for item in paced(items, rate, minutes):
                     await slots.acquire()
                     tasks.create_task(ask(item))
                     sent += 1
                     progress(sent)
-        except* EndpointFailed as failed:
-            raise EndpointFailed(str(failed.exceptions[0])) from None
 
     async def ask(self, item: Item) -> None:
         """One question; a failure is counted. Raises EndpointFailed where asking again is of no

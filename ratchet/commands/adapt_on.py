@@ -8,11 +8,12 @@ from typing import Any
 
 from evals.adaptation_report import write_report
 from evals.evaluation import EndpointFailed
+from evals.failures import ungrouped
 from evals.items import in_epochs
 from evals.presets import epochs_for
 from ratchet.commands.adaptation import Adaptation, Plan, fresh_state
 from ratchet.commands.evaluation import items_from, protocol_from
-from ratchet.errors import ConfigurationError
+from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.local.stack import Stack
 from ratchet.recipe import with_recipe
 from ratchet.settings import StackSettings, flags_of, read
@@ -47,10 +48,8 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
         minutes=arguments.minutes,
     )
     with MathJudge(settings.equality_deadline) as judge:
-        try:
+        with as_configuration_error(EndpointFailed), ungrouped(EndpointFailed):
             result = await Adaptation(Stack(settings), plan, MathAnswers(judge), out).run()
-        except* EndpointFailed as failed:
-            raise ConfigurationError(str(failed.exceptions[0])) from None
     result |= {"dataset": arguments.dataset, "epochs": epochs}
     result["seconds"] = round(time.monotonic() - started, 1)
     title = f"{arguments.dataset}, {epochs} epochs without labels: reward `{result['reward']}`"
