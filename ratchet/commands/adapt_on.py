@@ -47,9 +47,12 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
         every=arguments.every,
         minutes=arguments.minutes,
     )
-    with MathJudge(settings.equality_deadline) as judge:
-        with as_configuration_error(EndpointFailed), ungrouped(EndpointFailed):
-            result = await Adaptation(Stack(settings), plan, MathAnswers(judge), out).run()
+    with (
+        MathJudge(settings.equality_deadline) as judge,
+        as_configuration_error(EndpointFailed),
+        ungrouped(EndpointFailed),
+    ):
+        result = await Adaptation(Stack(settings), plan, MathAnswers(judge), out).run()
     result |= {"dataset": arguments.dataset, "epochs": epochs}
     result["seconds"] = round(time.monotonic() - started, 1)
     title = f"{arguments.dataset}, {epochs} epochs without labels: reward `{result['reward']}`"
