@@ -20,8 +20,6 @@ from ratchet.settings import StackSettings, flags_of, read
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
 
-_QUICK_N = 4
-
 
 async def adapt_on(arguments: argparse.Namespace) -> int:
     """Adapt a stack of its own to the data set; 0 if the gain in avg@n is significant."""
@@ -42,7 +40,7 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
         asked=list(in_epochs(items, settings.seed, epochs)),
         test=items,
         protocol=protocol,
-        quick=replace(protocol, n=_QUICK_N, concurrency=2, per_request=0, seconds=600.0),
+        quick=replace(protocol, n=4, concurrency=2, per_request=0, seconds=600.0),
         quick_questions=len(items),
         every=arguments.every,
         minutes=arguments.minutes,
