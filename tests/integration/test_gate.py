@@ -1,5 +1,6 @@
 """Known-bad adapters before the gate, on a real engine: none passes, and an honest one does."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ AGAIN = ("sign_flipped", "never_carries", "constant_answer", "zero")
 async def test_all_bad_adapters_are_turned_away_and_an_honest_one_is_not(
     adapters: Callable[[str], Path], shared_engine: EngineProcess, tmp_path: Path
 ) -> None:
+    random.seed(0)  # one verdict in twenty may be wrong (gate_margin): these are always the same
     async with Judge.at(shared_engine.url, tmp_path / "adapters") as judge:
         for name in BAD_ADAPTERS:
             release = await judge.decide(copied(adapters(name)))
