@@ -7,7 +7,7 @@ LANES ?= 2
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching results \
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity results \
 	chaos fuzz references lock clean
 
 help: ## list these commands
@@ -15,6 +15,9 @@ help: ## list these commands
 
 demo: setup ## start everything here, ask it questions, watch it get better
 	$(BIN)/ratchet demo
+
+demo-lm: setup ## the same with a real language model of 135M parameters (ten minutes)
+	$(BIN)/ratchet demo --model smollm2
 
 test: setup ## all tests, including those on real engine, Valkey and learner processes
 	$(BIN)/pytest --lanes $(LANES)
@@ -36,6 +39,12 @@ bench-curves: setup ## learning curves against TRL, six seeds (half an hour)
 
 bench-gate: setup ## twenty bad adapters and thirty honest updates against the gate (ten minutes)
 	$(BIN)/python -m loadtests.gate_bench
+
+bench-adapter: setup ## what an adapter costs the engine on CPU (three minutes)
+	$(BIN)/python -m loadtests.adapter_bench
+
+bench-parity: setup ## does parity tell a real update from none and from another? (a quarter of an hour)
+	$(BIN)/python -m loadtests.parity_bench
 
 chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubled?
 	$(BIN)/python -m loadtests.chaos

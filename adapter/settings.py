@@ -29,6 +29,16 @@ class PlaceSettings(SettingsGroup):
 
     model: str = "evals/arithmetic/model"
     """Folder or Hugging Face id of the base model, as transformers and vLLM understand it."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the base model. `auto` is bfloat16 on a GPU, and in the engine on processors
+    with AMX; else float32. The output head's products and
+    the adapter are in float32 in any case."""
+    lora_targets: str = (
+        "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,qkv_proj,gate_up_proj"
+    )
+    """Linear layers that get LoRA, in learner and engine, by the last part of their names; those
+    that the model does not have are passed over. The output head cannot be among them: vLLM 0.32
+    ends where it has LoRA and log-probabilities of a prompt are asked for."""
     model_name: str = "ratchet"
     """Name under which clients ask for the live, voted policy."""
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -38,6 +48,14 @@ class PlaceSettings(SettingsGroup):
     equality_deadline: float = Field(default=1.0, gt=0)
     """Seconds to decide whether two answers are mathematically equal; after that they count as
     different. The same for server and learner, so that both see the same vote."""
+
+    @field_validator("lora_targets")
+    @classmethod
+    def _has_no_head(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if not all(names) or "lm_head" in names:
+            raise ValueError("must be names of linear layers, separated by commas, without lm_head")
+        return ",".join(names)
 
     @field_validator("redis_url")
     @classmethod
@@ -178,7 +196,7 @@ class DeviceSettings(SettingsGroup):
     peer_seconds: float = Field(default=600.0, gt=0)
     """On several devices: seconds that one process waits for another before all give up."""
     threads: int = Field(default=0, ge=0)
-    """CPU threads of torch; 0 leaves torch's own choice."""
+    """CPU threads of torch; 0 means half the cores, as in the engine beside it."""
 
 
 class LineageSettings(SettingsGroup):

@@ -31,3 +31,12 @@ async def beside(companion: Coroutine[Any, Any, NoReturn], work: Coroutine[Any, 
         return working.result()
     finally:
         await end(tasks)
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order; if one fails, the others are cancelled and that error is raised."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await end(task for task in tasks if not task.done())

@@ -40,6 +40,7 @@ from rewards.answers.math_answers import MathAnswers
 from rewards.votes import take_vote
 from server.engine.base import Batches, Draw, EngineRequest
 from server.engine.scripted import ScriptedEngine
+from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.promotion.probe_set import ProbeRules, ProbeSet
@@ -149,9 +150,10 @@ class _Gate:
         )
         probes = ProbeSet(
             engine=self._engine,
+            share=LearningShare(alone=1024, beside=1024),
             reservoir=self._reservoir,
             kinds=answer_kinds(),
-            rules=ProbeRules(minimum=16, rollouts=8, refresh=16, temperature=1.0),
+            rules=ProbeRules(minimum=16, rollouts=8, refresh=16, temperature=1.0, seconds=60.0),
         )
         self._trial = Trial(
             probes, answer_kinds(), Policy("ratchet", "base"), TrialRules(0.05, 160, limits)

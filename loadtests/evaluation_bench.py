@@ -18,7 +18,7 @@ from openai import AsyncOpenAI
 from evals.evaluation import Evaluator, Graded, Protocol
 from evals.items import Item
 from evals.presets import ARITHMETIC, load
-from loadtests.gate_bench import engine
+from loadtests.engine_process import engine
 from rewards.answers.kind import AnswerKind
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge

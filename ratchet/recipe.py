@@ -1,11 +1,14 @@
-"""The recipe of the tiny model, which runs where no other model is set."""
+"""The recipes of the small models that Ratchet brings along, or makes."""
 
+import os
 from typing import Any
 
 from adapter.settings import ChannelSettings
+from ratchet.local.models import SMOLLM2, folder_of
 from ratchet.settings import StackSettings
 
 TINY_RECIPE: dict[str, Any] = {
+    "dtype": "float32",
     "learning_rate": 5e-4,
     "groups_per_update": 16,
     "rollouts": 32,
@@ -15,12 +18,34 @@ TINY_RECIPE: dict[str, Any] = {
 }
 """Settings of the tiny model in place of the defaults."""
 
+SMOLLM2_RECIPE: dict[str, Any] = {
+    "engine_threads": os.cpu_count() or 1,
+    "learning_rate": 1e-4,
+    "reward": "majority",
+    "rollouts": 16,
+    "train_rollouts": 16,
+    "rollout_temperature": 0.7,
+    "gate_max_stretch": 10.0,
+    "gate_rollouts": 4,
+    "micro_batch_tokens": 4096,
+    "max_model_len": 1024,
+}
+"""Settings of SmolLM2-135M on two cores in place of the defaults. At T 1 only 40% of its rollouts
+state an answer. Who learns to answer briefly may become many times shorter than base."""
+
 
 def with_recipe(settings: StackSettings) -> StackSettings:
-    """The settings, with the recipe for what is not set if the tiny model runs."""
-    if settings.model != ChannelSettings.model_fields["model"].default:
-        return settings
+    """The settings, with the recipe for what is not set if one of these models runs. Makes the
+    model if it is not there yet. Raises ConfigurationError."""
     given = settings.model_fields_set
+    if settings.model == SMOLLM2:
+        folder = folder_of(settings.model, settings.models_dir)
+        recipe = {**SMOLLM2_RECIPE, "model": str(folder)}
+        given = given - {"model"}
+    elif settings.model == ChannelSettings.model_fields["model"].default:
+        recipe = TINY_RECIPE
+    else:
+        return settings
     return settings.model_copy(
-        update={name: value for name, value in TINY_RECIPE.items() if name not in given}
+        update={name: value for name, value in recipe.items() if name not in given}
     )

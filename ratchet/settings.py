@@ -30,6 +30,8 @@ class StackFiles(ChannelSettings):
 
     state_dir: Path = Path(".ratchet")
     """Folder for logs and for the data of a Redis started by us."""
+    models_dir: Path = Path(".ratchet/models")
+    """Folder for models made on this machine (`ratchet model`)."""
 
 
 class EngineProcess(ChannelSettings):

@@ -16,6 +16,7 @@ from server.engine.base import Engine
 from server.engine.replica_set import ReplicaSet, engines_at
 from server.history import History
 from server.metrics import ServerMetrics
+from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
 from server.recording.feedback import Feedback
@@ -64,6 +65,12 @@ class Parts:
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)
+        self.share = LearningShare(
+            alone=settings.learning_rollouts,
+            beside=settings.learning_rollouts_beside,
+            clients=lambda: self.admission.requests,
+        )
+        self.admission.on_change = self.share.changed
         self._keep(settings)
         self.feedback = Feedback(self.feedback_store, kinds, metrics)
         self.promoter = promoter(
@@ -73,6 +80,7 @@ class Parts:
             policy=self.policy,
             signals=self.signals,
             reservoir=self.reservoir,
+            share=self.share,
             kinds=kinds,
             metrics=metrics,
         )
@@ -123,6 +131,7 @@ class Parts:
             engine=self.engine,
             policy=self.policy,
             admission=self.admission,
+            share=self.share,
             recorder=self.recorder,
             transcript=self._transcript,
             target=settings.train_rollouts,

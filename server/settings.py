@@ -48,6 +48,8 @@ class EngineSettings(SettingsGroup):
     """The base model's name inside the engine (vLLM's --served-model-name)."""
     engine_timeout: float = Field(default=300.0, gt=0)
     """Seconds a request may take (504), unless it sets a deadline of its own."""
+    max_deadline: float = Field(default=3600.0, gt=0)
+    """Longest deadline of its own that a request may set, in seconds; longer ones are cut."""
     probe_seconds: float = Field(default=2.0, gt=0)
     """Pause between one-token health probes of the engine."""
     keep_loaded: int = Field(default=2, ge=1)
@@ -56,6 +58,20 @@ class EngineSettings(SettingsGroup):
     capacity_tokens: int = Field(default=500_000, gt=0)
     """Estimated tokens (prompts and all rollouts) that may be under way at once. As it fills,
     top-ups, recording, extra rollouts and at last requests (503) are given up."""
+
+
+class LearningShareSettings(SettingsGroup):
+    """Learning's share of the engine."""
+
+    learning_rollouts: int = Field(default=64, ge=1)
+    """Most rollouts of the gate and of top-ups that the engine is given at once while no client
+    waits."""
+    learning_rollouts_beside: int = Field(default=8, ge=1)
+    """The same while clients wait for answers: these take part in every step of the engine, so more
+    of them slow clients down, and fewer slow verdicts down."""
+    gate_seconds: float = Field(default=120.0, gt=0)
+    """Seconds that the engine gets for one query of the gate; a rollout that is not in by then
+    counts as one without an answer."""
 
 
 class VoteSettings(SettingsGroup):
@@ -146,6 +162,7 @@ class ServerSettings(
     ListenSettings,
     PageSettings,
     EngineSettings,
+    LearningShareSettings,
     VoteSettings,
     RecordingSettings,
     GateSettings,

@@ -5,6 +5,7 @@ from adapter.store.releases import ReleaseStore
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Engine
 from server.metrics import ServerMetrics
+from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
@@ -32,6 +33,7 @@ def vote_rules(settings: ServerSettings) -> VoteRules:
         temperature=settings.rollout_temperature,
         confidence=settings.vote_confidence,
         deadline=settings.engine_timeout,
+        max_deadline=max(settings.max_deadline, settings.engine_timeout),
         top_logprobs=settings.record_top_logprobs,
     )
 
@@ -44,6 +46,7 @@ def promoter(
     policy: Policy,
     signals: LiveSignals,
     reservoir: Reservoir,
+    share: LearningShare,
     kinds: AnswerKinds,
     metrics: ServerMetrics,
 ) -> Promoter:
@@ -57,16 +60,23 @@ def promoter(
         max_stretch=settings.gate_max_stretch,
     )
     folders = AdapterFolders(settings.adapters_dir)
-    proof = (Files(engine, folders), ParityProbe(engine, folders, settings.parity_tolerance))
+    parity = ParityProbe(engine, settings.engine_model, folders, settings.parity_tolerance)
+    proof = (Files(engine, folders), parity)
     probe_rules = ProbeRules(
         minimum=settings.gate_prompts,
         rollouts=settings.gate_rollouts,
         refresh=settings.gate_refresh,
         temperature=settings.rollout_temperature,
+        seconds=settings.gate_seconds,
     )
     labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
     probes = ProbeSet(
-        engine=engine, reservoir=reservoir, kinds=kinds, rules=probe_rules, labelled=labelled
+        engine=engine,
+        share=share,
+        reservoir=reservoir,
+        kinds=kinds,
+        rules=probe_rules,
+        labelled=labelled,
     )
     trial_rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
     trial = Trial(probes, kinds, policy, trial_rules)

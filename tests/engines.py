@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -19,9 +20,9 @@ from tests.waiting import wait_until
 class EngineProcess:
     """vLLM on the arithmetic model or another, started as `ratchet up` starts it."""
 
-    def __init__(self, folder: Path, model: Path = MODEL) -> None:
+    def __init__(self, folder: Path, model: Path = MODEL, **given: Any) -> None:
         self.log, self.port = folder / "engine.log", free_port()
-        settings = StackSettings(model=str(model))
+        settings = StackSettings(**{"model": str(model), "dtype": "float32", **given})
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 engine_command(settings, self.port),
@@ -72,9 +73,10 @@ class EngineProcess:
 
 
 @contextmanager
-def running_engine(folder: Path, model: Path = MODEL) -> Iterator[EngineProcess]:
-    """Starts; whether it answers yet is not waited for."""
-    engine = EngineProcess(folder, model)
+def running_engine(folder: Path, model: Path = MODEL, **given: Any) -> Iterator[EngineProcess]:
+    """Starts, in fp32 or with the settings that are given; whether it answers yet is not waited
+    for."""
+    engine = EngineProcess(folder, model, **given)
     try:
         yield engine
     finally:

@@ -27,6 +27,7 @@ class Cause(StrEnum):
 
     PARENT_NOT_LIVE = "parent_not_live"
     UNUSABLE = "unusable"
+    ENGINE_ENDED = "engine_ended"
     ENGINE_DIFFERS = "engine_differs"
     NO_CHANGE = "no_change"
     NOT_APPLIED = "not_applied"

@@ -29,6 +29,8 @@ class MemoryReleases:
         self._lease_ends = 0.0
         self.entries: list[LedgerEntry] = []
         self._paused: str | None = None
+        self._judge, self._judge_ends = "", 0.0
+        self._tried: dict[int, int] = {}
         self._changed = asyncio.Condition()
 
     async def acquire(self, ttl: float) -> int | None:
@@ -117,6 +119,21 @@ class MemoryReleases:
 
     async def paused(self) -> str | None:
         return self._paused
+
+    async def judges(self, server: str, ttl: float) -> bool:
+        if self._judge != server and time.monotonic() < self._judge_ends:
+            return False
+        self._judge, self._judge_ends = server, time.monotonic() + ttl
+        return True
+
+    async def tried(self, version: int) -> int | None:
+        return self._tried.get(version)
+
+    async def note_trial(self, version: int, ends: int | None) -> None:
+        if ends is None:
+            self._tried.pop(version, None)
+        else:
+            self._tried[version] = ends
 
     async def ledger(self) -> list[LedgerEntry]:
         return list(self.entries)

@@ -5,7 +5,7 @@ answers anybody.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -16,11 +16,13 @@ FILE = "probe.json"
 @dataclass(frozen=True, slots=True)
 class ProbeSheet:
     """`sequences[i]` are token ids; `adapter[i]` and `base[i]` the natural log-probabilities, at
-    temperature 1, of its tokens from the second on."""
+    temperature 1, of its tokens from `starts[i]` on: where the completion begins. Sheets of before
+    have no `starts` and score from the second token on. What tells most comes first."""
 
     sequences: Sequence[Sequence[int]]
     adapter: Sequence[Sequence[float]]
     base: Sequence[Sequence[float]]
+    starts: Sequence[int] = field(default_factory=list[int])
 
     def write(self, folder: Path) -> None:
         """Store in an adapter folder."""
@@ -30,3 +32,7 @@ class ProbeSheet:
     def read(folder: Path) -> "ProbeSheet":
         """Load from an adapter folder."""
         return ProbeSheet(**orjson.loads((folder / FILE).read_bytes()))
+
+    def start(self, index: int) -> int:
+        """The first scored token of a sequence."""
+        return self.starts[index] if self.starts else 1

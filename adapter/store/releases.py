@@ -178,6 +178,21 @@ class ReleaseStore(Protocol):
         """Why judging is paused; None if it is not."""
         ...
 
+    async def judges(self, server: str, ttl: float) -> bool:
+        """Whether this server is the one that judges candidates, for `ttl` more seconds: it is if
+        no other is."""
+        ...
+
+    async def tried(self, version: int) -> int | None:
+        """How often the engine has ended while this candidate was tried, as noted last; None if
+        nothing is noted."""
+        ...
+
+    async def note_trial(self, version: int, ends: int | None) -> None:
+        """Note that this candidate is about to be tried, and how often the engine has ended over
+        it; None once it is decided."""
+        ...
+
     async def ledger(self) -> list[LedgerEntry]:
         """Every change, oldest first."""
         ...

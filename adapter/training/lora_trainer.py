@@ -1,7 +1,8 @@
 """GRPO on a LoRA adapter with PEFT: the trainer that ships."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,14 +32,15 @@ from adapter.training.token_scores import (
     tokens_once,
 )
 from rewards.estimators.evidence import Signal
-from rewards.rollouts import RolloutGroup
+from rewards.rollouts import Rollout, RolloutGroup
 
-_PINNED = 4
+_PINNED, _PINNED_TOKENS, _PINNED_COMPLETION = 64, 4096, 128
+"""Most sequences of the probe sheet, tokens of all of them, and tokens scored of one."""
 _FIRST_PASS = ("entropy", "sampling/", "importance/")
 
 
 class LoraTrainer:
-    """One adapter on one base model. fp32 on CPU, bf16 base weights on a GPU.
+    """One adapter on one base model.
 
     All linear layers but the output head get LoRA: attention-only adapters underperform. With
     `ranks`, every rank has one of these; all get the same calls and each does its share.
@@ -46,15 +48,15 @@ class LoraTrainer:
 
     def __init__(self, settings: AdapterSettings, ranks: Ranks | None = None) -> None:
         self._settings, self._ranks = settings, ranks or Ranks()
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // 2))
         self._device = self._ranks.device or device_for(settings.device)
-        dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
-        base: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
+        base: Any = AutoModelForCausalLM.from_pretrained(
+            settings.model, dtype=_dtype(settings, self._device)
+        )
         torch.manual_seed(settings.seed)
         config = peft.LoraConfig(
             r=settings.lora_rank, lora_alpha=settings.lora_alpha, lora_dropout=0.0,
-            target_modules="all-linear", task_type="CAUSAL_LM",
+            target_modules=settings.lora_targets.split(","), task_type="CAUSAL_LM",
         )  # fmt: skip
         if not self._ranks.shard_base:
             base.to(self._device)
@@ -68,7 +70,7 @@ class LoraTrainer:
         if self._ranks.shard_base:
             shard_base(base, self._ranks)
         self._fresh = self._adapter_state()
-        self.pinned: list[list[int]] = []
+        self.pinned: list[TokenSequence] = []
         self.gradient = PolicyGradient(
             model=self.model, without_adapter=self._peft.disable_adapter, loss=settings.loss,
             limits=LossLimits(
@@ -100,7 +102,13 @@ class LoraTrainer:
         else:
             state = safetensors.torch.load_file(folder / WEIGHTS)
             peft.set_peft_model_state_dict(self._peft, state)
-            self.pinned = self.optimiser.load(folder).get("pinned", [])
+            kept = self.optimiser.load(folder)
+            sequences, starts = kept.get("pinned", []), kept.get("starts", [])
+            starts = starts or [1] * len(sequences)  # so it was before completions stood alone
+            self.pinned = [
+                TokenSequence(ids[:start], ids[start:])
+                for ids, start in zip(sequences, starts, strict=True)
+            ]
         self._before = self._snapshot()
 
     def check(self, group: RolloutGroup) -> None:
@@ -177,36 +185,80 @@ class LoraTrainer:
         sheet = self.probe_sheet()
         try:
             self._peft.save_pretrained(str(folder), safe_serialization=True)
-            self.optimiser.save(folder, {"pinned": self.pinned})
+            self.optimiser.save(folder, {"pinned": sheet.sequences, "starts": sheet.starts})
         except SafetensorError as error:  # that is how it reports a full disk
             raise OSError(str(error)) from None
         sheet.write(folder)
 
     def probe_sheet(self) -> ProbeSheet:
-        """Log-probabilities of the pinned tokens, with and without the adapter."""
-        adapter = [self._pinned_scores(ids) for ids in self.pinned]
+        """Log-probabilities of the pinned completions, with and without the adapter; those that the
+        adapter changes most come first."""
+        adapter = self._pinned_scores()
         with self._peft.disable_adapter():
-            base = [self._pinned_scores(ids) for ids in self.pinned]
-        return ProbeSheet(self.pinned, adapter, base)
+            base = self._pinned_scores()
+        moved = [
+            sum((a - b) ** 2 for a, b in zip(*rows, strict=True))
+            for rows in zip(adapter, base, strict=True)
+        ]
+        order = sorted(range(len(moved)), key=lambda index: -moved[index])
+        pinned = [self.pinned[index] for index in order]
+        return ProbeSheet(
+            [[*sequence.prompt, *sequence.completion] for sequence in pinned],
+            [adapter[index] for index in order],
+            [base[index] for index in order],
+            [len(sequence.prompt) for sequence in pinned],
+        )
 
     @torch.no_grad()
-    def _pinned_scores(self, ids: list[int]) -> list[float]:
-        batch = PromptBatch.of([TokenSequence(ids[:1], ids[1:])], self._device)
-        return list(map(float, score_tokens(self.model, batch)[0]))
+    def _pinned_scores(self) -> list[list[float]]:
+        found: list[list[float]] = [[] for _ in self.pinned]
+        for part in micro_batches(self.pinned, self._settings.micro_batch_tokens):
+            rows = [self.pinned[index] for index in part]
+            scores = score_tokens(self.model, PromptBatch.of(rows, self._device))[0]
+            lengths = [len(row.completion) for row in rows]
+            split = cast("Sequence[Tensor]", scores.split(lengths))
+            for index, values in zip(part, split, strict=True):
+                found[index] = cast("list[float]", values.tolist())
+        return found
 
     def _pin(self, batch: Sequence[TrainingGroup]) -> None:
-        """Choose the probe's tokens once: the first rollout of a few groups.
+        """Choose the probe's tokens once: rollouts of all groups in turn.
 
         They come only from groups that this version or an ancestor was trained on, so a forgotten
         client's tokens go with the versions that saw it.
         """
-        if not self.pinned:
-            groups = [tg.group for tg in batch[:_PINNED]]
-            self.pinned = [[*g.prompt_ids, *g.rollouts[0].token_ids] for g in groups]
+        if self.pinned:
+            return
+        room = _PINNED_TOKENS
+        for group, rollout in _in_turn([tg.group for tg in batch]):
+            completion = list(rollout.token_ids[:_PINNED_COMPLETION])
+            room -= len(group.prompt_ids) + len(completion)
+            if self.pinned and (room < 0 or len(self.pinned) == _PINNED):
+                return
+            if completion:
+                self.pinned.append(TokenSequence(list(group.prompt_ids), completion))
 
-    def _snapshot(self) -> tuple[dict[str, Tensor], tuple[dict[str, Any], int], list[list[int]]]:
-        return self._adapter_state(), self.optimiser.snapshot(), self.pinned
+    def _snapshot(
+        self,
+    ) -> tuple[dict[str, Tensor], tuple[dict[str, Any], int], list[TokenSequence]]:
+        return self._adapter_state(), self.optimiser.snapshot(), list(self.pinned)
 
     def _adapter_state(self) -> dict[str, Tensor]:
         state = peft.get_peft_model_state_dict(self._peft)
         return {name: value.detach().clone() for name, value in state.items()}
+
+
+def _in_turn(groups: Sequence[RolloutGroup]) -> Iterator[tuple[RolloutGroup, Rollout]]:
+    """The first rollout of each group, then the second of each, and so on."""
+    for index in range(max((len(group.rollouts) for group in groups), default=0)):
+        for group in groups:
+            if index < len(group.rollouts):
+                yield group, group.rollouts[index]
+
+
+def _dtype(settings: AdapterSettings, device: torch.device) -> torch.dtype:
+    """Of the base weights."""
+    name = settings.dtype
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    return getattr(torch, name)

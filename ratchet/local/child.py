@@ -25,12 +25,19 @@ ends with 1, and may be gone after a restart."""
 
 
 class Child:
-    """Runs `argv` until `stop`, and restarts it when it exits with another status than GAVE_UP."""
+    """Runs `argv` until `stop`, and restarts it when it exits with another status than GAVE_UP.
+    With a `niceness` above 0 it leaves the processor to others that want it."""
 
     def __init__(
-        self, name: str, argv: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        niceness: int = 0,
     ) -> None:
-        self.name, self.log = name, log
+        self.name, self.log, self._niceness = name, log, niceness
         self._argv, self._environment = list(argv), {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -93,8 +100,13 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=self._prepare,
             )
+
+    def _prepare(self) -> None:
+        os.nice(self._niceness)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     async def _supervise(self) -> None:
         while True:
@@ -108,7 +120,3 @@ class Child:
             await asyncio.sleep(_RESTART_SECONDS)
             self.restarts += 1
             self._spawn()
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

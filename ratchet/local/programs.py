@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapter.processor import has_bfloat16
 from ratchet.errors import ConfigurationError
 from ratchet.settings import StackSettings
 
@@ -57,14 +58,18 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
     flags = [
         "--model", settings.model, "--served-model-name", settings.engine_model,
         "--enable-lora", "--max-lora-rank", str(settings.lora_rank),
+        "--lora-target-modules", *settings.lora_targets.split(","),
         "--max-loras", str(slots), "--max-cpu-loras", str(2 * slots),
         "--max-model-len", str(settings.max_model_len),
         "--logprobs-mode", "processed_logprobs", "--max-logprobs", "20",
         "--scheduling-policy", "priority", "--generation-config", "vllm",
-        "--disable-log-stats",
     ]  # fmt: skip
+    dtype = engine_dtype(settings, cpu=cpu)
+    flags += ["--dtype", dtype]
+    if dtype != "float32":
+        flags += ["--hf-overrides", '{"head_dtype": "float32"}']
     if cpu:
-        flags += ["--dtype", "float32", "--enforce-eager"]
+        flags += ["--enforce-eager"]
         flags += ["--distributed-executor-backend", "uni"]
         # A seeded request whose prompt is computed in two parts ends vLLM 0.32 on CPU ("CPU
         # Generator does not use offset"), and the gate seeds its requests.
@@ -72,6 +77,13 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
     else:
         flags += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
     return flags
+
+
+def engine_dtype(settings: StackSettings, *, cpu: bool) -> str:
+    """The engine's precision, as vLLM names it."""
+    if settings.dtype != "auto":
+        return settings.dtype
+    return "float32" if cpu and not has_bfloat16() else "bfloat16"
 
 
 def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
@@ -86,6 +98,9 @@ def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         threads = settings.engine_threads or max(1, (os.cpu_count() or 1) // 2)
         environment["OMP_NUM_THREADS"] = str(threads)
+        # A thread that waits for the others leaves its core to whoever wants it.
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment["KMP_BLOCKTIME"] = "0"
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
         # The first request for log-probabilities would compile part of the sampler, which ends
         # vLLM 0.32 where there is no C++ compiler, as in our image.

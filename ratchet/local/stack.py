@@ -27,6 +27,8 @@ from server.settings import ServerSettings
 
 _READY_SECONDS = 300.0
 _POLL_SECONDS = 0.1
+_LEARNER_NICENESS = 10
+"""On one machine, learning never outranks serving."""
 
 
 class Stack:
@@ -63,7 +65,8 @@ class Stack:
         server = ratchet_command("serve"), environment_for(ServerSettings, s)
         adapter = ratchet_command("adapt"), environment_for(AdapterSettings, s)
         for name, how in (("engine", engine), ("server", server), ("adapter", adapter)):
-            self.children[name] = Child(name, *how, logs / f"{name}.log")
+            niceness = _LEARNER_NICENESS if name == "adapter" else 0
+            self.children[name] = Child(name, *how, logs / f"{name}.log", niceness=niceness)
 
     @property
     def url(self) -> str:

@@ -51,7 +51,8 @@ class ScriptedEngine:
         count, tops = (int(request.options.get(name, 0)) for name in ("n", "top_logprobs"))
         with self._working(request, count or 1) as texts:
             drawn = enumerate(texts)
-            yield self._batches([_draw(index, request.prompt, text, tops) for index, text in drawn])
+            draws = [_draw(index, request.prompt, text, tops) for index, text in drawn]
+            yield self._batches(draws, request.seconds)
 
     @asynccontextmanager
     async def write(self, request: EngineRequest) -> AsyncGenerator[Batches[Piece]]:
@@ -122,12 +123,14 @@ class ScriptedEngine:
         finally:
             self.under_way -= 1
 
-    async def _batches(self, draws: Sequence[Draw]) -> AsyncIterator[Sequence[Draw]]:
+    async def _batches(
+        self, draws: Sequence[Draw], seconds: float | None
+    ) -> AsyncIterator[Sequence[Draw]]:
         if free := [draw for draw in draws if draw.index not in self.held_back]:
             yield free
         for draw in draws:
             if draw.index in self.held_back:
-                await self._released(draw.index)
+                await self._released(draw.index, seconds)
                 if self.breaks:
                     self.breaks -= 1
                     raise EngineUnavailable("broken off")

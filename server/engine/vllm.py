@@ -1,6 +1,7 @@
 """vLLM's OpenAI-compatible server as the engine, over HTTP (vLLM 0.32)."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,7 +36,10 @@ from server.engine.vllm_replies import (
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
-_PROBE_SECONDS = 10.0
+_PROBE_SECONDS, _PATIENCE = 10.0, 2.0
+"""Seconds for a probe, and between two looks at whether an engine that did not answer it works."""
+_AHEAD_OF_ALL = -1
+_TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
 class VllmEngine:
@@ -116,7 +120,21 @@ class VllmEngine:
 
     async def probe(self) -> None:
         body = {"model": self._base_model, "prompt": [0], "max_tokens": 1, "temperature": 0}
-        await self._ask(TEXT, body, _PROBE_SECONDS)
+        try:
+            await self._ask(TEXT, {**body, "priority": _AHEAD_OF_ALL}, _PROBE_SECONDS)
+        except EngineTimeout:
+            # With all its sequences taken it begins nothing new, however urgent; but it works.
+            before = await self._tokens()
+            await asyncio.sleep(_PATIENCE)
+            if not await self._tokens() > before:
+                raise
+
+    async def _tokens(self) -> float:
+        """Tokens that the engine has worked off since its start; NaN if it does not say."""
+        async with self._exchange("/metrics", None, _PROBE_SECONDS) as reply:
+            lines = (await reply.text()).splitlines()
+        counted = [float(line.split()[-1]) for line in lines if line.startswith(_TOKENS)]
+        return sum(counted) if counted else math.nan
 
     async def close(self) -> None:
         if self._session is not None:

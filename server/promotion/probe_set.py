@@ -9,9 +9,11 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from adapter.tasks import together
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
-from server.engine.base import Engine, EngineRequest, Priority, draw_all
+from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
+from server.policy.learning_share import LearningShare
 from server.recording.reservoir import Query, Reservoir
 
 
@@ -25,7 +27,8 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answers of a policy's rollouts to one probe, and all their tokens."""
+    """The answers of a policy's rollouts to one probe, None where there is none or it was not in in
+    time; and the tokens of those that were."""
 
     answers: Sequence[str | None]
     tokens: int
@@ -33,13 +36,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRules:
-    """Recent queries needed to begin, `rollouts` of each and their temperature, and the number of
-    trials held on one drawing."""
+    """Recent queries needed to begin, `rollouts` of each and their temperature, the number of
+    trials held on one drawing, and the seconds that the engine gets for a query."""
 
     minimum: int
     rollouts: int
     refresh: int
     temperature: float
+    seconds: float
 
 
 class ProbeSet:
@@ -54,12 +58,14 @@ class ProbeSet:
         self,
         *,
         engine: Engine,
+        share: LearningShare,
         reservoir: Reservoir,
         kinds: AnswerKinds,
         rules: ProbeRules,
         labelled: Sequence[Query] = (),
     ) -> None:
-        self._engine, self._reservoir, self._labelled = engine, reservoir, labelled
+        self._engine, self._share = engine, share
+        self._reservoir, self._labelled = reservoir, labelled
         self._kinds, self._rules = kinds, rules
         self._recent: list[Query] = []
         self._drawn: dict[bool, list[Probe]] = {True: [], False: []}
@@ -107,7 +113,7 @@ class ProbeSet:
 
     async def replies(self, engine_name: str, probes: Sequence[Probe]) -> list[Reply]:
         """The replies of the policy with that engine name. Raises EngineError."""
-        return await asyncio.gather(*(self._reply(engine_name, probe) for probe in probes))
+        return await together(self._reply(engine_name, probe) for probe in probes)
 
     async def _reply(self, engine_name: str, probe: Probe) -> Reply:
         key = engine_name, probe.seed
@@ -115,9 +121,27 @@ class ProbeSet:
             rules = self._rules
             drawn = {"n": rules.rollouts, "temperature": rules.temperature, "seed": probe.seed}
             options = {**probe.query.options, **drawn, "logprobs": False}
-            request = EngineRequest(engine_name, probe.query.prompt, options, Priority.GATE)
-            draws = await draw_all(self._engine, request)
+            async with self._share.take(rules.rollouts) as beside_clients:
+                order = Priority.CLIENT if beside_clients else Priority.GATE
+                request = EngineRequest(
+                    engine_name, probe.query.prompt, options, order, rules.seconds
+                )
+                draws = await self._drawn_in_time(request)
             kind = self._kinds[probe.query.answer_kind]
-            answers = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
+            read = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
+            answers: list[str | None] = [None] * rules.rollouts
+            for draw, answer in zip(draws, read, strict=True):
+                answers[draw.index] = answer
             self._replies[key] = Reply(answers, sum(draw.tokens for draw in draws))
         return self._replies[key]
+
+    async def _drawn_in_time(self, request: EngineRequest) -> list[Draw]:
+        """The rollouts that are in within the request's seconds."""
+        draws: list[Draw] = []
+        try:
+            async with self._engine.draw(request) as batches:
+                async for batch in batches:
+                    draws += batch
+        except EngineTimeout:
+            pass
+        return draws

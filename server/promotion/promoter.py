@@ -7,12 +7,15 @@ waits for the other, which judges.
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from adapter.store.buffer import BufferUnavailable
-from adapter.store.judgement import StepVerdict
+from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.releases import AdapterRelease, ReleaseState, ReleaseStore
+from adapter.tasks import beside
 from server.engine.base import Engine, EngineError
 from server.metrics import ServerMetrics
 from server.promotion.monitor import Monitor
@@ -23,11 +26,14 @@ from server.promotion.versions import Versions
 log = logging.getLogger("ratchet.promotion")
 
 _POLL_SECONDS = 1.0
+_LEASE_SECONDS = 15.0
+_MOST_ENDS = 2
+"""Engine ends over one candidate after which it is not tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promoter:
-    """One per server process. `run` until cancelled."""
+    """One per server process, with a `name` of its own. `run` until cancelled."""
 
     engine: Engine
     releases: ReleaseStore
@@ -36,6 +42,7 @@ class Promoter:
     steps: Sequence[PromotionStep]
     monitor: Monitor
     metrics: ServerMetrics
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     async def run(self) -> None:
         """React to every change of the releases, and check once a second."""
@@ -49,10 +56,21 @@ class Promoter:
         await self.judge()
 
     async def judge(self) -> None:
-        """Check the live version and decide waiting candidates, unless judging is paused or there
-        are too few queries to judge by. Raises EngineError, BufferUnavailable."""
+        """Check the live version and decide waiting candidates, unless judging is paused, there are
+        too few queries to judge by, or another server judges. Raises EngineError,
+        BufferUnavailable."""
         if await self.releases.paused() is not None or not self.trial.ready:
             return
+        if await self.releases.judges(self.name, _LEASE_SECONDS):
+            await beside(self._go_on_judging(), self._judge())
+
+    async def _go_on_judging(self) -> NoReturn:
+        """Renew the lease. Raises BufferUnavailable once it is lost."""
+        while await self.releases.judges(self.name, _LEASE_SECONDS):
+            await asyncio.sleep(_LEASE_SECONDS / 3)
+        raise BufferUnavailable("another server has begun to judge")
+
+    async def _judge(self) -> None:
         if await self.monitor.check(await self.releases.all()):
             self.metrics.rollbacks.inc()
             await self.versions.sync()
@@ -72,7 +90,14 @@ class Promoter:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def _decide(self, release: AdapterRelease) -> None:
-        steps = await verdicts(self.steps, release)
+        ends = await self._engine_ends(release)
+        if ends >= _MOST_ENDS:
+            reason = f"the engine ended {ends} times while it was tried"
+            steps = [turned_away(Step.TRIAL, Cause.ENGINE_ENDED, reason)]
+        else:
+            await self.releases.note_trial(release.version, ends)
+            steps = await verdicts(self.steps, release)
+        await self.releases.note_trial(release.version, None)
         if steps is None or await self.releases.paused() is not None:
             return  # decided elsewhere, or paused meanwhile: then it is judged again later
         if steps[-1].passed:
@@ -82,6 +107,13 @@ class Promoter:
         await self.engine.unload(release.folder)
         self.metrics.judged(steps, promoted=False)
         log.warning("v%d rejected: %s", release.version, steps[-1].reason)
+
+    async def _engine_ends(self, release: AdapterRelease) -> int:
+        """How often the engine has ended while this candidate was tried. It was being tried if that
+        is noted, and the engine has ended since if it no longer has the adapter."""
+        present = await self.engine.models()
+        noted = await self.releases.tried(release.version)
+        return 0 if noted is None else noted + (release.folder not in present)
 
     async def _promote(self, release: AdapterRelease, steps: Sequence[StepVerdict]) -> None:
         started = time.monotonic()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.releases import BASE, AdapterRelease
+from adapter.tasks import together
 from rewards.answers.kinds import AnswerKinds
 from rewards.votes import take_vote
 from server.policy.leases import Policy
@@ -113,7 +114,7 @@ class Trial:
     async def _replies(
         self, probes: Sequence[Probe], policies: Collection[str]
     ) -> dict[str, list[Reply]]:
-        found = await asyncio.gather(*(self.probes.replies(name, probes) for name in policies))
+        found = await together(self.probes.replies(name, probes) for name in policies)
         return dict(zip(policies, found, strict=True))
 
     def _alarm(self, stats: Mapping[str, PolicyStats], kl: float | None) -> Alarm | None:

@@ -36,12 +36,19 @@ class Admission:
         self._mean_tokens = 128.0
         self.on_busy: Callable[[], None] = lambda: None
         """Called when there is no more room for top-ups."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a request has come or gone."""
         metrics.load.set_function(lambda: self.load)
 
     @property
     def load(self) -> float:
         """Share of the capacity that is in use."""
         return self._load / self._capacity
+
+    @property
+    def requests(self) -> int:
+        """Requests under way."""
+        return self._tickets
 
     @property
     def idle(self) -> bool:
@@ -76,8 +83,10 @@ class Admission:
         self._tickets += 1
         if was_idle and not self.idle:
             self.on_busy()
+        self.on_change()
         try:
             yield ticket
         finally:
             self._tickets -= 1
             self._load = self._load - cost if self._tickets else 0.0
+            self.on_change()

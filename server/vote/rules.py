@@ -13,8 +13,8 @@ from server.engine.base import Prompt
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRules:
     """Rollouts per query by default (and to start with, if not all at once) and at most, their
-    temperature, confidence and deadline (in seconds) of a vote, and the `top_logprobs` that the
-    engine is asked for even if the client wants fewer."""
+    temperature, confidence and deadline of a vote by default, the longest deadline (both in
+    seconds), and the `top_logprobs` that the engine is asked for even if the client wants fewer."""
 
     rollouts: int
     rollouts_min: int
@@ -22,11 +22,12 @@ class VoteRules:
     temperature: float
     confidence: float
     deadline: float
+    max_deadline: float
     top_logprobs: int
 
     def seconds(self, request: SamplingRequest) -> float:
         """Seconds for which an answer is of use."""
-        return request.ratchet.deadline or self.deadline
+        return min(request.ratchet.deadline or self.deadline, self.max_deadline)
 
     def options(self, request: SamplingRequest, prompt: Prompt) -> dict[str, Any]:
         """The engine's sampling options for a request's rollouts."""

@@ -59,11 +59,9 @@ class VoteSession:
     waited: float = 0.0
     """Seconds spent waiting for the engine with nothing else to do."""
 
-    def engine_request(
-        self, options: Mapping[str, Any], seconds: float | None = None
-    ) -> EngineRequest:
+    def engine_request(self, options: Mapping[str, Any]) -> EngineRequest:
         """A request to the engine for rollouts of this question."""
-        return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=seconds)
+        return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=self.deadline)
 
     def report(self, task: asyncio.Task[None]) -> None:
         """Report the failure of a finished task to the waiter, or log it if the outcome is out."""

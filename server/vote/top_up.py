@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from rewards.rollouts import RolloutGroup
 from server.engine.base import Engine, EngineError, EngineRequest, Priority, draw_all
 from server.metrics import ServerMetrics
+from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.recording.recorder import Recorder, tokens_of
 from server.recording.transcript import Transcript
@@ -46,6 +47,7 @@ class TopUp:
         engine: Engine,
         policy: Policy,
         admission: Admission,
+        share: LearningShare,
         recorder: Recorder,
         transcript: Transcript,
         target: int,
@@ -53,7 +55,8 @@ class TopUp:
         limit: int = 256,
     ) -> None:
         self._engine, self._policy, self._admission = engine, policy, admission
-        self._recorder, self._transcript, self._target = recorder, transcript, target
+        self._share, self._recorder = share, recorder
+        self._transcript, self._target = transcript, target
         self._metrics, self.limit = metrics, limit
         self._waiting: deque[Unfinished] = deque()
         self._waiting_tokens = 0
@@ -112,9 +115,11 @@ class TopUp:
         options = {**unfinished.request.options, "n": count}
         if "seed" in options:
             options["seed"] += unfinished.size
-        request = replace(unfinished.request, options=options, priority=Priority.TOP_UP)
         try:
-            draws = await draw_all(self._engine, request)
+            async with self._share.take(count) as beside_clients:
+                order = Priority.CLIENT if beside_clients else Priority.TOP_UP
+                request = replace(unfinished.request, options=options, priority=order, seconds=None)
+                draws = await draw_all(self._engine, request)
             rollouts = [*unfinished.group.rollouts, *await self._transcript.rollouts(draws)]
         except EngineError:
             self._record(unfinished)

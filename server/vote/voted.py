@@ -72,25 +72,26 @@ class VotedAnswers:
             await asyncio.wait(self._tasks)
 
     async def _run(self, session: VoteSession) -> None:
-        try:
-            await self._collect(session)
-        except EngineError as error:
-            if not session.outcome.done():
-                raise
-            log.warning("an answered question was not finished: %s", error)
+        await self._collect(session)
         await self._bookkeeping.settle(session)
 
     async def _collect(self, session: VoteSession) -> None:
-        """Draw until the vote is over, or all rollouts if the learner gets them."""
+        """Draw until the vote is over, or all rollouts if the learner gets them. Those that are
+        lost or late make the group partial: without them it would favour short rollouts."""
         tally = session.tally
         try:
             async with asyncio.timeout(session.deadline):
                 await self._drawing.draw(session)
         except (TimeoutError, EngineError) as error:
-            if session.outcome.done() or len(tally.draws) < max(1, _QUORUM * tally.size):
+            if session.outcome.done():
+                log.warning("an answered question was not finished: %s", error)
+            elif len(tally.draws) < max(1, _QUORUM * tally.size):
                 if isinstance(error, EngineError):
                     raise
                 raise EngineTimeout(f"no answer within {session.deadline:g} s") from None
-            session.partial, session.reason = True, session.reason or Unrecorded.PARTIAL
+            session.partial = True
+            if session.reason is None:
+                session.reason = Unrecorded.PARTIAL
+                self._bookkeeping.metrics.groups[Unrecorded.PARTIAL].inc()
         if not session.outcome.done():
             await self._bookkeeping.conclude(session)

@@ -324,3 +324,22 @@ async def test_a_release_says_whose_groups_are_in_it(store) -> None:
     assert (await store.get(1)).clients == ["0123456789abcdef"]
     assert AdapterRelease.from_json(release(2).to_json()).clients == []
     await store.close()
+
+
+async def test_one_server_judges_until_it_no_longer_does(store) -> None:
+    assert await store.judges("a", 60.0)
+    assert not await store.judges("b", 60.0)
+    assert await store.judges("a", 0.05)
+    async with asyncio.timeout(5.0):
+        while not await store.judges("b", 60.0):
+            await asyncio.sleep(0.01)
+    assert not await store.judges("a", 60.0)
+
+
+async def test_what_is_being_tried_is_noted(store) -> None:
+    assert await store.tried(3) is None
+    await store.note_trial(3, 0)
+    await store.note_trial(4, 1)
+    assert (await store.tried(3), await store.tried(4)) == (0, 1)
+    await store.note_trial(3, None)
+    assert await store.tried(3) is None

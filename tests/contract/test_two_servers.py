@@ -14,14 +14,14 @@ from server.settings import ServerSettings
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
 from tests.serving import until
-from tests.unit.server.promotion.test_following import ADAPTER_SCORES, SHEET
+from tests.unit.server.promotion.test_following import ADAPTER_SCORES, BASE_SCORES, SHEET
 
 ASKED = {"model": "ratchet", "messages": [{"role": "user", "content": "1+1?"}]}
 
 
 def server(url: str, folder: Path) -> Parts:
     engine = ScriptedEngine(lambda _model, _prompt, n: [r"\boxed{2}"] * n)
-    engine.scores = lambda *_: ADAPTER_SCORES
+    engine.scores = lambda model, _: BASE_SCORES if model == "base" else ADAPTER_SCORES
     settings = ServerSettings(redis_url=url, adapters_dir=folder, train_rollouts=0)
     return Parts(settings, engine=engine)
 

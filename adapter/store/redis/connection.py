@@ -26,6 +26,8 @@ NEXT_VERSION = "{ratchet}:next_version"  # last version number given out
 TRAINED = "{ratchet}:trained"  # sorted set of group ids in a release, by time
 LEDGER = "{ratchet}:ledger"  # stream, never trimmed: every change of a release, hash-chained
 PAUSED = "{ratchet}:paused"  # why judging is paused; absent if it is not
+JUDGE = "{ratchet}:judge"  # lease of the one server that judges: its name
+TRIED = "{ratchet}:tried"  # hash candidate being tried -> times the engine has ended meanwhile
 LEARNER = "{ratchet}:learner"  # lease of the single learner: its fencing token
 FENCE = "{ratchet}:fence"  # last fencing token given out
 

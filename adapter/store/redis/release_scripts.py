@@ -26,6 +26,14 @@ RESIGN = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 
+# A server that judges goes on judging; another begins once its lease has run out.
+JUDGES = """
+local judge = redis.call('GET', KEYS[1])
+if judge and judge ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
 # Each change below stands between these two. The first checks that the ledger has not moved since
 # the caller read it (-1 asks for another try), the second appends the caller's entry.
 GUARD = """

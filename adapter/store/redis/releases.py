@@ -130,6 +130,19 @@ class RedisReleases:
         reason = await reach(self._redis.get(keys.PAUSED))
         return None if reason is None else reason.decode()
 
+    async def judges(self, server: str, ttl: float) -> bool:
+        return bool(await self._run(scripts.JUDGES, [keys.JUDGE], server, round(ttl * 1000)))
+
+    async def tried(self, version: int) -> int | None:
+        noted = await reach(self._redis.hget(keys.TRIED, str(version)))
+        return None if noted is None else int(noted)
+
+    async def note_trial(self, version: int, ends: int | None) -> None:
+        if ends is None:
+            await reach(self._redis.hdel(keys.TRIED, str(version)))
+        else:
+            await reach(self._redis.hset(keys.TRIED, str(version), str(ends)))
+
     async def ledger(self) -> list[LedgerEntry]:
         entries = await reach(self._redis.xrange(keys.LEDGER))
         return [LedgerEntry.from_json(fields[b"e"]) for _, fields in entries]

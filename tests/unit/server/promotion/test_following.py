@@ -30,7 +30,7 @@ class Bench:
         self.parts = Parts(settings, engine=self.engine, releases=self.releases)
 
     def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
-        return ADAPTER_SCORES if self.applies else BASE_SCORES
+        return ADAPTER_SCORES if self.applies and model != "base" else BASE_SCORES
 
     async def promote(self, sheet: ProbeSheet = SHEET) -> AdapterRelease:
         """Publish a version and move the pointer to it, as another server would; follow."""

@@ -1,12 +1,18 @@
 """The gate's queries: drawn once for several trials, with the same noise for every policy."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from rewards.answers.kinds import answer_kinds
+from server.engine.base import EngineUnavailable, Priority
 from server.engine.scripted import ScriptedEngine
+from server.policy.learning_share import LearningShare
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.recording.reservoir import Query, Reservoir
+from tests.serving import until
 
 
 def script(_model: str, messages: Sequence[Any], n: int) -> list[str]:
@@ -14,16 +20,20 @@ def script(_model: str, messages: Sequence[Any], n: int) -> list[str]:
 
 
 class Bench:
-    def __init__(self, queries: int = 4, refresh: int = 3) -> None:
+    def __init__(self, queries: int = 4, refresh: int = 3, seconds: float = 60.0) -> None:
+        self.share = LearningShare(alone=64, beside=2)
         self.engine = ScriptedEngine(script)
         self.engine.adapters["v1"] = "folder"
         self.reservoir = Reservoir()
         self.see(queries)
         self.probes = ProbeSet(
             engine=self.engine,
+            share=self.share,
             reservoir=self.reservoir,
             kinds=answer_kinds(),
-            rules=ProbeRules(minimum=4, rollouts=2, refresh=refresh, temperature=0.7),
+            rules=ProbeRules(
+                minimum=4, rollouts=2, refresh=refresh, temperature=0.7, seconds=seconds
+            ),
         )
 
     def see(self, queries: int) -> None:
@@ -91,3 +101,44 @@ def test_far_more_queries_are_a_reason_to_draw_anew() -> None:
 def test_too_few_queries_decide_nothing() -> None:
     assert not Bench(queries=3).probes.ready
     assert Bench(queries=4).probes.ready
+
+
+async def test_a_rollout_that_is_not_in_in_time_counts_as_no_answer() -> None:
+    bench = Bench(seconds=0.05)
+    bench.engine.held_back[1] = asyncio.Event()
+    bench.probes.begin({"base"})
+    [probe, *_] = bench.probes.probes(0, 1)
+    [reply] = await bench.probes.replies("base", [probe])
+    assert reply.answers == [probe.query.prompt[0]["content"], None]
+    assert reply.tokens == len(r"\boxed{0}")
+    assert not bench.share.under_way
+
+
+async def test_beside_clients_the_gate_asks_for_little_at_a_time_and_in_line_with_them() -> None:
+    bench, waiting = Bench(), [1]
+    bench.share.clients = lambda: waiting[0]
+    bench.engine.held_back[0] = asyncio.Event()
+    bench.probes.begin({"base"})
+    asking = asyncio.create_task(bench.probes.replies("base", bench.probes.probes(0, 4)))
+    await until(lambda: bench.engine.under_way == 1)
+    assert bench.share.under_way == 2
+    waiting[0] = 0
+    bench.share.changed()
+    await until(lambda: bench.engine.under_way == 4)
+    bench.engine.held_back[0].set()
+    assert len(await asking) == 4
+    asked = [request["priority"] for request in bench.engine.requests]
+    assert asked == [Priority.CLIENT, *[Priority.GATE] * 3]
+
+
+async def test_what_fails_takes_the_others_with_it() -> None:
+    bench = Bench()
+    bench.engine.held_back[0] = asyncio.Event()
+    bench.probes.begin({"base"})
+    asking = asyncio.create_task(bench.probes.replies("base", bench.probes.probes(0, 4)))
+    await until(lambda: bench.engine.under_way == 4)
+    bench.engine.fault = EngineUnavailable("gone")
+    bench.engine.held_back[0].set()
+    with pytest.raises(EngineUnavailable):
+        await asking
+    assert (bench.engine.under_way, bench.share.under_way) == (0, 0)

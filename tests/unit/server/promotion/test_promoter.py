@@ -14,7 +14,7 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.store.releases import AdapterRelease, ReleaseState, promote_by_hand, rollback
 from server.api.requests import ChatRequest
-from server.engine.base import EngineUnavailable
+from server.engine.base import EngineTimeout, EngineUnavailable
 from server.engine.scripted import ScriptedEngine
 from server.parts import Parts
 from server.recording.reservoir import Query
@@ -80,7 +80,8 @@ class Bench:
         return [rf"\boxed{{{question if i % 4 else 99}}}" for i in range(n)]
 
     def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
-        return BASE_SCORES if self.style.get(model) == "ignored" else ADAPTER_SCORES
+        ignored = model == "base" or self.style.get(model) == "ignored"
+        return BASE_SCORES if ignored else ADAPTER_SCORES
 
     async def publish(self, style: str = "honest") -> int:
         version = await self.releases.reserve()
@@ -454,3 +455,70 @@ async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> N
     await bench.ask(8)
     await bench.parts.promoter.sync()
     assert len(bench.engine.requests) == asked + 8  # what was looked into is not looked into again
+
+
+class Ending:
+    """An engine that ends when it has to score an adapter, and is then started again."""
+
+    def __init__(self, bench: Bench, ends: int) -> None:
+        self.bench, self.left, self.tried = bench, ends, 0
+        bench.engine.scores = self.scores
+
+    def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
+        if model != "base":
+            self.tried += 1
+            if self.left:
+                self.left -= 1
+                self.bench.engine.fault = EngineUnavailable("ended")
+                raise self.bench.engine.fault
+        return self.bench.scores(model, tokens)
+
+    async def judge(self) -> None:
+        """Let it end, and start it again without adapters."""
+        with pytest.raises(EngineUnavailable):
+            await self.bench.parts.promoter.sync()
+        self.bench.engine.fault = None
+        self.bench.engine.adapters.clear()
+        self.bench.parts.promoter.versions.engine_restarted()
+
+
+async def test_a_candidate_that_ends_the_engine_twice_is_tried_no_more(bench: Bench) -> None:
+    version, ending = await bench.publish(), Ending(bench, 9)
+    await ending.judge()
+    await ending.judge()
+    release = await bench.judged(version)
+    assert (release.state, ending.tried) == (ReleaseState.REJECTED, 2)
+    assert release.reason == "the engine ended 2 times while it was tried"
+    assert release.steps[-1].cause is Cause.ENGINE_ENDED
+    assert await bench.ask(1) == [0]
+    assert await bench.releases.tried(version) is None
+
+
+async def test_an_engine_that_ends_once_costs_the_candidate_nothing(bench: Bench) -> None:
+    version, ending = await bench.publish(), Ending(bench, 1)
+    await ending.judge()
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_an_engine_that_is_only_slow_has_not_ended(bench: Bench) -> None:
+    version, scores = await bench.publish(), bench.engine.scores
+
+    def late(model: str, tokens: Sequence[int]) -> list[float]:
+        bench.engine.fault = EngineTimeout("busy")
+        raise bench.engine.fault
+
+    for _ in range(4):
+        bench.engine.scores = late
+        with pytest.raises(EngineTimeout):
+            await bench.parts.promoter.sync()
+        bench.engine.fault = None
+    bench.engine.scores = scores
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_of_several_servers_one_judges(bench: Bench) -> None:
+    version = await bench.publish()
+    assert await bench.releases.judges("another", 60.0)
+    assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
+    assert await bench.releases.judges("another", 0.0)
+    assert (await bench.judged(version)).state is ReleaseState.LIVE

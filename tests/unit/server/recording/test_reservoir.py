@@ -1,5 +1,6 @@
 from rewards.answers.kinds import answer_kinds
 from server.engine.scripted import ScriptedEngine
+from server.policy.learning_share import LearningShare
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.recording.reservoir import Query, Reservoir
 
@@ -26,8 +27,14 @@ def test_a_client_is_forgotten() -> None:
 def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
     engine = ScriptedEngine(lambda _model, messages, n: [rf"\boxed{{{messages}}}"] * n)
     reservoir = filled("a", "b", "c")
-    rules = ProbeRules(minimum=2, rollouts=1, refresh=100, temperature=1.0)
-    probes = ProbeSet(engine=engine, reservoir=reservoir, kinds=answer_kinds(), rules=rules)
+    rules = ProbeRules(minimum=2, rollouts=1, refresh=100, temperature=1.0, seconds=60.0)
+    probes = ProbeSet(
+        engine=engine,
+        share=LearningShare(alone=8, beside=8),
+        reservoir=reservoir,
+        kinds=answer_kinds(),
+        rules=rules,
+    )
 
     def asked() -> set[str]:
         return {probe.query.client for probe in probes.probes(0, 8)}
