@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from adapter.settings import AdapterSettings
-from adapter.store.adapter_folders import WEIGHTS
+from adapter.store.adapter_folders import WEIGHTS, learner_folder, learner_state
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.trainer import TrainingGroup, UpdateDiverged
 from adapter.training.exact_signals import exact_signals
@@ -100,7 +100,8 @@ class LoraTrainer:
         else:
             state = safetensors.torch.load_file(folder / WEIGHTS)
             peft.set_peft_model_state_dict(self._peft, state)
-            self.pinned = self.optimiser.load(folder).get("pinned", [])
+            self.optimiser.load(learner_state(folder))
+            self.pinned = [list(ids) for ids in ProbeSheet.read(folder).sequences]
         self._before = self._snapshot()
 
     def check(self, group: RolloutGroup) -> None:
@@ -174,10 +175,11 @@ class LoraTrainer:
         self.optimiser.restore(optimiser)
 
     def save(self, folder: Path) -> None:
-        sheet = self.probe_sheet()
+        sheet, private = self.probe_sheet(), learner_folder(folder)
+        private.mkdir(exist_ok=True)
         try:
             self._peft.save_pretrained(str(folder), safe_serialization=True)
-            self.optimiser.save(folder, {"pinned": self.pinned})
+            self.optimiser.save(private)
         except SafetensorError as error:  # that is how it reports a full disk
             raise OSError(str(error)) from None
         sheet.write(folder)
