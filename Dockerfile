@@ -3,13 +3,13 @@
 #   docker build --target adapter .    the learner (--build-arg TORCH=cuda for a GPU)
 #   docker build --target cpu     .    everything, engine and Valkey too, for a machine without a GPU
 
-FROM python:3.11.13-slim-bookworm AS base
+FROM python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1 AS base
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /app
-# Adapter folders and everything else that outlives a process go to /app/.ratchet: a new volume that one of
-# these images mounts there belongs to their user.
-RUN useradd --uid 10001 --create-home ratchet && install -d -o ratchet -g ratchet .ratchet
+# Adapter folders and everything else that outlives a process go to /app/.ratchet, base models to /models,
+# what an engine compiles to /cache: a new volume that one of these images mounts there belongs to their user.
+RUN useradd --uid 10001 --create-home ratchet && install -d -o ratchet -g ratchet .ratchet /models /cache
 
 FROM base AS server
 COPY deploy/lock/server.txt deploy/lock/

@@ -78,7 +78,8 @@ class Trainer(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write adapter and probe sheet into an existing folder. Raises OSError."""
+        """Write adapter and probe sheet into an existing folder, and what only a learner needs to
+        go on into the one that `learner_folder` names. Raises OSError."""
         ...
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from adapter.settings import AdapterSettings, ChannelSettings
@@ -41,6 +41,12 @@ class EngineProcess(ChannelSettings):
     """Loopback port of the vLLM that is started; 0 picks a free one."""
     max_model_len: int = Field(default=128, gt=0)
     """vLLM's --max-model-len: longest prompt plus completion, in tokens."""
+    chat_template: Path | None = None
+    """Jinja file that turns messages into a prompt, in place of the model's own."""
+    max_num_seqs: int = Field(default=0, ge=0)
+    """Sequences that vLLM computes at once; 0 leaves its own choice (256 on most cards)."""
+    tensor_parallel_size: int = Field(default=1, gt=0)
+    """GPUs over which vLLM splits the model."""
     gpu_memory_utilization: float = Field(default=0.5, gt=0, lt=1)
     """Share of the GPU's memory for vLLM; the learner needs the rest."""
     engine_threads: int = Field(default=0, ge=0)
@@ -48,6 +54,11 @@ class EngineProcess(ChannelSettings):
     server leave idle makes it many times slower, because its threads wait for each other."""
     kv_cache_gib: int = Field(default=1, gt=0)
     """Without a GPU: GiB of memory for vLLM's KV cache."""
+
+    @field_validator("chat_template", mode="before")
+    @classmethod
+    def _no_template(cls, value: Any) -> Any:
+        return None if value in ("", "none", "None") else value
 
 
 class StackSettings(StackFiles, EngineProcess, ServerSettings, AdapterSettings):

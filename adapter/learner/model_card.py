@@ -25,8 +25,9 @@ def config_hash(config: Mapping[str, Any]) -> str:
 def write_card(folder: Path, draft: AdapterRelease, config: Mapping[str, Any]) -> None:
     """Write README.md and manifest.json; `draft` has no folder name yet."""
     record = {name: value for name, value in asdict(draft).items() if name not in _LEFT_OUT}
-    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    manifest = {**record, "weights_sha256": weights, "settings": public(config)}
+    with (folder / WEIGHTS).open("rb") as weights:
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+    manifest = {**record, "weights_sha256": digest, "settings": public(config)}
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     (folder / MANIFEST).write_bytes(orjson.dumps(manifest, option=options))
     (folder / "README.md").write_text(_card(draft, config))
@@ -73,6 +74,7 @@ vllm serve {base} --enable-lora --max-lora-rank {config.get("lora_rank", 16)} \\
 {metrics}
 
 `manifest.json` has the parent, the groups' ids and the learner's settings; `probe.json` tokens of a
-few prompts and answers with the log-probabilities an engine must give them; `optimizer.safetensors`
-and `trainer_state.json` are for going on from here.
+few prompts and answers with the log-probabilities an engine must give them. `lineage.bin` and
+`learner.sha256` are the learner's: it goes on from the folder beside this one, named as this one
+with `.learner` after it, which nobody else needs.
 """

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.adapter_folders import AdapterFolders, learner_state
 from adapter.store.ledger import fault_in
 from adapter.store.releases import BASE, AdapterRelease, ReleaseState, ReleaseStore
 
@@ -38,3 +38,5 @@ async def faults(store: ReleaseStore, folders: AdapterFolders) -> AsyncIterator[
         there = needed or (folders.root / release.folder).is_dir()
         if there and (fault := folders.fault(release)):
             yield f"v{release.version}: {fault}"
+        elif there and learner_state(folders.root / release.folder) is None:
+            yield f"v{release.version}: what its learner kept is missing or damaged"

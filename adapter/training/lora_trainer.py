@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from adapter.settings import AdapterSettings
-from adapter.store.adapter_folders import WEIGHTS
+from adapter.store.adapter_folders import WEIGHTS, learner_folder, learner_state
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.trainer import TrainingGroup, UpdateDiverged
 from adapter.training.exact_signals import exact_signals
@@ -102,12 +102,11 @@ class LoraTrainer:
         else:
             state = safetensors.torch.load_file(folder / WEIGHTS)
             peft.set_peft_model_state_dict(self._peft, state)
-            kept = self.optimiser.load(folder)
-            sequences, starts = kept.get("pinned", []), kept.get("starts", [])
-            starts = starts or [1] * len(sequences)  # so it was before completions stood alone
+            self.optimiser.load(learner_state(folder))
+            sheet = ProbeSheet.read(folder)
             self.pinned = [
-                TokenSequence(ids[:start], ids[start:])
-                for ids, start in zip(sequences, starts, strict=True)
+                TokenSequence(ids[: sheet.start(i)], ids[sheet.start(i) :])
+                for i, ids in enumerate(sheet.sequences)
             ]
         self._before = self._snapshot()
 
@@ -182,10 +181,11 @@ class LoraTrainer:
         self.optimiser.restore(optimiser)
 
     def save(self, folder: Path) -> None:
-        sheet = self.probe_sheet()
+        sheet, private = self.probe_sheet(), learner_folder(folder)
+        private.mkdir(exist_ok=True)
         try:
             self._peft.save_pretrained(str(folder), safe_serialization=True)
-            self.optimiser.save(folder, {"pinned": sheet.sequences, "starts": sheet.starts})
+            self.optimiser.save(private)
         except SafetensorError as error:  # that is how it reports a full disk
             raise OSError(str(error)) from None
         sheet.write(folder)

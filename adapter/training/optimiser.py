@@ -81,26 +81,24 @@ class Optimiser:
         state, self.updates = snapshot
         self._adam.load_state_dict(copy.deepcopy(state))
 
-    def save(self, folder: Path, progress: dict[str, Any]) -> None:
-        """Write moments, counters and `progress`."""
+    def save(self, folder: Path) -> None:
+        """Write moments and counters."""
         moments = {
             f"{index}.{name}": torch.as_tensor(state[name]).detach().cpu().contiguous()
             for index, state in self._adam.state_dict()["state"].items()
             for name in _MOMENTS
         }
         safetensors.torch.save_file(moments, str(folder / STATE))
-        (folder / PROGRESS).write_text(json.dumps({"updates": self.updates, **progress}))
+        (folder / PROGRESS).write_text(json.dumps({"updates": self.updates}))
 
-    def load(self, folder: Path) -> dict[str, Any]:
-        """Load what `save` wrote, else reset. Returns the progress."""
+    def load(self, folder: Path | None) -> None:
+        """Load what `save` wrote, else reset."""
         self.reset()
-        if not (folder / STATE).is_file():
-            return {}
+        if folder is None or not (folder / STATE).is_file():
+            return
         state = self._adam.state_dict()
         for name, value in safetensors.torch.load_file(str(folder / STATE)).items():
             index, _, moment = name.partition(".")
             state["state"].setdefault(int(index), {})[moment] = value
         self._adam.load_state_dict(state)
-        progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
-        self.updates = int(progress.pop("updates"))
-        return progress
+        self.updates = int(json.loads((folder / PROGRESS).read_text())["updates"])

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adapter.store.adapter_folders import CONFIG, WEIGHTS
+from adapter.store.adapter_folders import CONFIG, WEIGHTS, learner_folder
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.trainer import TrainingGroup, UpdateDiverged
 from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
+
+PROGRESS = "progress"
 
 
 class ScriptedTrainer:
@@ -50,4 +52,7 @@ class ScriptedTrainer:
     def save(self, folder: Path) -> None:
         (folder / WEIGHTS).write_text(" ".join(self.learnt))
         (folder / CONFIG).write_text("{}")
+        private = learner_folder(folder)
+        private.mkdir(exist_ok=True)
+        (private / PROGRESS).write_text(f"{len(self.learnt)}")
         ProbeSheet([[1, 2, 3]], [[-1.0, -2.0]], [[-1.5, -2.5]]).write(folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from adapter.settings import AdapterSettings
+from adapter.store.adapter_folders import SEAL, learner_state
 from adapter.store.wire import pack, unpack
 from adapter.tasks import beside
 from adapter.trainer import TrainerLost, TrainingGroup, UpdateDiverged
@@ -41,7 +42,7 @@ class SharedTrainer:
             self._trainer = LoraTrainer(settings, ranks)
 
     def load(self, folder: Path | None) -> None:
-        files = [] if folder is None else sorted(f for f in folder.iterdir() if f.is_file())
+        files = [] if folder is None else _files(folder)
         names = None if folder is None else [file.name for file in files]
         with self._command({"do": "load", "files": names}, [file.read_bytes() for file in files]):
             self._trainer.load(folder)
@@ -106,6 +107,15 @@ class SharedTrainer:
                 raise  # the first on all ranks alike, the second after the command
             except Exception as error:
                 raise TrainerLost(f"out of step: {error!r}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """Of an adapter: what is served and what only a learner needs, whose names differ, so that the
+    other ranks may keep all in one folder."""
+    served = (file for file in folder.iterdir() if file.name != SEAL)
+    state = learner_state(folder)
+    private = state.iterdir() if state not in (None, folder) else ()
+    return sorted(file for file in (*served, *private) if file.is_file())
 
 
 def _on_batch(do: str, batch: Sequence[TrainingGroup]) -> tuple[dict[str, Any], list[bytes]]:

@@ -24,10 +24,13 @@ from rewards.advantages import ADVANTAGES
 from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_judge import MathJudge
 
+log = logging.getLogger("ratchet")
+
 
 def learn(settings: AdapterSettings) -> int:
-    """Learn until stopped; GAVE_UP if updates keep failing. On several devices all but the
-    first process only execute its commands. Raises ConfigurationError."""
+    """Learn until stopped; GAVE_UP if updates keep failing, with `hold_after_giving_up` only once
+    it is stopped. On several devices all but the first process only execute its commands. Raises
+    ConfigurationError."""
     with as_configuration_error(ValueError):
         ranks = join(settings.device, settings.peer_seconds)
     if ranks.rank > 0:
@@ -67,7 +70,10 @@ def learn(settings: AdapterSettings) -> int:
         work = worker.run() if shared is None else shared.with_heartbeats(worker.run())
         asyncio.run(until_signalled(work))
     except LearnerDiverged as error:
-        logging.getLogger("ratchet").error("stopped: %s", error)
+        log.error("stopped: %s", error)
+        if settings.hold_after_giving_up:
+            log.error("gave up: waits for SIGTERM, as hold_after_giving_up says")
+            asyncio.run(until_signalled(asyncio.Event().wait()))
         return GAVE_UP
     finally:
         training_log.close()

@@ -9,7 +9,7 @@ import re
 
 from adapter.settings import AdapterSettings
 from ratchet.errors import ConfigurationError, as_configuration_error
-from ratchet.local.programs import usable_port
+from ratchet.local.programs import require_engine_rank, usable_port
 from ratchet.settings import StackSettings, flags_of, read
 from ratchet.signals import until_signalled
 from server.settings import ServerSettings
@@ -36,6 +36,7 @@ def serve(arguments: argparse.Namespace) -> int:
 def adapt(arguments: argparse.Namespace) -> int:
     """The learner process."""
     settings = read(AdapterSettings, flags_of(arguments))
+    require_engine_rank(settings.lora_rank)
     from ratchet.commands.learner import learn
 
     return learn(settings)
@@ -49,7 +50,7 @@ def up(arguments: argparse.Namespace) -> int:
     stack = Stack(with_recipe(read(StackSettings, flags_of(arguments))))
 
     async def run() -> None:
-        print("starting; the engine takes about half a minute", flush=True)
+        print("starting; the engine takes half a minute, longer for a model to fetch", flush=True)
         async with stack.running():
             settings = stack.settings
             print(f"OpenAI API   {stack.url}   (model {settings.model_name!r})")

@@ -49,7 +49,8 @@ class Child:
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self, timeout: float = 15.0) -> None:
-        """SIGTERM, then SIGKILL for what is left after `timeout` seconds."""
+        """SIGTERM, then SIGKILL for what is left after `timeout` seconds, or when the wait is
+        cancelled: whoever presses Ctrl-C twice waits no longer."""
         if self._supervisor is not None:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -60,9 +61,11 @@ class Child:
         process.terminate()
         try:
             await asyncio.to_thread(process.wait, timeout)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, asyncio.CancelledError) as ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(ended, asyncio.CancelledError):
+                raise
             await asyncio.to_thread(process.wait)
 
     @property

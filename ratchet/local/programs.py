@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import math
 import os
 import shutil
 import socket
@@ -12,6 +13,11 @@ from pathlib import Path
 from adapter.processor import has_bfloat16
 from ratchet.errors import ConfigurationError
 from ratchet.settings import StackSettings
+
+_STOP_MARGIN_SECONDS = 15.0
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM 0.32 takes for --max-lora-rank (`MaxLoRARanks` in vllm/config/lora.py)."""
 
 
 def redis_server() -> str | None:
@@ -53,7 +59,9 @@ def engine_command(settings: StackSettings, port: int) -> list[str]:
 
 
 def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
-    """The flags that vLLM needs, wherever it runs."""
+    """The flags that vLLM needs, wherever it runs. Raises ConfigurationError for what it would
+    refuse, or would first miss after minutes of loading."""
+    require_engine_rank(settings.lora_rank)
     slots = settings.keep_loaded + 2
     flags = [
         "--model", settings.model, "--served-model-name", settings.engine_model,
@@ -63,7 +71,15 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
         "--max-model-len", str(settings.max_model_len),
         "--logprobs-mode", "processed_logprobs", "--max-logprobs", "20",
         "--scheduling-policy", "priority", "--generation-config", "vllm",
+        # What it is doing when it is told to stop may take as long as a request may.
+        "--shutdown-timeout", str(math.ceil(settings.engine_timeout)),
     ]  # fmt: skip
+    if settings.max_num_seqs:
+        flags += ["--max-num-seqs", str(settings.max_num_seqs)]
+    if settings.chat_template is not None:
+        if not settings.chat_template.is_file():
+            raise ConfigurationError(f"chat_template: there is no file {settings.chat_template}")
+        flags += ["--chat-template", str(settings.chat_template)]
     dtype = engine_dtype(settings, cpu=cpu)
     flags += ["--dtype", dtype]
     if dtype != "float32":
@@ -76,6 +92,7 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
         flags += ["--no-enable-chunked-prefill"]
     else:
         flags += ["--gpu-memory-utilization", str(settings.gpu_memory_utilization)]
+        flags += ["--tensor-parallel-size", str(settings.tensor_parallel_size)]
     return flags
 
 
@@ -86,12 +103,29 @@ def engine_dtype(settings: StackSettings, *, cpu: bool) -> str:
     return "float32" if cpu and not has_bfloat16() else "bfloat16"
 
 
+def require_engine_rank(rank: int) -> None:
+    """Raises ConfigurationError naming lora_rank and the nearest rank that vLLM takes."""
+    if rank not in LORA_RANKS:
+        nearest = min(LORA_RANKS, key=lambda one: abs(one - rank))
+        raise ConfigurationError(
+            f"lora_rank {rank}: vLLM takes {', '.join(map(str, LORA_RANKS))}; set {nearest}"
+        )
+
+
+def stop_seconds(settings: StackSettings) -> float:
+    """Seconds that a server may take to end after SIGTERM: it goes on for `drain_seconds`, and what
+    was asked by then may take `engine_timeout`."""
+    return settings.drain_seconds + settings.engine_timeout + _STOP_MARGIN_SECONDS
+
+
 def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
     """The environment that vLLM needs, wherever it runs."""
     environment = {
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_MAX_N_SEQUENCES": str(settings.max_rollouts),
+        "VLLM_MAX_N_SEQUENCES": str(
+            max(settings.max_rollouts, settings.train_rollouts, settings.gate_rollouts)
+        ),
     }
     if cpu:
         # In one process: a worker of its own would spin a core.

@@ -5,12 +5,11 @@ import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from adapter.settings import AdapterSettings
-from ratchet.errors import ConfigurationError, StackFailed
+from ratchet.errors import ConfigurationError
 from ratchet.local.child import Child
 from ratchet.local.programs import (
     engine_command,
@@ -20,12 +19,13 @@ from ratchet.local.programs import (
     ratchet_command,
     redis_command,
     redis_server,
+    stop_seconds,
     usable_port,
 )
+from ratchet.local.startup import Startup, hub_folder, until_ready
 from ratchet.settings import StackSettings, environment_for, require_writable
 from server.settings import ServerSettings
 
-_READY_SECONDS = 300.0
 _POLL_SECONDS = 0.1
 _LEARNER_NICENESS = 10
 """On one machine, learning never outranks serving."""
@@ -85,7 +85,8 @@ class Stack:
             await self._await_server()
             yield
         finally:
-            for name in ("server", "adapter", "engine", "redis"):
+            await self.children["server"].stop(stop_seconds(self.settings))
+            for name in ("adapter", "engine", "redis"):
                 if name in self.children:
                     await self.children[name].stop()
 
@@ -108,21 +109,10 @@ class Stack:
             await redis.aclose()
 
     async def _await_server(self) -> None:
-        address = f"http://{self.settings.host}:{self.settings.port}/readyz"
-        try:
-            async with asyncio.timeout(_READY_SECONDS), aiohttp.ClientSession() as session:
-                while True:
-                    with contextlib.suppress(aiohttp.ClientError):
-                        async with session.get(address) as reply:
-                            if reply.status == 200:
-                                return
-                    self._fail_early()
-                    await asyncio.sleep(_POLL_SECONDS)
-        except TimeoutError:
-            raise StackFailed(f"the engine is not ready after {_READY_SECONDS:g} s") from None
-
-    def _fail_early(self) -> None:
-        """Raise StackFailed for a process that keeps failing at its start."""
-        for child in self.children.values():
-            if child.restarts >= 2:
-                raise StackFailed(f"{child.name} does not start:\n{child.log_tail()}")
+        s, engine = self.settings, self.children["engine"]
+        await until_ready(
+            Startup(engine, s.model, hub_folder(s.model)),
+            self.children.values(),
+            server=f"http://{s.host}:{s.port}",
+            engine=s.engine_url,
+        )

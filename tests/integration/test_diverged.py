@@ -30,19 +30,30 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def unlearnable(name: str) -> RolloutGroup:
+    rollouts = [Rollout(rf"\boxed{{{a}}}", [5, 3], [-2.5, -3.0], "stop") for a in "112"]
+    return RolloutGroup(name, name, [1, 2], rollouts, 0, Sampling(), "c", 0.0)
+
+
+def diverging(url: str, model: Path, folder: Path) -> dict[str, object]:
+    """Entropies would be NaN too, and the groups dead letters before any update is made of them:
+    so the reward wants none."""
+    return {"model": model, "redis_url": url, "adapters_dir": folder / "adapters",
+            "groups_per_update": 1, "lora_rank": 1, "threads": 1, "reward": "majority"}  # fmt: skip
+
+
+def environment(settings: dict[str, object]) -> dict[str, str]:
+    return {f"RATCHET_{name.upper()}": str(value) for name, value in settings.items()}
+
+
 async def test_a_diverged_learner_is_not_started_again(
     own_server, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     buffer = RedisBuffer(own_server.url)
     for name in "abcd":
-        rollouts = [Rollout(rf"\boxed{{{a}}}", [5, 3], [-2.5, -3.0], "stop") for a in "112"]
-        await buffer.append(RolloutGroup(name, name, [1, 2], rollouts, 0, Sampling(), "c", 0.0))
-    # Entropies would be NaN too, and the groups dead letters before any update is made of them.
-    settings = {"model": model, "redis_url": own_server.url, "adapters_dir": tmp_path / "adapters",
-                "groups_per_update": 1, "lora_rank": 1, "threads": 1,
-                "reward": "majority"}  # fmt: skip
-    environment = {f"RATCHET_{name.upper()}": str(value) for name, value in settings.items()}
-    learner = Child("adapter", ratchet_command("adapt"), environment, tmp_path / "adapter.log")
+        await buffer.append(unlearnable(name))
+    settings = diverging(own_server.url, model, tmp_path)
+    learner = Child("adapter", ratchet_command("adapt"), environment(settings), tmp_path / "log")
     await learner.start()
     async with asyncio.timeout(60):
         while "gave up" not in caplog.text:
@@ -52,6 +63,25 @@ async def test_a_diverged_learner_is_not_started_again(
     state = await buffer.state()
     assert (state.totals["dropped:diverged"], state.waiting) == (3, 1)
     await learner.stop()
+    await buffer.close()
+
+
+async def test_where_every_end_is_a_start_it_waits_for_an_operator(
+    own_server, model: Path, tmp_path: Path
+) -> None:
+    """As Docker and Kubernetes would start it for ever."""
+    buffer = RedisBuffer(own_server.url)
+    for name in "abc":
+        await buffer.append(unlearnable(name))
+    settings = {**diverging(own_server.url, model, tmp_path), "hold_after_giving_up": "true"}
+    learner = Child("adapter", ratchet_command("adapt"), environment(settings), tmp_path / "log")
+    await learner.start()
+    async with asyncio.timeout(60):
+        while "gave up: waits for SIGTERM" not in learner.log_tail(1):
+            await asyncio.sleep(0.05)
+    assert (learner.exit_code, learner.restarts) == (None, 0)
+    await learner.stop()
+    assert learner.exit_code == GAVE_UP
     await buffer.close()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from adapter.learner.model_card import MANIFEST
-from adapter.store.adapter_folders import CONFIG, WEIGHTS
+from adapter.store.adapter_folders import CONFIG, SEAL, WEIGHTS, learner_folder
 from adapter.store.probe_sheet import FILE
+from adapter.training.scripted_trainer import PROGRESS
 from tests.integration.test_injection import Commit, end
 from tests.waiting import wait_until
 
@@ -31,9 +32,10 @@ class Disk(Commit):
 
     async def recovers(self) -> None:
         await super().recovers()
-        [left] = self.folder.iterdir()
+        left, learner_s = sorted(self.folder.iterdir())
         assert left.name.startswith("v")
         assert left.name not in OVER
+        assert learner_s == learner_folder(left)
 
 
 @pytest.fixture
@@ -57,8 +59,9 @@ async def test_killed_at_every_deletion(disk: Disk, call: str, least: int) -> No
 
 async def test_no_file_can_be_opened_for_writing(disk: Disk) -> None:
     """Each of a candidate's in turn, and what is read in between; the attempt after it succeeds."""
-    files = [disk.folder / ".tmp-v1" / name
-             for name in (WEIGHTS, CONFIG, FILE, "lineage.bin", MANIFEST, "README.md")]  # fmt: skip
+    served = disk.folder / ".tmp-v1"
+    names = (WEIGHTS, CONFIG, FILE, "lineage.bin", MANIFEST, "README.md", SEAL)
+    files = [learner_folder(served) / PROGRESS, *(served / name for name in names)]
     log, number = disk.folder.parent / "trace", 0
     refused: set[str] = set()
     while len(refused) < len(files):

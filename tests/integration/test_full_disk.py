@@ -14,8 +14,9 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 traced = pytest.mark.needs("strace")
-WRITES = 6
-"""Weights, their configuration, probe sheet, queries, manifest and card."""
+WRITES = 8
+"""Weights, their configuration, probe sheet, what only the learner needs, queries, manifest, card,
+and the hash of the learner's."""
 
 
 @pytest.fixture

@@ -128,6 +128,20 @@ def test_sigterm_under_load_fails_no_request(tmp_path: Path, own_server) -> None
         assert recorded == load.seen["200"]  # everything accepted was stored before the end
 
 
+def test_a_stop_waits_no_longer_than_a_request_may_take(tmp_path: Path) -> None:
+    """For a client that never sends the rest of its body."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
+    with (
+        gateway(tmp_path, engine_timeout=1) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(head + b"{")
+        assert httpx.get(f"{server.root}/livez").status_code == 200, "so it has seen ours too"
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+
+
 @pytest.mark.parametrize("mode", ["vote", "first", "single", "whole"])
 def test_a_client_that_hangs_up_is_noticed_in_the_engine(served: Gateway, mode: str) -> None:
     upstream = served.upstreams[0]

@@ -80,7 +80,7 @@ def learner(url: str, model: Path, folder: Path, launch: list[str]) -> Iterator[
     flags = {
         "model": model, "redis_url": url, "adapters_dir": folder, "device": "cpu", "threads": 1,
         "groups_per_update": GROUPS, "max_lag": UPDATES, "learning_rate": 1e-2, "passes": 2,
-        "lora_rank": 4, "micro_batch_tokens": 64, "lease_seconds": 2, "peer_seconds": 60,
+        "lora_rank": 8, "micro_batch_tokens": 64, "lease_seconds": 2, "peer_seconds": 60,
         "reward": "dare", "reward_options": "tau=0", "duplicate_limit": GROUPS, "log_dir": "",
     }  # fmt: skip
     given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", str(v))]

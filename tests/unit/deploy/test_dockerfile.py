@@ -24,7 +24,9 @@ def test_it_is_linted() -> None:
 
 
 def test_images_are_pinned_and_not_run_by_root() -> None:
-    assert re.search(r"^FROM python:3\.11\.\d+-slim-\w+ AS base$", TEXT, re.MULTILINE)
+    pinned = r"^FROM python:3\.11\.\d+-slim-\w+@sha256:[0-9a-f]{64} AS base$"
+    assert re.search(pinned, TEXT, re.MULTILINE)
+    assert re.findall(r"^FROM (?!base)", TEXT, re.MULTILINE) == ["FROM "], "the others build on it"
     for name in ("server", "adapter", "cpu"):
         text = stage(name)
         assert "USER 10001:10001" in text

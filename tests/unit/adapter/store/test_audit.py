@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.adapter_folders import WEIGHTS, AdapterFolders, learner_folder
 from adapter.store.audit import faults
 from adapter.store.ledger import GENESIS, LedgerEntry, entry_after, fault_in
 from adapter.store.memory_releases import MemoryReleases
@@ -73,6 +73,8 @@ class Bench:
     @staticmethod
     def _write(folder: Path) -> None:
         (folder / WEIGHTS).write_bytes(folder.name.encode() * 100)
+        learner_folder(folder).mkdir()
+        (learner_folder(folder) / "moments").write_bytes(b"1")
 
     async def found(self) -> list[str]:
         return [fault async for fault in faults(self.store, self.folders)]
@@ -107,6 +109,12 @@ async def test_touched_weights_are_found(bench: Bench) -> None:
     (bench.folders.root / release.folder / WEIGHTS).write_bytes(b"other")
     [fault] = await bench.found()
     assert fault.startswith(f"v2: {release.folder}: content is ")
+
+
+async def test_touched_learner_state_is_found(bench: Bench) -> None:
+    release = await bench.store.get(2)
+    (learner_folder(bench.folders.root / release.folder) / "moments").write_bytes(b"other")
+    assert await bench.found() == ["v2: what its learner kept is missing or damaged"]
 
 
 async def test_touched_records_are_found(bench: Bench) -> None:

@@ -19,8 +19,8 @@ from rewards.rollouts import Rollout, RolloutGroup, Sampling
 
 STEP = 64
 FILES = {
-    "README.md", "adapter_config.json", "adapter_model.safetensors", "manifest.json",
-    "optimizer.safetensors", "probe.json", "trainer_state.json",
+    "README.md", "adapter_config.json", "adapter_model.safetensors", "learner.sha256",
+    "manifest.json", "probe.json",
 }  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def test_an_added_link_to_a_folder(candidate: Candidate, tmp_path: Path) -> None
 
 
 def test_two_files_that_change_places(candidate: Candidate) -> None:
-    one, other = (candidate.folder / name for name in ("probe.json", "trainer_state.json"))
+    one, other = (candidate.folder / name for name in ("probe.json", "manifest.json"))
     texts = one.read_bytes(), other.read_bytes()
     one.write_bytes(texts[1])
     other.write_bytes(texts[0])

@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from adapter.settings import AdapterSettings
-from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.adapter_folders import AdapterFolders, learner_folder
 from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
@@ -46,12 +46,13 @@ def no_file_longer_than(length: int) -> Iterator[None]:
 def test_at_no_length_is_a_file_cut_off_unseen(trainer: LoraTrainer, tmp_path: Path) -> None:
     folders = AdapterFolders(tmp_path)
     name, digest = folders.commit(1, trainer.save)
-    sizes = sorted(file.stat().st_size for file in (tmp_path / name).iterdir())
+    both = tmp_path / name, learner_folder(tmp_path / name)
+    sizes = sorted(file.stat().st_size for folder in both for file in folder.iterdir())
     longest = sizes[-1]
     for length in sorted({*range(0, longest, 256), *(size - 1 for size in sizes)}):
         with no_file_longer_than(length), pytest.raises(OSError, match=r"(?i)file too large"):
             folders.commit(2, trainer.save)
-        assert [entry.name for entry in tmp_path.iterdir()] == [name]
+        assert set(tmp_path.iterdir()) == set(both)
     with no_file_longer_than(longest):
         again, same = folders.commit(2, trainer.save)
     assert (again, same) == (f"v2-{digest[:12]}", digest)

@@ -1,6 +1,7 @@
 """The trainer's mathematics on a tiny random model, against plain PyTorch and Transformers."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from adapter.settings import AdapterSettings
-from adapter.store.adapter_folders import AdapterFolders
+from adapter.store.adapter_folders import AdapterFolders, learner_folder
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.trainer import TrainingGroup, UpdateDiverged
 from adapter.training.lora_trainer import LoraTrainer
@@ -227,22 +228,23 @@ def test_pinned_tokens_are_only_those_of_the_lineage(trainer: LoraTrainer, tmp_p
     trainer.undo()
     assert trainer.pinned == []
     trainer.update([TrainingGroup(second, SPLIT)])
-    trainer.save(tmp_path)
+    folders = AdapterFolders(tmp_path)
+    name, _ = folders.commit(1, trainer.save)
     trainer.load(None)
     assert trainer.pinned == []
-    trainer.load(tmp_path)
+    trainer.load(tmp_path / name)
     assert trainer.pinned == [[5, *second.rollouts[0].token_ids]]
 
 
 def test_an_adapter_without_optimiser_state_starts_it_anew(
-    model_folder: Path, tmp_path: Path
+    trainer: LoraTrainer, tmp_path: Path
 ) -> None:
-    trainer = LoraTrainer(settings(model_folder))
     trainer.update([TrainingGroup(sampled(trainer), SPLIT)])
-    trainer.save(tmp_path)
-    (tmp_path / "optimizer.safetensors").unlink()
-    trainer.load(tmp_path)
-    assert trainer.optimiser.updates == 0
+    name, _ = AdapterFolders(tmp_path).commit(1, trainer.save)
+    pinned = trainer.pinned
+    shutil.rmtree(learner_folder(tmp_path / name))
+    trainer.load(tmp_path / name)
+    assert (trainer.optimiser.updates, trainer.pinned) == (0, pinned)
 
 
 def test_schedules_by_hand(model_folder: Path) -> None:
