@@ -137,6 +137,8 @@ class VllmEngine:
             # vLLM closes idle connections after 5 s: close ours sooner, or a request may hit that.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
             self._session = aiohttp.ClientSession(connector=connector)
+        if self._session.closed:  # it has left the set of replicas meanwhile
+            raise EngineUnavailable(f"{path}: disconnected")
         seconds = seconds or self._timeout
         try:
             async with self._session.request(
