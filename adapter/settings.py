@@ -213,9 +213,17 @@ class TrackingSettings(SettingsGroup):
     """`offline` needs no network: `wandb sync` sends the run later."""
 
 
+class SupervisionSettings(SettingsGroup):
+    """What the learner does when it must not go on."""
+
+    hold_after_giving_up: bool = False
+    """When updates diverge for good, wait for SIGTERM in place of ending with status 3: for what
+    restarts every process that ends (Docker, Kubernetes), and so would repeat it for ever."""
+
+
 class AdapterSettings(
-    TrackingSettings, LineageSettings, DeviceSettings, LoraSettings, BatchSettings, UpdateSettings,
-    RewardSettings, ChannelSettings,
+    SupervisionSettings, TrackingSettings, LineageSettings, DeviceSettings, LoraSettings,
+    BatchSettings, UpdateSettings, RewardSettings, ChannelSettings,
 ):  # fmt: skip
     """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import NoReturn
 
 from adapter.learner.metrics import LearnerMetrics
 from adapter.learner.model_card import public
@@ -23,6 +24,8 @@ from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
 from rewards.answers.kinds import answer_kinds
 from rewards.answers.math_judge import MathJudge
+
+log = logging.getLogger("ratchet")
 
 
 def learn(settings: AdapterSettings) -> int:
@@ -63,16 +66,29 @@ def learn(settings: AdapterSettings) -> int:
         lease_seconds=settings.lease_seconds,
         training_log=training_log,
     )
+    learning = _until_diverged(worker, hold=settings.hold_after_giving_up)
     try:
-        work = worker.run() if shared is None else shared.with_heartbeats(worker.run())
+        work = learning if shared is None else shared.with_heartbeats(learning)
         asyncio.run(until_signalled(work))
-    except LearnerDiverged as error:
-        logging.getLogger("ratchet").error("stopped: %s", error)
+    except LearnerDiverged:
         return GAVE_UP
     finally:
         training_log.close()
         judge.close()
     return 0
+
+
+async def _until_diverged(worker: Worker, *, hold: bool) -> NoReturn:
+    """Learn. Once it has diverged, `hold` stays within the heartbeats: other ranks, their launchers
+    and whoever probes see a live process. Raises LearnerDiverged, TrainerLost."""
+    try:
+        await worker.run()
+    except LearnerDiverged as error:
+        log.error("stopped: %s", error)
+        if hold:
+            log.error("gave up: waits for SIGTERM, as hold_after_giving_up says")
+            await asyncio.Event().wait()
+        raise
 
 
 def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:

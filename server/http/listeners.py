@@ -1,11 +1,13 @@
 """Listens for clients, and for the operator, until a signal; then drains.
 
 On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then no request is accepted,
-those under way are finished and stored, and the process ends with status 0.
+those under way are finished, which may take `engine_timeout`, and stored, and the process ends with
+status 0.
 """
 
 import asyncio
 import logging
+import math
 import resource
 import signal
 from collections.abc import Generator, Sequence
@@ -22,7 +24,8 @@ from server.settings import ServerSettings
 
 log = logging.getLogger("ratchet.server")
 
-_GRACE_SECONDS = 30
+_GRACE_SECONDS = 5
+"""Beyond the longest request, to write its reply."""
 
 
 class Listener(uvicorn.Server):
@@ -38,10 +41,13 @@ async def serve(settings: ServerSettings) -> int:
     KeysInvalid."""
     _allow_connections()
     parts = Parts(settings)
-    listeners = [_listener(create_app(parts), settings.host, settings.port)]
+    grace = math.ceil(settings.engine_timeout) + _GRACE_SECONDS
+    listeners = [_listener(create_app(parts), settings.host, settings.port, grace=grace)]
     if settings.admin_port and settings.admin_key is not None:
         admin = create_admin(parts.releases, settings.admin_key.get_secret_value())
-        listeners.append(_listener(admin, settings.host, settings.admin_port, lifespan="off"))
+        listeners.append(
+            _listener(admin, settings.host, settings.admin_port, grace=grace, lifespan="off")
+        )
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +77,9 @@ async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[List
         listener.should_exit = True
 
 
-def _listener(app: ASGIApp, host: str, port: int, lifespan: LifespanType = "on") -> Listener:
+def _listener(
+    app: ASGIApp, host: str, port: int, *, grace: int, lifespan: LifespanType = "on"
+) -> Listener:
     return Listener(
         uvicorn.Config(
             app,
@@ -82,6 +90,6 @@ def _listener(app: ASGIApp, host: str, port: int, lifespan: LifespanType = "on")
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=grace,
         )
     )
