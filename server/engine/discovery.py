@@ -28,11 +28,14 @@ class Change:
 
 
 async def addresses_of(host: str, port: int) -> Collection[str]:
-    """What the system's resolver knows: IPv4 addresses, or IPv6 ones if there are no others, since
-    an engine that has both is one replica. Raises OSError."""
+    """What the system's resolver knows, of one family. Raises OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = {str(address[0]) for *_, address in found}
+    return of_one_family({str(address[0]) for *_, address in found})
+
+
+def of_one_family(addresses: Collection[str]) -> Collection[str]:
+    """IPv4 addresses, or IPv6 ones if there are no others: an engine with both is one replica."""
     return {one for one in addresses if ":" not in one} or addresses
 
 

@@ -210,7 +210,8 @@ def test_who_is_told_to_end_has_the_time_that_its_requests_have(overlay: str) ->
     request = int(setting(overlay, "ENGINE_TIMEOUT"))
     drain = int(setting(overlay, "DRAIN_SECONDS"))
     server, engine = pod(overlay, "Deployment", "server"), pod(overlay, "StatefulSet", "engine")
-    assert server["terminationGracePeriodSeconds"] >= drain + request + 5 + 10  # flush, disconnect
+    ends = 5 + 5 + 5  # the last reply, what is to be stored, connections
+    assert server["terminationGracePeriodSeconds"] >= drain + request + ends
     args = engine["containers"][0]["args"]
     assert args[args.index("--shutdown-timeout") + 1] == "$(RATCHET_ENGINE_TIMEOUT)"
     before = engine["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
@@ -252,7 +253,7 @@ def test_what_an_engine_compiles_is_kept() -> None:
     part = container("gpu", "StatefulSet", "engine")
     [cache] = [m for m in part["volumeMounts"] if m["name"] == claim["metadata"]["name"]]
     given = {entry["name"]: entry.get("value", "") for entry in part["env"]}
-    for name in ("VLLM_CACHE_ROOT", "FLASHINFER_WORKSPACE_BASE"):
+    for name in ("VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE"):
         assert given[name].startswith(cache["mountPath"])
 
 

@@ -14,7 +14,7 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.probe_sheet import ProbeSheet
 from adapter.store.releases import AdapterRelease, promote_by_hand
 from server.engine.base import EngineError, EngineRequest, EngineUnavailable, draw_all
-from server.engine.discovery import Change, Discovery, addresses_of
+from server.engine.discovery import Change, Discovery, addresses_of, of_one_family
 from server.engine.replica_set import ReplicaSet, discovery_at, engines_at
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
@@ -130,6 +130,11 @@ def test_what_cannot_be_a_name_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValidationError, match="must look like dns"):
         ServerSettings(engine_url=url)
     assert ServerSettings(engine_url=f" {URL},http://a:1").engine_url
+
+
+def test_an_engine_with_two_addresses_is_one_replica() -> None:
+    assert of_one_family({"10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2"}) == {"10.0.0.1", "10.0.0.2"}
+    assert of_one_family({"fd00::1"}) == {"fd00::1"}
 
 
 async def test_replicas_come_and_go() -> None:
