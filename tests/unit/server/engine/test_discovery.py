@@ -257,18 +257,25 @@ async def test_a_replica_that_joins_is_given_what_is_live_before_it_is_asked(
 ) -> None:
     zone = Zone("10.0.0.1")
     server = Server(tmp_path, zone)
-    async with server.parts.running():
-        parts = server.parts
-        await until(lambda: parts.engine.up)
-        release = await server.promote()
-        await until(lambda: parts.policy.live == release.version)
-        zone.addresses = ["10.0.0.1", "10.0.0.2"]
-        await until(lambda: len([r for r in parts.engine.replicas if r.up]) == 2)
-        joined = zone.engines["http://10.0.0.2:8100"]
-        await until(lambda: list(joined.adapters) == [release.folder])
-        zone.addresses = ["10.0.0.2"]
-        await until(lambda: [r.name for r in parts.engine.replicas] == ["10.0.0.2:8100"])
-        asked = EngineRequest(release.folder, "hi", {"n": 1})
-        [draw] = await draw_all(parts.engine, asked)
-        assert draw.rollout.text == "http://10.0.0.2:8100"
-        assert [request["model"] for request in joined.requests] == [release.folder]
+    engines, policy = server.parts.engine, server.parts.policy
+    watching = asyncio.create_task(engines.run())
+    await until(lambda: engines.up)
+    release = await server.promote()
+    await server.parts.promoter.sync()
+    assert policy.live == release.version
+    zone.addresses = ["10.0.0.1", "10.0.0.2"]
+    await until(lambda: [replica.up for replica in engines.replicas] == [True, True])
+    asked = EngineRequest(release.folder, "hi", {"n": 1})
+
+    async def answering() -> str:
+        [draw] = await draw_all(engines, asked)
+        return draw.rollout.text
+
+    assert {await answering() for _ in range(20)} == {"http://10.0.0.1:8100"}
+    await server.parts.promoter.sync()  # as it does each second
+    joined = zone.engines["http://10.0.0.2:8100"]
+    assert list(joined.adapters) == [release.folder]
+    zone.addresses = ["10.0.0.2"]
+    await until(lambda: [replica.name for replica in engines.replicas] == ["10.0.0.2:8100"])
+    assert await answering() == "http://10.0.0.2:8100"
+    watching.cancel()
