@@ -26,6 +26,7 @@ from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
 from server.engine.vllm_replies import (
     RolloutAssembly,
+    check_not_broken_off,
     pieces_of,
     read_event,
     read_lean,
@@ -126,7 +127,9 @@ class VllmEngine:
         self, path: str, body: Mapping[str, Any] | None, seconds: float | None = None
     ) -> dict[str, Any]:
         async with self._exchange(path, body, seconds) as reply:
-            return read_object(await reply.read())
+            content = await reply.read()
+        check_not_broken_off(content)
+        return read_object(content)
 
     @asynccontextmanager
     async def _exchange(
@@ -180,11 +183,15 @@ def _drawing(request: EngineRequest, *, scored: bool) -> tuple[str, dict[str, An
 
 
 async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes]]:
+    empty = True
     try:
         async for events in events_of(reply.content.iter_any()):
+            empty = False
             yield events
     except EOFError:
         raise EngineUnavailable("the stream ended early") from None
+    if empty:  # what vLLM streams when it is asked while it ends
+        raise EngineUnavailable("the engine is ending: the stream is empty")
 
 
 async def _draws(
