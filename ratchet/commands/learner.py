@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import NoReturn
 
 from adapter.learner.metrics import LearnerMetrics
@@ -87,7 +88,8 @@ async def _until_diverged(worker: Worker, *, hold: bool) -> NoReturn:
         log.error("stopped: %s", error)
         if hold:
             log.error("gave up: waits for SIGTERM, as hold_after_giving_up says")
-            await asyncio.Event().wait()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
         raise
 
 

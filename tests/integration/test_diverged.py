@@ -1,12 +1,9 @@
-"""A learner that diverges ends with a clear line, and `ratchet up` leaves it at that; or holds."""
+"""A learner that diverges ends with a clear line, and `ratchet up` leaves it at that."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -15,7 +12,6 @@ from adapter.store.redis.buffer import RedisBuffer
 from ratchet.local.child import GAVE_UP, Child
 from ratchet.local.programs import ratchet_command
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -34,57 +30,29 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-@asynccontextmanager
-async def diverging(
-    url: str, model: Path, folder: Path, **settings: object
-) -> AsyncIterator[tuple[Child, RedisBuffer]]:
-    """A learner that is about to diverge, supervised as by `ratchet up`."""
-    buffer = RedisBuffer(url)
+async def test_a_diverged_learner_is_not_started_again(
+    own_server, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    buffer = RedisBuffer(own_server.url)
     for name in "abcd":
         rollouts = [Rollout(rf"\boxed{{{a}}}", [5, 3], [-2.5, -3.0], "stop") for a in "112"]
         await buffer.append(RolloutGroup(name, name, [1, 2], rollouts, 0, Sampling(), "c", 0.0))
     # Entropies would be NaN too, and the groups dead letters before any update is made of them.
-    given = {"model": model, "redis_url": url, "adapters_dir": folder / "adapters",
-             "groups_per_update": 1, "lora_rank": 1, "threads": 1, "reward": "majority",
-             **settings}  # fmt: skip
-    environment = {f"RATCHET_{name.upper()}": str(value) for name, value in given.items()}
-    learner = Child("adapter", ratchet_command("adapt"), environment, folder / "adapter.log")
+    settings = {"model": model, "redis_url": own_server.url, "adapters_dir": tmp_path / "adapters",
+                "groups_per_update": 1, "lora_rank": 1, "threads": 1,
+                "reward": "majority"}  # fmt: skip
+    environment = {f"RATCHET_{name.upper()}": str(value) for name, value in settings.items()}
+    learner = Child("adapter", ratchet_command("adapt"), environment, tmp_path / "adapter.log")
     await learner.start()
-    yield learner, buffer
+    async with asyncio.timeout(60):
+        while "gave up" not in caplog.text:
+            await asyncio.sleep(0.05)
+    assert (learner.exit_code, learner.restarts) == (GAVE_UP, 0)
+    assert "stopped: 3 updates in a row: loss nan" in caplog.text
+    state = await buffer.state()
+    assert (state.totals["dropped:diverged"], state.waiting) == (3, 1)
     await learner.stop()
     await buffer.close()
-
-
-async def test_a_diverged_learner_is_not_started_again(
-    own_server, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with diverging(own_server.url, model, tmp_path) as (learner, buffer):
-        async with asyncio.timeout(60):
-            while "gave up" not in caplog.text:
-                await asyncio.sleep(0.05)
-        assert (learner.exit_code, learner.restarts) == (GAVE_UP, 0)
-        assert "stopped: 3 updates in a row: loss nan" in caplog.text
-        state = await buffer.state()
-        assert (state.totals["dropped:diverged"], state.waiting) == (3, 1)
-
-
-async def test_where_every_end_is_followed_by_a_start_it_stays(
-    own_server, model: Path, tmp_path: Path
-) -> None:
-    """As on Kubernetes: live for its probes, with what is left of the groups untouched."""
-    port = free_port()
-    settings = {"hold_after_giving_up": "true", "adapter_metrics_port": port, "lease_seconds": 1}
-    async with diverging(own_server.url, model, tmp_path, **settings) as (learner, buffer):
-        async with asyncio.timeout(60):
-            while "gave up: waits for SIGTERM" not in learner.log_tail():
-                await asyncio.sleep(0.05)
-        shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-        assert "ratchet_learner_leading 0.0" in shown
-        assert "ratchet_updates_diverged_total 3.0" in shown
-        state = await buffer.state()
-        assert (state.totals["dropped:diverged"], state.waiting) == (3, 1)
-        await learner.stop()
-        assert (learner.exit_code, learner.restarts) == (0, 0)
 
 
 async def test_any_other_end_is_followed_by_a_start(tmp_path: Path) -> None:
