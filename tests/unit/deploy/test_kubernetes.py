@@ -1,76 +1,30 @@
 """The manifests as Kustomize builds them: valid, private where they should be, and of a piece."""
 
-import functools
 import itertools
 import json
 import re
-import subprocess
-from collections.abc import Iterator
-from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from deploy.manifests import settings_of
-from deploy.references import ROOT
 from ratchet.local.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN
-from tests.programs import program
+from tests.manifests import (
+    OVERLAYS,
+    built,
+    container,
+    find,
+    name_of,
+    pod,
+    pods,
+    resources,
+    setting,
+    templates,
+)
 
 pytestmark = pytest.mark.needs("kustomize")
-FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.34"
-OVERLAYS = ("base", "gpu", "multi-node")
-
-
-@functools.cache
-def built(overlay: str) -> str:
-    tool = program("kubectl", "kustomize")
-    command = [tool, "kustomize" if tool.endswith("kubectl") else "build", str(FOLDER / overlay)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def resources(overlay: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(built(overlay)))
-
-
-def find(overlay: str, kind: str, name: str) -> dict[str, Any]:
-    return next(
-        one for one in resources(overlay)
-        if one["kind"] == kind and one["metadata"]["name"].startswith(name)
-    )  # fmt: skip
-
-
-def templates(resource: Any) -> Iterator[dict[str, Any]]:
-    """Every pod template in it, however deep."""
-    if isinstance(resource, dict):
-        for key, value in resource.items():
-            if key.lower().endswith("template") and "containers" in value.get("spec", {}):
-                yield value
-            yield from templates(value)
-
-
-def pods(overlay: str) -> list[dict[str, Any]]:
-    return [pod for one in resources(overlay) for pod in templates(one)]
-
-
-def name_of(pod: dict[str, Any]) -> str:
-    return pod["metadata"]["labels"]["app.kubernetes.io/name"]
-
-
-def pod(overlay: str, kind: str, name: str) -> dict[str, Any]:
-    return next(templates(find(overlay, kind, name)))["spec"]
-
-
-def container(overlay: str, kind: str, name: str) -> dict[str, Any]:
-    return pod(overlay, kind, name)["containers"][0]
-
-
-def setting(overlay: str, name: str) -> str:
-    return find(overlay, "ConfigMap", "ratchet")["data"][f"RATCHET_{name}"]
 
 
 @pytest.mark.parametrize("overlay", [*OVERLAYS, "monitoring"])
@@ -333,46 +287,3 @@ def test_a_learner_of_several_nodes_is_one_group() -> None:
     assert processes == f"--nproc-per-node={first['resources']['limits']['nvidia.com/gpu']}"
     assert "ports" in first and not {"ports", "livenessProbe", "startupProbe"} & other.keys()
     assert [volume["name"] for volume in worker["volumes"]].count("adapters") == 0
-
-
-def test_whatever_has_metrics_is_scraped() -> None:
-    monitors = [one for one in resources("monitoring") if one["kind"].endswith("Monitor")]
-    jobs: set[str] = set()
-    for monitor in monitors:
-        spec = monitor["spec"]
-        [end] = spec.get("endpoints") or spec["podMetricsEndpoints"]
-        wanted = spec["selector"]["matchLabels"]
-        if monitor["kind"] == "ServiceMonitor":
-            chosen = [
-                one["spec"]["ports"] for one in resources("gpu")
-                if one["kind"] == "Service"
-                and wanted.items() <= one["metadata"]["labels"].items()
-            ]  # fmt: skip
-        else:
-            chosen = [
-                one["spec"]["containers"][0]["ports"] for one in pods("gpu")
-                if wanted.items() <= one["metadata"]["labels"].items()
-            ]  # fmt: skip
-        assert len(chosen) == 1 and end["port"] in {port["name"] for port in chosen[0]}
-        assert end["path"] == "/metrics"
-        jobs.add(end["relabelings"][0]["replacement"])
-    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
-    assert jobs == {one["job_name"] for one in scraped["scrape_configs"]}
-    [way] = [one["spec"] for one in resources("monitoring") if one["kind"] == "NetworkPolicy"]
-    [rule] = way["ingress"]
-    [peer] = rule["from"]
-    assert set(peer) == {"namespaceSelector", "podSelector"}, "Prometheus alone, not its namespace"
-
-
-def test_alerts_are_those_of_prometheus() -> None:
-    made = find("monitoring", "PrometheusRule", "ratchet")["spec"]
-    assert made == yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())
-
-
-def test_dashboards_are_in_config_maps() -> None:
-    boards = [one for one in resources("monitoring") if one["kind"] == "ConfigMap"]
-    assert len(boards) == 3
-    for board in boards:
-        assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
-        [text] = board["data"].values()
-        assert json.loads(text)["tags"] == ["ratchet"]
