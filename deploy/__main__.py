@@ -1,4 +1,4 @@
-"""Write generated files: dashboards and reference pages. `--check` only compares them."""
+"""Write generated files: dashboards, manifests, reference pages. `--check` only compares them."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.dashboards import dashboards
+from deploy.manifests import manifests
 from deploy.references import ROOT, pages
 
 
@@ -13,6 +14,8 @@ def generated() -> Iterator[tuple[Path, str]]:
     """Every generated file and its content."""
     for name, content in dashboards():
         yield ROOT / "deploy" / "grafana" / "dashboards" / name, content
+    for name, content in manifests():
+        yield ROOT / "deploy" / "kubernetes" / name, content
     for name, content in pages():
         yield ROOT / "docs" / name, content
 

@@ -22,9 +22,11 @@ from deploy.panels import BOARDS, RATIO, Board, Panel
 
 _SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
 _DEFINITIONS = "Definitions: docs/metrics.md."
-# The live version's number as a label, only where it has just changed.
-_CHANGES = (
-    'count_values("version", ratchet_live_version and (changes(ratchet_live_version[1m]) > 0))'
+# The live version's number as a label, only where it has changed since the query's step before: a
+# fixed range would miss changes as soon as a longer time is shown.
+CHANGES = (
+    'count_values("version", ratchet_live_version '
+    "and (changes(ratchet_live_version[$__rate_interval]) > 0))"
 )
 
 
@@ -64,7 +66,7 @@ def _board(board: Board) -> dashboard.Dashboard:
             .name("versions")
             .datasource(_SOURCE)
             .icon_color("purple")
-            .expr(_CHANGES)
+            .expr(CHANGES)
         )
     )
     for title, panels in board.rows:

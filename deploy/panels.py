@@ -1,7 +1,9 @@
 """What the dashboards show: panels of PromQL queries, by dashboard and row.
 
 Averages over servers are of ratios that each server keeps over its own last queries; counters are
-summed.
+summed. What happens every few minutes or less is counted over the range shown, or an hour: a rate
+over a minute would be zero nearly always. `vllm:` metrics are the engine's own
+(vllm/v1/metrics/loggers.py of vLLM 0.32).
 """
 
 from collections.abc import Sequence
@@ -31,15 +33,21 @@ class Board:
     rows: Sequence[tuple[str, Sequence[Panel]]]
 
 
-def _quantiles(metric: str, by: str = "") -> list[tuple[str, str]]:
+def _quantiles(metric: str, by: str = "", over: str = "$__rate_interval") -> list[tuple[str, str]]:
     group, legend = (f"le, {by}", f" {{{{{by}}}}}") if by else ("le", "")
-    rate = f"sum by ({group}) (rate({metric}_bucket[$__rate_interval]))"
+    rate = f"sum by ({group}) (rate({metric}_bucket[{over}]))"
     return [(f"histogram_quantile({q}, {rate})", f"p{int(q * 100)}{legend}") for q in (0.5, 0.95)]
 
 
 def _rate(metric: str, by: str = "") -> tuple[str, str]:
     group = f" by ({by})" if by else ""
     return f"sum{group} (rate({metric}[$__rate_interval]))", f"{{{{{by}}}}}" if by else metric
+
+
+def _events(metric: str, legend: str, by: str = "") -> tuple[str, str]:
+    """How often something rare has happened in the range shown: the legend's last value."""
+    group = f" by ({by})" if by else ""
+    return f"sum{group} (increase({metric}[$__range]))", legend
 
 
 LEARNING = Board("learning", "Ratchet: learning", [
@@ -61,15 +69,15 @@ LEARNING = Board("learning", "Ratchet: learning", [
         ], note="They differ while a server cannot load what is live on record."),
     ]),
     ("The gate", [
-        Panel("Verdicts in the last hour", [
-            ("sum by (verdict, step) (increase(ratchet_gate_verdicts_total[1h]))",
-             "{{verdict}} by {{step}}"),
-            ("sum(increase(ratchet_rollbacks_total[1h]))", "rolled back"),
-        ]),
+        Panel("Verdicts in the range shown", [
+            _events("ratchet_gate_verdicts_total", "{{verdict}} by {{step}}", "verdict, step"),
+            _events("ratchet_rollbacks_total", "rolled back"),
+        ], note="Running sums: the last value is the range's."),
         Panel("Last candidate against its references", [
             ("avg by (against) (ratchet_gate_difference)", "against {{against}}"),
         ], note="Mean score difference on the gate's queries; below 0 is worse."),
-        Panel("From publication to live", _quantiles("ratchet_swap_seconds", "stage"), SECONDS),
+        Panel("From publication to live", _quantiles("ratchet_swap_seconds", "stage", "1h"),
+              SECONDS, "Of the last hour."),
     ]),
     ("Signs of a collapse", [
         Panel("Diversity and answering rollouts", [
@@ -105,11 +113,12 @@ LEARNING = Board("learning", "Ratchet: learning", [
             ("max(ratchet_update_clip_ratio)", "clipped"),
         ]),
         Panel("Staleness", [("max(ratchet_update_lag_versions)", "versions behind")]),
-        Panel("Seconds of an update", _quantiles("ratchet_update_seconds", "stage"), SECONDS),
-        Panel("Updates in the last hour", [
-            ("sum by (verdict) (increase(ratchet_updates_total[1h]))", "{{verdict}}"),
-            ("sum(increase(ratchet_updates_diverged_total[1h]))", "diverged"),
-        ]),
+        Panel("Seconds of an update", _quantiles("ratchet_update_seconds", "stage", "1h"),
+              SECONDS, "Of the last hour."),
+        Panel("Updates in the range shown", [
+            _events("ratchet_updates_total", "{{verdict}}", "verdict"),
+            _events("ratchet_updates_diverged_total", "diverged"),
+        ], note="Running sums: the last value is the range's."),
     ]),
 ])  # fmt: skip
 
@@ -153,11 +162,36 @@ SERVING = Board("serving", "Ratchet: serving", [
             ("sum(rate(ratchet_tokens_total[$__rate_interval]))", "all for clients"),
         ]),
     ]),
+    ("The engine", [
+        Panel("Sequences in the engine", [
+            ("sum by (instance) (vllm:num_requests_running)", "running, {{instance}}"),
+            ("sum by (instance) (vllm:num_requests_waiting)", "waiting, {{instance}}"),
+        ], note="Clients', the gate's and top-ups'. Clients' come first in the queue, and take no "
+                "place from one that runs."),
+        Panel("Seconds in the engine's queue", _quantiles("vllm:request_queue_time_seconds"),
+              SECONDS),
+        Panel("KV cache in use", [
+            ("max by (instance) (vllm:kv_cache_usage_perc)", "{{instance}}"),
+        ], RATIO),
+        Panel("Preemptions in the range shown", [
+            _events("vllm:num_preemptions_total", "{{instance}}", "instance"),
+        ], note="Sequences that a full KV cache had no room for, and that are computed again."),
+        Panel("Tokens a second in the engine", [
+            ("sum by (instance) (rate(vllm:generation_tokens_total[$__rate_interval]))",
+             "written, {{instance}}"),
+            ("sum by (instance) (rate(vllm:prompt_tokens_total[$__rate_interval]))",
+             "read, {{instance}}"),
+        ]),
+    ]),
     ("Processes", [
         Panel("Engine replicas up", [("min by (replica) (ratchet_engine_up)", "{{replica}}")]),
         Panel("Memory", [("process_resident_memory_bytes", "{{job}} {{instance}}")], BYTES),
         Panel("CPU", [("rate(process_cpu_seconds_total[$__rate_interval])",
                        "{{job}} {{instance}}")], note="Cores."),
+        Panel("Starts in the range shown", [
+            ('sum by (job) (changes(process_start_time_seconds{job=~"ratchet-.*"}[$__range]))',
+             "{{job}}"),
+        ], note="Of processes that were there before."),
         Panel("Open files", [("process_open_fds", "{{job}} {{instance}}")]),
     ]),
 ])  # fmt: skip
@@ -176,11 +210,11 @@ DATA = Board("data", "Ratchet: data", [
     ("Where groups go", [
         Panel("Offered by servers", [_rate("ratchet_groups_offered_total", "outcome")],
               PER_SECOND),
-        Panel("Settled by the learner", [_rate("ratchet_groups_total", "outcome")], PER_SECOND,
-              "`dropped:client_quota` and `dropped:near_duplicate` are the limits on influence."),
-        Panel("Expired", [
-            ("sum(increase(ratchet_buffer_expired_total[1h]))", "in the last hour"),
-        ]),
+        Panel("Settled by the learner in the range shown", [
+            _events("ratchet_groups_total", "{{outcome}}", "outcome"),
+        ], note="`dead` ones are put aside: they are unreadable, or the learner broke on them. "
+                "`dropped:client_quota` and `dropped:near_duplicate` are the limits on influence."),
+        Panel("Expired in the range shown", [_events("ratchet_buffer_expired_total", "expired")]),
         Panel("Over their quota", [
             ("sum(rate(ratchet_quota_refusals_total[$__rate_interval]))", "requests turned away"),
         ], PER_SECOND, "By API key, as its line in the key file limits it."),

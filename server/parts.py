@@ -13,7 +13,8 @@ from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.background import in_background
 from server.engine.base import Engine
-from server.engine.replica_set import ReplicaSet, engines_at
+from server.engine.discovery import Discovery
+from server.engine.replica_set import ReplicaSet, discovery_at, engines_at
 from server.history import History
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
@@ -47,16 +48,18 @@ class Parts:
         engine: Engine | None = None,
         buffer: RolloutBuffer | None = None,
         releases: ReleaseStore | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
         self.failed = asyncio.Event()
         """Set when a background task has failed."""
         self.metrics = metrics = ServerMetrics()
-        engines = {"engine": engine} if engine is not None else engines_at(
-            settings.engine_url, settings.engine_model, settings.engine_timeout
-        )  # fmt: skip
-        self.engine = ReplicaSet(engines, settings.probe_seconds, metrics)
+        at = settings.engine_url, settings.engine_model, settings.engine_timeout
+        engines = engines_at(*at) if engine is None else {"engine": engine}
+        if engine is None and discovery is None:
+            discovery = discovery_at(*at, settings.probe_seconds)
+        self.engine = ReplicaSet(engines, settings.probe_seconds, metrics, discovery)
         self.buffer = buffer or open_buffer(settings)
         self.releases = releases or open_releases(settings)
         self.tenants = Tenants(settings.keys_file)

@@ -1,8 +1,9 @@
 """Settings of the server process, by what they are about."""
 
+import re
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from adapter.settings import ChannelSettings, SettingsGroup
 
@@ -42,8 +43,9 @@ class EngineSettings(SettingsGroup):
     """The engine."""
 
     engine_url: str = "http://127.0.0.1:8100"
-    """Base address of the vLLM server, without `/v1`; several replicas, separated by commas. Keep
-    them private: they have no access control."""
+    """Base address of the vLLM server, without `/v1`; several replicas, separated by commas.
+    `dns+http://HOST:8100` stands for a replica at each address of that host, looked up again and
+    again: replicas may come and go. Keep them private: they have no access control."""
     engine_model: str = "base"
     """The base model's name inside the engine (vLLM's --served-model-name)."""
     engine_timeout: float = Field(default=300.0, gt=0)
@@ -58,6 +60,15 @@ class EngineSettings(SettingsGroup):
     capacity_tokens: int = Field(default=500_000, gt=0)
     """Estimated tokens (prompts and all rollouts) that may be under way at once. As it fills,
     top-ups, recording, extra rollouts and at last requests (503) are given up."""
+
+    @field_validator("engine_url")
+    @classmethod
+    def _has_names_to_look_up(cls, value: str) -> str:
+        for url in value.split(","):
+            name = re.fullmatch(r"dns\+http://[\w.-]+:(\d{1,5})/?", url.strip())
+            if "dns+" in url and (name is None or int(name[1]) > 65_535):
+                raise ValueError(f"{url.strip()} must look like dns+http://HOST:8100")
+        return value
 
 
 class LearningShareSettings(SettingsGroup):

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from contextlib import suppress
+from typing import NoReturn
 
 from adapter.learner.metrics import LearnerMetrics
 from adapter.learner.model_card import public
@@ -28,9 +30,8 @@ log = logging.getLogger("ratchet")
 
 
 def learn(settings: AdapterSettings) -> int:
-    """Learn until stopped; GAVE_UP if updates keep failing, with `hold_after_giving_up` only once
-    it is stopped. On several devices all but the first process only execute its commands. Raises
-    ConfigurationError."""
+    """Learn until stopped; GAVE_UP if updates keep failing. On several devices all but the
+    first process only execute its commands. Raises ConfigurationError."""
     with as_configuration_error(ValueError):
         ranks = join(settings.device, settings.peer_seconds)
     if ranks.rank > 0:
@@ -66,19 +67,30 @@ def learn(settings: AdapterSettings) -> int:
         lease_seconds=settings.lease_seconds,
         training_log=training_log,
     )
+    learning = _until_diverged(worker, hold=settings.hold_after_giving_up)
     try:
-        work = worker.run() if shared is None else shared.with_heartbeats(worker.run())
+        work = learning if shared is None else shared.with_heartbeats(learning)
         asyncio.run(until_signalled(work))
-    except LearnerDiverged as error:
-        log.error("stopped: %s", error)
-        if settings.hold_after_giving_up:
-            log.error("gave up: waits for SIGTERM, as hold_after_giving_up says")
-            asyncio.run(until_signalled(asyncio.Event().wait()))
+    except LearnerDiverged:
         return GAVE_UP
     finally:
         training_log.close()
         judge.close()
     return 0
+
+
+async def _until_diverged(worker: Worker, *, hold: bool) -> NoReturn:
+    """Learn. Once it has diverged, `hold` stays within the heartbeats: other ranks, their launchers
+    and whoever probes see a live process. Raises LearnerDiverged, TrainerLost."""
+    try:
+        await worker.run()
+    except LearnerDiverged as error:
+        log.error("stopped: %s", error)
+        if hold:
+            log.error("gave up: waits for SIGTERM, as hold_after_giving_up says")
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        raise
 
 
 def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from server.engine.base import Chunk, Names
-from server.engine.vllm_replies import read_event
+from server.engine.vllm_replies import check_not_broken_off, read_event
 
 _ENDS = b'"finish_reason":"'
 
@@ -22,7 +22,8 @@ class Relabel:
         self._found: list[tuple[bytes, bytes]] = []
 
     def __call__(self, event: bytes) -> Chunk:
-        """The event with our names. Raises EngineUnavailable if it is an error."""
+        """The event with our names. Raises EngineUnavailable if it is an error, or broken off."""
+        check_not_broken_off(event)
         if not self._found:
             chunk = read_event(event)
             self._found = [

@@ -28,6 +28,7 @@ from server.engine.base import (
     Names,
     Piece,
 )
+from server.engine.discovery import PREFIX, Change, Discovery
 from server.engine.vllm import VllmEngine
 from server.metrics import ServerMetrics
 
@@ -40,6 +41,7 @@ _SLACK = 16
 _TOLERANCE = 0.1
 """Largest mean difference (nats per token) between replicas that run the same weights: it is 0 in
 fp32, a hundredth in bf16."""
+_NONE = "no engine has been found: does the name in engine_url have an address?"
 
 
 @dataclass(slots=True, eq=False)
@@ -60,13 +62,18 @@ class Replica:
 
 
 class ReplicaSet:
-    """An Engine over replicas by name. `run` until cancelled."""
+    """An Engine over replicas by name, and over those that `discovery` finds. `run` until
+    cancelled."""
 
     def __init__(
-        self, engines: Mapping[str, Engine], probe_seconds: float, metrics: ServerMetrics
+        self,
+        engines: Mapping[str, Engine],
+        probe_seconds: float,
+        metrics: ServerMetrics,
+        discovery: Discovery | None = None,
     ) -> None:
         self.replicas = [Replica(name, engine) for name, engine in engines.items()]
-        self._probe_seconds, self._metrics = probe_seconds, metrics
+        self._probe_seconds, self._metrics, self._discovery = probe_seconds, metrics, discovery
         self.on_return: Callable[[], None] = lambda: None
         """Called when a replica may have lost its adapters."""
 
@@ -76,8 +83,14 @@ class ReplicaSet:
         return any(replica.up for replica in self.replicas)
 
     async def run(self) -> None:
-        """Probe every replica until cancelled."""
-        await asyncio.gather(*(self._watch(replica) for replica in self.replicas))
+        """Probe every replica, and follow those that come and go, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            watches = {
+                replica.name: tasks.create_task(self._watch(replica)) for replica in self.replicas
+            }
+            if self._discovery is not None:
+                async for change in self._discovery.changes():
+                    self._follow(change, tasks, watches)
 
     def draw(self, request: EngineRequest) -> BatchStream[Draw]:
         return self._open(request, lambda engine: engine.draw(request))
@@ -97,8 +110,9 @@ class ReplicaSet:
             return completion
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
-        """Scores of every replica; raises EngineReplyInvalid if they run different weights."""
-        rows = await self._everywhere(lambda engine: engine.score(model, tokens))
+        """Scores of every replica that holds the model; raises EngineReplyInvalid if they run
+        different weights."""
+        rows = await self._everywhere(lambda engine: engine.score(model, tokens), model)
         for row in rows[1:]:
             apart = sum(abs(a - b) for a, b in zip(rows[0], row, strict=True)) / max(1, len(row))
             if not apart <= _TOLERANCE:
@@ -149,12 +163,37 @@ class ReplicaSet:
                     await replica.suspected.wait()
                     await asyncio.sleep(min(0.1, self._probe_seconds))
 
+    def _follow(
+        self, change: Change, tasks: asyncio.TaskGroup, watches: dict[str, asyncio.Task[None]]
+    ) -> None:
+        """Watch new replicas, which are used once they answer a probe, and forget those gone."""
+        for name in change.left:
+            watches.pop(name).cancel()
+            gone = next(replica for replica in self.replicas if replica.name == name)
+            self.replicas.remove(gone)
+            self._metrics.engine_up.remove(name)
+            tasks.create_task(self._retire(gone))
+        for name, engine in change.joined.items():
+            replica = Replica(name, engine)
+            self.replicas.append(replica)
+            watches[name] = tasks.create_task(self._watch(replica))
+
+    async def _retire(self, replica: Replica) -> None:
+        """Disconnect once what it was asked is answered."""
+        try:
+            while replica.in_flight:
+                await asyncio.sleep(self._probe_seconds)
+        finally:
+            await replica.engine.close()
+
     @asynccontextmanager
     async def _open(
         self, request: EngineRequest, call: Callable[[Engine], AbstractAsyncContextManager[T]]
     ) -> AsyncGenerator[T]:
         """Open `call` on one replica, or on the next one if that fails before it is open."""
         left, rollouts = list(self.replicas), int(request.options.get("n", 1))
+        if not left:
+            raise EngineUnavailable(_NONE)
         while True:
             replica = self._pick(request, left)
             left.remove(replica)
@@ -200,18 +239,31 @@ class ReplicaSet:
         preferred = max(usable, key=lambda replica: _rank(start, replica.name))
         return preferred if preferred.in_flight <= idlest.in_flight + _SLACK else idlest
 
-    def _present(self) -> list[Replica]:
-        return [replica for replica in self.replicas if replica.up] or self.replicas
+    def _present(self, model: str | None = None) -> list[Replica]:
+        """Replicas that are up, or else all, to learn why none is; of them those that hold `model`,
+        if any does: one that has just come is given its adapters later."""
+        if not self.replicas:
+            raise EngineUnavailable(_NONE)
+        present = [replica for replica in self.replicas if replica.up] or self.replicas
+        return [replica for replica in present if model in replica.holds] or present
 
-    async def _everywhere(self, call: Callable[[Engine], Awaitable[T]]) -> list[T]:
-        """Call every replica that is up, or all of them, to learn why none is."""
-        return await asyncio.gather(*(call(replica.engine) for replica in self._present()))
+    async def _everywhere(
+        self, call: Callable[[Engine], Awaitable[T]], model: str | None = None
+    ) -> list[T]:
+        """Call every replica that is present."""
+        return await asyncio.gather(*(call(replica.engine) for replica in self._present(model)))
 
 
 def engines_at(urls: str, base_model: str, timeout: float) -> dict[str, Engine]:
     """vLLM servers by host and port; `urls` are separated by commas."""
     bare = [url.strip().rstrip("/") for url in urls.split(",")]
-    return {url.partition("://")[2]: VllmEngine(url, base_model, timeout) for url in bare}
+    fixed = [url for url in bare if not url.startswith(PREFIX)]
+    return {url.partition("://")[2]: VllmEngine(url, base_model, timeout) for url in fixed}
+
+
+def discovery_at(urls: str, base_model: str, timeout: float, pause: float) -> Discovery:
+    """vLLM servers at the names among `urls`, looked up again after each `pause`, in seconds."""
+    return Discovery(urls, lambda url: VllmEngine(url, base_model, timeout), pause=pause)
 
 
 def _rank(start: bytes, name: str) -> bytes:

@@ -27,6 +27,7 @@ from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
 from server.engine.vllm_replies import (
     RolloutAssembly,
+    check_not_broken_off,
     pieces_of,
     read_event,
     read_lean,
@@ -144,7 +145,9 @@ class VllmEngine:
         self, path: str, body: Mapping[str, Any] | None, seconds: float | None = None
     ) -> dict[str, Any]:
         async with self._exchange(path, body, seconds) as reply:
-            return read_object(await reply.read())
+            content = await reply.read()
+        check_not_broken_off(content)
+        return read_object(content)
 
     @asynccontextmanager
     async def _exchange(
@@ -155,6 +158,8 @@ class VllmEngine:
             # vLLM closes idle connections after 5 s: close ours sooner, or a request may hit that.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
             self._session = aiohttp.ClientSession(connector=connector)
+        if self._session.closed:  # it has left the set of replicas meanwhile
+            raise EngineUnavailable(f"{path}: disconnected")
         seconds = seconds or self._timeout
         try:
             async with self._session.request(
@@ -196,11 +201,15 @@ def _drawing(request: EngineRequest, *, scored: bool) -> tuple[str, dict[str, An
 
 
 async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes]]:
+    empty = True
     try:
         async for events in events_of(reply.content.iter_any()):
+            empty = False
             yield events
     except EOFError:
         raise EngineUnavailable("the stream ended early") from None
+    if empty:  # what vLLM streams when it is asked while it ends
+        raise EngineUnavailable("the engine is ending: the stream is empty")
 
 
 async def _draws(

@@ -14,6 +14,7 @@ from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUn
 
 # In vLLM's chat chunks the logprobs stand between the written text and the finish reason.
 _LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
+_BROKEN_OFF = b'"finish_reason":"abort"'
 _LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
 _OURS = frozenset({"token_ids", "prompt_token_ids"})
 """Fields of a choice that no client gets."""
@@ -109,8 +110,17 @@ def read_lean(event: bytes) -> dict[str, Any]:
     return chunk
 
 
+def check_not_broken_off(reply: bytes) -> None:
+    """Raise EngineUnavailable for a reply, or a part of it, that vLLM gives while it ends: with
+    status 200, and "abort" for a finish reason. No text in JSON has an unescaped quote."""
+    if _BROKEN_OFF in reply:
+        raise EngineUnavailable("the engine is ending")
+
+
 def read_event(event: bytes) -> dict[str, Any]:
-    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable for an error."""
+    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable for an error, or for
+    what was broken off."""
+    check_not_broken_off(event)
     chunk = read_object(event)
     if "error" in chunk:
         error = chunk["error"]

@@ -1,5 +1,6 @@
 """Dashboards, alerts and reference pages: current, and about metrics that there are."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapter.learner.metrics import LearnerMetrics
 from deploy.__main__ import generated
+from deploy.dashboards import CHANGES
 from deploy.panels import BOARDS
 from deploy.references import ROOT, settings_tables
 from server.metrics import ServerMetrics
@@ -19,10 +21,17 @@ from tests.programs import program
 
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
 QUERIES = {
-    f"{board.name}: {panel.title}: {legend}": query.replace("$__rate_interval", "1m")
+    f"{board.name}: {panel.title}: {legend}": query
     for board in BOARDS for _, panels in board.rows for panel in panels
     for query, legend in panel.queries
-}  # fmt: skip
+} | {"annotations": CHANGES}  # fmt: skip
+RARE = (
+    "ratchet_gate_verdicts_total", "ratchet_rollbacks_total", "ratchet_updates_total",
+    "ratchet_updates_diverged_total", "ratchet_groups_total", "ratchet_buffer_expired_total",
+    "ratchet_swap_seconds_bucket", "ratchet_update_seconds_bucket", "vllm:num_preemptions_total",
+    "process_start_time_seconds",
+)  # fmt: skip
+"""What happens every few minutes or less."""
 
 
 ENDINGS = {
@@ -36,9 +45,22 @@ def alerts() -> list[dict[str, Any]]:
     return group["rules"]
 
 
+def engine_metrics() -> set[str]:
+    """Every series name of vLLM's, out of the file that defines them."""
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.submodule_search_locations
+    text = (Path(spec.submodule_search_locations[0]) / "v1/metrics/loggers.py").read_text()
+    kinds = {"gauge": "gauge", "counter": "counter", "histogram": "histogram"}
+    return {
+        name + ending
+        for kind, name in re.findall(r'self\._(\w+)_cls\(\s*name="(vllm:\w+)"', text)
+        for ending in ENDINGS[kinds[kind]] or ("",)
+    }
+
+
 def known() -> set[str]:
     """Every series name that the processes can show."""
-    found = {"up"}
+    found = {"up"} | engine_metrics()
     for registry in (ServerMetrics().registry, LearnerMetrics().registry):
         for family in registry.collect():
             found |= {family.name, *(family.name + ending for ending in ENDINGS[family.type])}
@@ -54,7 +76,7 @@ def test_what_is_made_from_code_is_current(file: Path, text: str) -> None:
 def test_every_metric_asked_for_is_in_the_code() -> None:
     names = known()
     for where, query in {**QUERIES, **{a["alert"]: a["expr"] for a in alerts()}}.items():
-        asked = set(re.findall(r"\b((?:ratchet|process)_[a-z_]+|up)\b", query))
+        asked = set(re.findall(r"\b((?:ratchet_|process_|vllm:)[a-z_]+|up)\b", query))
         assert asked, where
         assert asked <= names, where
 
@@ -70,9 +92,36 @@ def test_every_metric_is_on_a_dashboard() -> None:
             assert not ours or family.name in shown or family.name in counts, family.name
 
 
+def test_rare_events_are_counted_over_ranges_that_hold_them() -> None:
+    """A rate over a minute is zero nearly always for what happens every ten."""
+    seen = ""
+    for where, query in {**QUERIES, **{a["alert"]: a["expr"] for a in alerts()}}.items():
+        for metric, over in re.findall(r"([a-z_:]+)(?:\{[^}]*\})?\[([^\]]+)\]", query):
+            if metric in RARE:
+                seen += metric
+                assert over in ("$__range", "15m", "30m", "1h"), where
+    assert all(metric in seen for metric in RARE)
+    assert "[$__rate_interval]" in CHANGES, "as long as the step, however long the time shown"
+
+
+def test_the_engine_is_seen() -> None:
+    shown = " ".join(QUERIES.values())
+    watched = " ".join(alert["expr"] for alert in alerts())
+    for name in ("num_requests_waiting", "kv_cache_usage_perc", "num_preemptions_total"):
+        assert f"vllm:{name}" in shown and f"vllm:{name}" in watched
+    scraped = yaml.safe_load((RULES.parent / "prometheus.yml").read_text())["scrape_configs"]
+    assert {one["job_name"] for one in scraped} == {
+        "ratchet-server", "ratchet-adapter", "ratchet-engine",
+    }  # fmt: skip
+
+
 @pytest.mark.needs("promtool")
 def test_every_query_parses(tmp_path: Path) -> None:
-    rules = [{"record": f"q{at}", "expr": query} for at, query in enumerate(QUERIES.values())]
+    plain = [
+        query.replace("$__rate_interval", "1m").replace("$__range", "6h")
+        for query in QUERIES.values()
+    ]
+    rules = [{"record": f"q{at}", "expr": query} for at, query in enumerate(plain)]
     file = tmp_path / "queries.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     checked = subprocess.run(
