@@ -29,7 +29,8 @@ _LIVE = f"{_ROLLING} voted queries under the live version; no value before the f
 
 ACCURACIES = ("maj", "avg", "label", "reward")
 OUTCOMES = (
-    *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE
+    *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
+    Unrecorded.PARTIAL,
 )  # fmt: skip
 """What may become of a group that was to be recorded."""
 

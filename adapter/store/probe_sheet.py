@@ -17,7 +17,7 @@ FILE = "probe.json"
 class ProbeSheet:
     """`sequences[i]` are token ids; `adapter[i]` and `base[i]` the natural log-probabilities, at
     temperature 1, of its tokens from `starts[i]` on: where the completion begins. Sheets of before
-    have no `starts` and score from the second token on. What tells most comes first."""
+    have no `starts` and score from the second token on."""
 
     sequences: Sequence[Sequence[int]]
     adapter: Sequence[Sequence[float]]

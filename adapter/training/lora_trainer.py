@@ -191,23 +191,13 @@ class LoraTrainer:
         sheet.write(folder)
 
     def probe_sheet(self) -> ProbeSheet:
-        """Log-probabilities of the pinned completions, with and without the adapter; those that the
-        adapter changes most come first."""
+        """Log-probabilities of the pinned completions, with and without the adapter."""
         adapter = self._pinned_scores()
         with self._peft.disable_adapter():
             base = self._pinned_scores()
-        moved = [
-            sum((a - b) ** 2 for a, b in zip(*rows, strict=True))
-            for rows in zip(adapter, base, strict=True)
-        ]
-        order = sorted(range(len(moved)), key=lambda index: -moved[index])
-        pinned = [self.pinned[index] for index in order]
-        return ProbeSheet(
-            [[*sequence.prompt, *sequence.completion] for sequence in pinned],
-            [adapter[index] for index in order],
-            [base[index] for index in order],
-            [len(sequence.prompt) for sequence in pinned],
-        )
+        sequences = [[*sequence.prompt, *sequence.completion] for sequence in self.pinned]
+        starts = [len(sequence.prompt) for sequence in self.pinned]
+        return ProbeSheet(sequences, adapter, base, starts)
 
     @torch.no_grad()
     def _pinned_scores(self) -> list[list[float]]:

@@ -116,12 +116,15 @@ class ParityProbe:
 
 
 async def probe_parity(engine: Engine, name: str, base: str, sheet: ProbeSheet) -> Parity:
-    """Score the sheet's sequences under `name` and `base`, as many as it takes, and compare. Raises
-    EngineError, and ValueError if the sheet is empty or does not fit its sequences."""
+    """Score the sheet's sequences under `name` and `base`, as many as it takes, and compare: those
+    first that the adapter changes most. Raises EngineError, and ValueError if the sheet is empty or
+    does not fit its sequences."""
     tokens: list[tuple[float, float, float, float]] = []
     done, count = 0, len(sheet.sequences)
+    moved = [math.dist(*rows) for rows in zip(sheet.adapter, sheet.base, strict=True)]
+    order = sorted(range(count), key=lambda index: -moved[index])
     while True:
-        part = range(done, min(max(_PORTION, 2 * done), count))
+        part = order[done : max(_PORTION, 2 * done)]
         scored = await together(
             engine.score(model, sheet.sequences[i]) for i in part for model in (name, base)
         )
@@ -129,7 +132,7 @@ async def probe_parity(engine: Engine, name: str, base: str, sheet: ProbeSheet) 
             first = sheet.start(index) - 1
             columns = (ours[first:], bases[first:], sheet.adapter[index], sheet.base[index])
             tokens += zip(*columns, strict=True)
-        parity, done = Parity.of(tokens), part.stop
+        parity, done = Parity.of(tokens), done + len(part)
         if done >= count or parity.error <= _PRECISE:
             return parity
 

@@ -10,9 +10,9 @@ import pytest
 from ratchet.__main__ import command_parser, main
 
 COMMANDS = (
-    "up", "demo", "serve", "keys list", "adapt", "releases list", "forget somebody",
-    "eval arithmetic", "ask arithmetic", "compare one two", "adapt-on arithmetic", "score -",
-    "doctor",
+    "up", "demo", "model smollm2", "serve", "keys list", "adapt", "releases list",
+    "forget somebody", "eval arithmetic", "ask arithmetic", "compare one two",
+    "adapt-on arithmetic", "score -", "doctor",
 )  # fmt: skip
 
 

@@ -182,7 +182,9 @@ def test_saved_and_loaded_again_it_is_the_same_adapter(
     folders = AdapterFolders(tmp_path)
     name, _ = folders.commit(1, trainer.save)
     sheet = ProbeSheet.read(tmp_path / name)
-    assert sheet.sequences == [[*group.prompt_ids, *group.rollouts[0].token_ids]]
+    assert sheet.sequences == [[*group.prompt_ids, *r.token_ids] for r in group.rollouts]
+    assert sheet.starts == [len(group.prompt_ids)] * len(group.rollouts)
+    assert [len(row) for row in sheet.base] == [len(r.token_ids) for r in group.rollouts]
     assert sheet.adapter[0] != sheet.base[0]
     other = LoraTrainer(settings(model_folder, seed=5))
     other.load(tmp_path / name)
@@ -233,7 +235,7 @@ def test_pinned_tokens_are_only_those_of_the_lineage(trainer: LoraTrainer, tmp_p
     trainer.load(None)
     assert trainer.pinned == []
     trainer.load(tmp_path / name)
-    assert trainer.pinned == [[5, *second.rollouts[0].token_ids]]
+    assert trainer.pinned == [TokenSequence([5], list(r.token_ids)) for r in second.rollouts]
 
 
 def test_an_adapter_without_optimiser_state_starts_it_anew(
