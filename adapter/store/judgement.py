@@ -26,8 +26,8 @@ class Cause(StrEnum):
     """Why a candidate is turned away; docs/rejections.md has a section for each."""
 
     PARENT_NOT_LIVE = "parent_not_live"
-    UNUSABLE = "unusable"
     ENGINE_ENDED = "engine_ended"
+    UNUSABLE = "unusable"
     ENGINE_DIFFERS = "engine_differs"
     NO_CHANGE = "no_change"
     NOT_APPLIED = "not_applied"
