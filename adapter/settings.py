@@ -15,7 +15,6 @@ from rewards.advantages import ADVANTAGES
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.registry import build, options_of
 
-
 _SWITCH = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
 
 

@@ -61,8 +61,8 @@ class LearnerMetrics:
             "ratchet_groups",
             f"Groups settled by the learner, by outcome: {', '.join(f'`{o}`' for o in _SETTLED)}. "
             "Dead ones are unreadable or broke the learner, unanimous ones have equal rewards, "
-            "stale ones are more than `max_lag` versions old, too large ones have a rollout that does "
-            "not fit into memory alone.",
+            "stale ones are more than `max_lag` versions old, too large ones have a rollout that "
+            "does not fit into memory alone.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.updates = prometheus.Counter(

@@ -1,1 +1,1 @@
-"""Memory: what a model needs, computed from its config; what there is; what to do when it runs out."""
+"""What a model needs in memory, what there is, and what to do when it runs out."""
