@@ -109,6 +109,7 @@ LEARNING = Board("learning", "Ratchet: learning", [
         Panel("Updates in the last hour", [
             ("sum by (verdict) (increase(ratchet_updates_total[1h]))", "{{verdict}}"),
             ("sum(increase(ratchet_updates_diverged_total[1h]))", "diverged"),
+            ("sum(increase(ratchet_learner_out_of_memory_total[1h]))", "out of memory"),
         ]),
     ]),
 ])  # fmt: skip

@@ -97,7 +97,12 @@ def _measure_here(shape: Shape) -> Measured:
 
     def batch(rollouts: int, length: int) -> list[TrainingGroup]:
         made = [
-            Rollout("", torch.randint(0, 4_096, (length - 1,)).tolist(), [-8.0] * (length - 1), "")
+            Rollout(
+                "",
+                cast("list[int]", torch.randint(0, 4_096, (length - 1,)).tolist()),
+                [-8.0] * (length - 1),
+                "",
+            )
             for _ in range(rollouts)
         ]
         groups = [
@@ -169,7 +174,7 @@ def main() -> int:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        print(json.dumps(asdict(_measure_here(Shape(**cast("Any", json.loads(given.child)))))))
+        print(json.dumps(asdict(_measure_here(Shape(**json.loads(given.child))))))
         return 0
     found = [measure(shape) for shape in SHAPES]
     print(

@@ -39,10 +39,9 @@ def model_config(model: str) -> Mapping[str, Any]:
 def _cached(name: str) -> Path:
     try:
         from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
 
         found = try_to_load_from_cache(name, "config.json")
-    except (ImportError, HFValidationError):
+    except (ImportError, ValueError):  # not installed, or no name that the Hub could have
         found = None
     if isinstance(found, str):
         return Path(found)

@@ -30,7 +30,7 @@ def planned(
     """The settings with `micro_batch_tokens` and `gradient_checkpointing` chosen where they were
     left open, for base weights of `width` bytes each. Raises DoesNotFit; OSError and ValueError as
     transformers does for a model that cannot be found."""
-    config: Any = AutoConfig.from_pretrained(settings.model)
+    config = cast("Any", AutoConfig.from_pretrained(settings.model))
     try:
         shape = ModelShape.of(cast("dict[str, Any]", config.to_dict()))
     except ShapeUnknown as error:
@@ -54,7 +54,7 @@ def planned(
 def cap_memory(device: torch.device, share: float) -> None:
     """Keep torch within its share of a GPU, so that an engine can restart beside it."""
     if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
+        total = _bytes_of(device)
         torch.cuda.set_per_process_memory_fraction(share - CONTEXT / total, device)
 
 
@@ -81,6 +81,10 @@ def _room(device: torch.device, share: float) -> Room:
         host = host_memory()
         # glibc keeps freed blocks for later: a peak of twice what is alive was measured.
         return Room(host.free // 2, host.total)
-    total = torch.cuda.get_device_properties(device).total_memory
+    total = _bytes_of(device)
     usable = int(share * total) - CONTEXT
     return Room(usable, usable)
+
+
+def _bytes_of(gpu: torch.device) -> int:
+    return cast("int", torch.cuda.get_device_properties(gpu).total_memory)

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 
@@ -48,6 +49,6 @@ class MemoryGuard:
         """End the pass; `groups` are the ids of the rows' groups. Raises OutOfMemory."""
         state = torch.tensor([self._tokens, self._alone], dtype=torch.float64, device=self._device)
         self._ranks.greatest(state)
-        tokens, alone = map(int, state.tolist())
+        tokens, alone = map(int, cast("list[float]", state.tolist()))
         if tokens:
             raise OutOfMemory(tokens, groups[alone - 1] if alone else None)

@@ -69,7 +69,7 @@ def test_cards() -> None:
 def test_a_stack_that_cannot_fit_is_not_started(tmp_path: Path) -> None:
     huge = {**QWEN_7B, "num_hidden_layers": 28_000}
     (tmp_path / "config.json").write_text(json.dumps(huge))
-    with pytest.raises(ConfigurationError, match="memory: .*the learner needs"):
+    with pytest.raises(ConfigurationError, match=r"memory: .*the learner needs"):
         fitted(StackSettings(model=str(tmp_path)))
 
 
