@@ -48,11 +48,11 @@ def _config(kind: str, sizes: tuple[int, int, int, int, int, int]) -> dict[str, 
 
 SHAPES = (
     Shape(name="smollm2-135m", config=_config("llama", (576, 1536, 30, 9, 3, 49_152))),
-    Shape(name="smollm2-135m, checkpointing", checkpointing=True, rollouts=32,
-        config=_config("llama", (576, 1536, 30, 9, 3, 49_152))),
     Shape(name="wide and shallow", rank=64,
         config=_config("qwen2", (1024, 4096, 4, 16, 2, 32_000))),
     Shape(name="narrow and deep", rank=8, rollouts=16,
+        config=_config("llama", (256, 688, 24, 4, 4, 4_096))),
+    Shape(name="narrow and deep, checkpointing", rank=8, rollouts=16, checkpointing=True,
         config=_config("llama", (256, 688, 24, 4, 4, 4_096))),
     Shape(name="large vocabulary", rank=32, rollouts=16,
         config=_config("qwen2", (384, 1024, 8, 6, 2, 151_936))),

@@ -150,7 +150,7 @@ def _engine_items(
 
 def _learner_items(place: str, learner: LearnerMemory, choice: LearnerChoice) -> list[Item]:
     tokens, way = choice.micro_batch_tokens, choice.checkpointing
-    activations = tokens * learner.by_token(way)
+    activations = learner.update(tokens, way) - learner.head(tokens)
     exact = learner.total(tokens, way)
     return [
         Item(place, "learner: weights", learner.weights),

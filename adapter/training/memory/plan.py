@@ -91,7 +91,12 @@ class LearnerMemory:
 
     def update(self, tokens: int, checkpointing: bool) -> int:
         """Bytes beside weights and adapter of an update in micro-batches of `tokens`."""
-        return tokens * self.by_token(checkpointing) + self.head(tokens)
+        both = tokens * self.by_token(checkpointing) + self.head(tokens)
+        if not checkpointing:
+            return both
+        # The head is done with before the first layer is computed again: the larger counts.
+        kept = tokens * self.shape.layers * self.shape.hidden * self.width
+        return both - min(self.head(tokens), tokens * self.by_token(True) - kept)
 
     def total(self, tokens: int, checkpointing: bool) -> int:
         """Everything that torch allocates on one device."""
