@@ -15,6 +15,8 @@ from rewards.advantages import ADVANTAGES
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.registry import build, options_of
 
+_SWITCH = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
+
 
 class SettingsGroup(BaseSettings):
     """Settings that belong together."""
@@ -187,16 +189,27 @@ class LoraSettings(SettingsGroup):
 class DeviceSettings(SettingsGroup):
     """Memory and devices."""
 
-    micro_batch_tokens: int = Field(default=8192, gt=0)
-    """Tokens per forward pass; lower it when the trainer runs out of memory."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third slower."""
+    micro_batch_tokens: int = Field(default=0, ge=0)
+    """Tokens per forward pass; 0 lets the memory plan choose, up to 8192 (docs/memory.md). When
+    memory runs out it is halved, and the log says to what."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Recompute activations in the backward pass: less memory, about a third slower. `auto` does so
+    where the memory plan needs it."""
+    gpu_memory_share: float = Field(default=0.95, gt=0, le=1)
+    """Most of the GPU's memory that the learner may take. With the engine on the same GPU set it to
+    0.95 less `gpu_memory_utilization`, so that an engine can restart beside it; `ratchet up` does.
+    """
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train. `auto` takes a GPU when torch sees one."""
     peer_seconds: float = Field(default=600.0, gt=0)
     """On several devices: seconds that one process waits for another before all give up."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of torch; 0 means half the cores, as in the engine beside it."""
+
+    @field_validator("gradient_checkpointing", mode="before")
+    @classmethod
+    def _was_a_boolean(cls, value: Any) -> Any:
+        return _SWITCH.get(str(value).lower(), value)
 
 
 class LineageSettings(SettingsGroup):

@@ -1,6 +1,7 @@
 """The seam between the learner's loop and its mathematics."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Protocol, TypeVar
 
 from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
+
+log = logging.getLogger("ratchet.learner")
 
 T = TypeVar("T")
 
@@ -32,6 +35,15 @@ class Loss(StrEnum):
 
 class UpdateDiverged(Exception):
     """Loss or gradient is not finite. The weights are unchanged."""
+
+
+class OutOfMemory(Exception):
+    """A micro-batch of `tokens` does not fit into memory. The weights are unchanged. `group` is the
+    id of the group whose rollout does not fit even alone; None if smaller micro-batches may."""
+
+    def __init__(self, tokens: int, group: str | None = None) -> None:
+        super().__init__(f"out of memory with {tokens} tokens at once")
+        self.tokens, self.group = tokens, group
 
 
 class TrainerLost(Exception):
@@ -62,15 +74,20 @@ class Trainer(Protocol):
         self, group: RolloutGroup, names: frozenset[Signal]
     ) -> Mapping[Signal, Sequence[float]]:
         """The named ones of TRAINER_SIGNALS: means over each rollout's tokens, over the full
-        vocabulary, at the group's temperature, under the loaded weights."""
+        vocabulary, at the group's temperature, under the loaded weights. Raises OutOfMemory."""
         ...
 
     def dry_run(self, batch: Sequence[TrainingGroup]) -> None:
-        """Do all the work of an update but its step. Weights and optimiser are unchanged."""
+        """Do all the work of an update but its step. Weights and optimiser are unchanged. Raises
+        OutOfMemory."""
         ...
 
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
-        """One optimiser step; returns its metrics. Raises UpdateDiverged."""
+        """One optimiser step; returns its metrics. Raises UpdateDiverged, OutOfMemory."""
+        ...
+
+    def shrink(self, tokens: int) -> None:
+        """From now on work on at most `tokens` at once, or on one rollout."""
         ...
 
     def undo(self) -> None:
@@ -84,12 +101,30 @@ class Trainer(Protocol):
 
 
 class TrainerThread:
-    """A trainer and the one thread that does its work: each further one would hold memory."""
+    """A trainer and the one thread that does its work: each further one would hold memory.
+    `exhausted` is called each time that memory runs out."""
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, exhausted: Callable[[], object] | None = None) -> None:
         self._trainer, self._thread = trainer, ThreadPoolExecutor(1, "trainer")
+        self._exhausted = exhausted or (lambda: None)
 
     async def do(self, work: Callable[[Trainer], T]) -> T:
-        """Call `work` with the trainer, without blocking the event loop."""
+        """Call `work` with the trainer, without blocking the event loop. When memory runs out,
+        halve the micro-batches and call it again; raises OutOfMemory if one rollout is too much."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, self._trainer)
+        return await loop.run_in_executor(self._thread, self._within_memory, work)
+
+    def _within_memory(self, work: Callable[[Trainer], T]) -> T:
+        while True:
+            try:
+                return work(self._trainer)
+            except OutOfMemory as error:
+                self._exhausted()
+                if error.group is not None:
+                    raise
+                tokens = error.tokens // 2
+            log.warning(
+                "out of memory: going on with %d tokens at once; set micro_batch_tokens to that",
+                tokens,
+            )
+            self._trainer.shrink(tokens)

@@ -118,6 +118,7 @@ LEARNING = Board("learning", "Ratchet: learning", [
         Panel("Updates in the range shown", [
             _events("ratchet_updates_total", "{{verdict}}", "verdict"),
             _events("ratchet_updates_diverged_total", "diverged"),
+            _events("ratchet_learner_out_of_memory_total", "out of memory"),
         ], note="Running sums: the last value is the range's."),
     ]),
 ])  # fmt: skip

@@ -122,6 +122,17 @@ def command_parser() -> argparse.ArgumentParser:
     adapt_on.add_argument("--every", type=int, default=6, help="versions between quick looks [6]")
     adapt_on.add_argument("--minutes", type=float, help="longest adaptation [none]")
     _define_score(add("score", "ratchet.commands.scoring:score", _SCORE))
+    planning = add(
+        "plan", "ratchet.commands.plan:plan",
+        "Say what memory a stack needs, from the model's config alone.", StackSettings,
+    )  # fmt: skip
+    planning.add_argument(
+        "--gpu", metavar="GIB", help="GiB of a GPU: 24, 80, 2x24; none for a CPU [this machine's]"
+    )
+    planning.add_argument(
+        "--host-gib", type=float, metavar="GIB", help="GiB of the host [this one's]"
+    )
+    planning.add_argument("--json", action="store_true", help="bytes and settings as JSON")
     add("doctor", "ratchet.doctor:doctor", "Say what is missing and how to get it.", StackSettings)
     return parser
 

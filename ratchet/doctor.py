@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapter.training.memory.plan import gib
+from ratchet.errors import ConfigurationError
+from ratchet.local.fitting import plan_here
 from ratchet.local.programs import engine_is_cpu, missing_packages, redis_server
 from ratchet.settings import StackSettings, flags_of, read
 
@@ -78,5 +81,19 @@ def examine(settings: StackSettings) -> Iterator[Finding]:
         f"{'folder' if local else 'to be fetched by name'} {settings.model}",
         "set RATCHET_MODEL to a folder with config.json, or to a Hugging Face id",
     )
+    yield _memory(settings)
     free = shutil.disk_usage(".").free / 2**30
     yield Finding("disk", free >= _FREE_GIB, f"{free:.0f} GiB free", "free some disk space")
+
+
+def _memory(settings: StackSettings) -> Finding:
+    """Whether the stack fits; `ratchet plan` has the whole table."""
+    try:
+        plan = plan_here(settings)
+    except ConfigurationError as error:
+        return Finding("memory", False, str(error), "see `ratchet plan`")
+    if plan is None:
+        return Finding("memory", True, "planned once the model is here, if it is of a known shape")
+    places = [place for place in ("GPU", "host") if plan.total(place)]
+    needs = ", ".join(f"{gib(plan.total(place))} of {place} memory" for place in places)
+    return Finding("memory", True, f"{needs} at most; `ratchet plan` says for what")

@@ -48,7 +48,8 @@ class EngineProcess(ChannelSettings):
     tensor_parallel_size: int = Field(default=1, gt=0)
     """GPUs over which vLLM splits the model."""
     gpu_memory_utilization: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the GPU's memory for vLLM; the learner needs the rest."""
+    """Share of the GPU's memory for vLLM; the learner needs the rest. Unless it is set, `ratchet
+    up` takes what the memory plan chooses (docs/memory.md)."""
     engine_threads: int = Field(default=0, ge=0)
     """Without a GPU: vLLM's threads; 0 means half the cores. More than what the learner and the
     server leave idle makes it many times slower, because its threads wait for each other."""

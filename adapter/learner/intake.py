@@ -13,7 +13,7 @@ from adapter.learner.quota import Member, refusal, surplus
 from adapter.learner.recipe import Recipe
 from adapter.store.buffer import MAX_CRASHES, DeadReason, Delivery, Outcome, RolloutBuffer
 from adapter.store.releases import ReleaseStore
-from adapter.trainer import TrainerLost, TrainerThread
+from adapter.trainer import OutOfMemory, TrainerLost, TrainerThread
 from rewards.estimators.estimate import ScoredGroup
 from rewards.rollouts import RolloutGroup
 
@@ -86,6 +86,12 @@ class Intake:
         if stale:
             await self._settle([one.delivery for one in stale], Outcome.STALE)
 
+    async def drop_too_large(self, error: OutOfMemory) -> None:
+        """Drop the group of which one rollout does not fit into memory alone."""
+        large = [one for one in self._batch if one.scored.group.id == error.group]
+        self._batch = [one for one in self._batch if one not in large]
+        await self._settle_too_large([one.delivery for one in large], error)
+
     async def _take(self, delivery: Delivery, known: set[str]) -> None:
         group = delivery.group
         if group is None:
@@ -129,6 +135,9 @@ class Intake:
             scored = await self._trainer.do(score)
         except TrainerLost:
             raise
+        except OutOfMemory as error:
+            await self._settle_too_large([delivery], error)
+            return
         except Exception as error:  # a group is data: whatever it breaks, the learner goes on
             log.exception("group %s cannot be scored", group.id)
             await self._dead_letter(delivery, DeadReason.NOT_SCORED, repr(error))
@@ -165,6 +174,13 @@ class Intake:
 
     def _clear(self) -> None:
         self._batch, self.flat, self._left_out = [], 0, 0
+
+    async def _settle_too_large(self, large: Sequence[Delivery], error: OutOfMemory) -> None:
+        log.error(
+            "group %s left out: %s, which is one rollout; set gradient_checkpointing to on, or "
+            "lower the server's max_tokens", error.group, error,
+        )  # fmt: skip
+        await self._settle(large, Outcome.TOO_LARGE)
 
     async def _settle(self, deliveries: Sequence[Delivery], outcome: Outcome) -> None:
         await self._buffer.settle(deliveries, outcome)

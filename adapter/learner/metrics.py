@@ -61,7 +61,8 @@ class LearnerMetrics:
             "ratchet_groups",
             f"Groups settled by the learner, by outcome: {', '.join(f'`{o}`' for o in _SETTLED)}. "
             "Dead ones are unreadable or broke the learner, unanimous ones have equal rewards, "
-            "stale ones are more than `max_lag` versions old.",
+            "stale ones are more than `max_lag` versions old, too large ones have a rollout that "
+            "does not fit into memory alone.",
             ["outcome"], registry=r,
         )  # fmt: skip
         self.updates = prometheus.Counter(
@@ -77,6 +78,11 @@ class LearnerMetrics:
         self.diverged = prometheus.Counter(
             "ratchet_updates_diverged",
             "Updates skipped because loss or gradient was not finite.", registry=r,
+        )  # fmt: skip
+        self.out_of_memory = prometheus.Counter(
+            "ratchet_learner_out_of_memory",
+            "Times that memory ran out; the learner then halves its micro-batches and goes on.",
+            registry=r,
         )  # fmt: skip
         self.seconds = prometheus.Histogram(
             "ratchet_update_seconds",

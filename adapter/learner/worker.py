@@ -22,7 +22,7 @@ from adapter.lease import acquire, under_lease
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
 from adapter.store.buffer import BufferUnavailable, Outcome, RolloutBuffer
 from adapter.store.releases import CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
-from adapter.trainer import Trainer, TrainerThread, UpdateDiverged
+from adapter.trainer import OutOfMemory, Trainer, TrainerThread, UpdateDiverged
 from rewards.estimators.estimate import ScoredGroup
 
 log = logging.getLogger("ratchet.learner")
@@ -51,9 +51,9 @@ class Worker:
         training_log: TrainingLog | None = None,
     ) -> None:
         self._releases, self._lease_seconds = releases, lease_seconds
-        self._trainer, self._lineage = TrainerThread(trainer), Lineage()
-        self._scoring = recipe.scoring
         self._metrics = metrics or LearnerMetrics()
+        self._trainer = TrainerThread(trainer, self._metrics.out_of_memory.inc)
+        self._lineage, self._scoring = Lineage(), recipe.scoring
         self._log = training_log or TrainingLog()
         self._checkpoints = Checkpoints(
             releases=releases, folders=folders, trainer=self._trainer, lineage=self._lineage,
@@ -107,6 +107,9 @@ class Worker:
                 metrics = await self._train(self._intake.batch, self._intake.flat)
         except UpdateDiverged as error:
             await self._skip(str(error))
+            return None
+        except OutOfMemory as error:  # the rest of the batch waits for another group
+            await self._intake.drop_too_large(error)
             return None
         self._diverged = 0
         metrics["step_time"] = time.monotonic() - started

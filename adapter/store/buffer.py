@@ -40,6 +40,7 @@ class Outcome(StrEnum):
     CLIENT_QUOTA = "dropped:client_quota"
     NEAR_DUPLICATE = "dropped:near_duplicate"
     DIVERGED = "dropped:diverged"
+    TOO_LARGE = "dropped:too_large"
     EXPIRED = "expired"
     FORGOTTEN = "forgotten"
 

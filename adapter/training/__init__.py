@@ -1,1 +1,1 @@
-"""The mathematics of an update: torch, PEFT, several processes as one."""
+"""The mathematics of an update: torch, PEFT, several processes as one; `memory/`, its plan."""

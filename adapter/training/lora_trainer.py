@@ -1,5 +1,6 @@
 """GRPO on a LoRA adapter with PEFT: the trainer that ships."""
 
+import functools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +17,20 @@ from transformers import AutoModelForCausalLM
 from adapter.settings import AdapterSettings
 from adapter.store.adapter_folders import WEIGHTS, learner_folder, learner_state
 from adapter.store.probe_sheet import ProbeSheet
-from adapter.trainer import TrainingGroup, UpdateDiverged
+from adapter.trainer import OutOfMemory, TrainingGroup, UpdateDiverged
 from adapter.training.exact_signals import exact_signals
 from adapter.training.loss import LossLimits
+from adapter.training.memory.devices import cap_memory, planned
+from adapter.training.memory.guard import MemoryGuard
 from adapter.training.optimiser import Optimiser, OptimiserOptions
 from adapter.training.policy_gradient import PolicyGradient, rows_of
-from adapter.training.ranks import Ranks, device_for
+from adapter.training.ranks import Ranks, device_for, dtype_for
 from adapter.training.sharding import shard_base
 from adapter.training.token_scores import (
     PromptBatch,
     TokenSequence,
     micro_batches,
+    padded_tokens,
     predicting_states,
     score_tokens,
     tokens_once,
@@ -47,12 +51,13 @@ class LoraTrainer:
     """
 
     def __init__(self, settings: AdapterSettings, ranks: Ranks | None = None) -> None:
-        self._settings, self._ranks = settings, ranks or Ranks()
+        self._ranks = ranks or Ranks()
         torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // 2))
         self._device = self._ranks.device or device_for(settings.device)
-        base: Any = AutoModelForCausalLM.from_pretrained(
-            settings.model, dtype=_dtype(settings, self._device)
-        )
+        dtype = dtype_for(settings.dtype, self._device)
+        settings = self._settings = planned(settings, self._ranks, self._device, dtype.itemsize)
+        cap_memory(self._device, settings.gpu_memory_share)
+        base: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype)
         torch.manual_seed(settings.seed)
         config = peft.LoraConfig(
             r=settings.lora_rank, lora_alpha=settings.lora_alpha, lora_dropout=0.0,
@@ -62,7 +67,7 @@ class LoraTrainer:
             base.to(self._device)
         self._peft: peft.PeftModel = peft.get_peft_model(base, config)  # pyright: ignore[reportAssignmentType]
         self._peft.eval()
-        if settings.gradient_checkpointing:
+        if settings.gradient_checkpointing == "on":
             # Checkpointing needs training mode, which without dropout is the same as evaluation.
             self._peft.train()
             self._peft.enable_input_require_grads()
@@ -127,9 +132,11 @@ class LoraTrainer:
         shape, device = len(sequences), self._device
         means = {name: torch.zeros(shape, device=device) for name in sorted(names)}
         head = self.model.get_output_embeddings()
-        budget = self._ranks.budget(self._settings.micro_batch_tokens, tokens_once(sequences))
+        budget = self._ranks.budget(self.gradient.micro_batch_tokens, tokens_once(sequences))
         parts = list(micro_batches(sequences, budget))
-        for rows, weight in self._ranks.share(parts, parts[-1][-1:]):
+        guard = MemoryGuard(self._ranks, device)
+
+        def read(rows: Sequence[int], weight: float) -> None:
             batch = PromptBatch.of([sequences[row] for row in rows], self._device)
             hidden = predicting_states(self.model, batch)
             counts = [len(sequences[row].completion) for row in rows]
@@ -139,6 +146,11 @@ class LoraTrainer:
                 for row, part in zip(rows, found_parts, strict=True):
                     if weight and len(part):
                         means[name][row] = part.mean()
+
+        for rows, weight in self._ranks.share(parts, parts[-1][-1:]):
+            tokens = padded_tokens([sequences[row] for row in rows])
+            guard.attempt(rows, tokens, functools.partial(read, rows, weight))
+        guard.settle([group.id] * len(sequences))
         self._ranks.add(list(means.values()))
         return {name: cast("list[float]", means[name].tolist()) for name in sorted(names)}
 
@@ -169,11 +181,19 @@ class LoraTrainer:
                 # The first pass sees the weights that the engine sampled from.
                 first = {k: v for k, v in metrics.items() if k.startswith(_FIRST_PASS)}
                 metrics = {**latest, **first}
+        except OutOfMemory:
+            self.undo()  # of earlier passes
+            raise
         finally:
             self.gradient.forget()
             self.optimiser.clear()
         self.optimiser.updates += 1
         return metrics
+
+    def shrink(self, tokens: int) -> None:
+        self.gradient.micro_batch_tokens = max(1, tokens)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def undo(self) -> None:
         state, optimiser, self.pinned = self._before
@@ -244,11 +264,3 @@ def _in_turn(groups: Sequence[RolloutGroup]) -> Iterator[tuple[RolloutGroup, Rol
         for group in groups:
             if index < len(group.rollouts):
                 yield group, group.rollouts[index]
-
-
-def _dtype(settings: AdapterSettings, device: torch.device) -> torch.dtype:
-    """Of the base weights."""
-    name = settings.dtype
-    if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
-    return getattr(torch, name)

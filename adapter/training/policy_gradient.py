@@ -1,5 +1,6 @@
 """The gradient of one batch, in micro-batches, and its metrics."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -18,11 +19,13 @@ from adapter.training.loss import (
     effective_sample_size,
     kl_k3,
 )
+from adapter.training.memory.guard import MemoryGuard
 from adapter.training.ranks import Ranks
 from adapter.training.token_scores import (
     PromptBatch,
     TokenSequence,
     micro_batches,
+    padded_tokens,
     score_tokens,
     tokens_once,
 )
@@ -37,6 +40,7 @@ class Row:
     engine: Sequence[float]
     advantage: float
     sampling: Sampling
+    group: str = ""
 
 
 def rows_of(batch: Sequence[TrainingGroup]) -> list[Row]:
@@ -47,6 +51,7 @@ def rows_of(batch: Sequence[TrainingGroup]) -> list[Row]:
             rollout.logprobs,
             advantage,
             tg.group.sampling,
+            tg.group.id,
         )
         for tg in batch
         for rollout, advantage in zip(tg.group.rollouts, tg.advantages, strict=True)
@@ -77,26 +82,33 @@ class PolicyGradient:
     ) -> None:
         self._model, self._without_adapter = model, without_adapter
         self._loss, self._limits = loss, limits
-        self._micro_batch_tokens, self._ranks = micro_batch_tokens, ranks or Ranks()
+        self.micro_batch_tokens, self._ranks = micro_batch_tokens, ranks or Ranks()
         self._old: dict[int, Tensor] = {}
 
     def backward(self, rows: Sequence[Row], device: torch.device) -> dict[str, float]:
         """Add this rank's share of the batch's gradient to the parameters'. Returns metrics of the
         whole batch. The first call on a batch stores the log-probabilities that later ones clip
-        against; `forget` ends the batch."""
+        against; `forget` ends the batch. Raises OutOfMemory on all ranks alike."""
         size = size_of(rows)
         sums = torch.zeros(9, dtype=torch.float64, device=device)
         greatest = torch.full((3,), -torch.inf, dtype=torch.float64, device=device)
         parts = self._micro_batches(rows)
-        for members, weight in self._ranks.share(parts, parts[0][:1]):
+        guard = MemoryGuard(self._ranks, device)
+
+        def learn(members: Sequence[int], weight: float) -> None:
             mine = [rows[index] for index in members]
             scores, entropy = self._scores(mine, members, device)
             loss = weight * batch_loss(self._loss, scores, self._limits, size)
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
             if weight:
                 gap = scores.old - scores.engine
-                sums += self._summed(scores, gap, loss.detach(), entropy)
-                greatest = torch.maximum(greatest, _extremes(gap))
+                sums.add_(self._summed(scores, gap, loss.detach(), entropy))
+                torch.maximum(greatest, _extremes(gap), out=greatest)
+
+        for members, weight in self._ranks.share(parts, parts[0][:1]):
+            tokens = padded_tokens([rows[index].sequence for index in members])
+            guard.attempt(members, tokens, functools.partial(learn, members, weight))
+        guard.settle([row.group for row in rows])
         self._ranks.add([sums])
         self._ranks.greatest(greatest)
         return self._metrics(
@@ -173,7 +185,7 @@ class PolicyGradient:
     def _micro_batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Row indices in groups of one temperature and at most the token budget."""
         budget = self._ranks.budget(
-            self._micro_batch_tokens, tokens_once([row.sequence for row in rows])
+            self.micro_batch_tokens, tokens_once([row.sequence for row in rows])
         )
         by_temperature: dict[float, list[int]] = defaultdict(list)
         for index, row in enumerate(rows):

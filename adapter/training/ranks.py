@@ -73,6 +73,13 @@ def device_for(choice: str) -> torch.device:
     return torch.device("cuda" if available and choice != "cpu" else "cpu")
 
 
+def dtype_for(name: str, device: torch.device) -> torch.dtype:
+    """Dtype of the base weights on a device, by the setting `dtype`."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
 def join(choice: str, patience: float) -> Ranks:
     """Join the processes that Accelerate launched, if there are several. Each waits up to
     `patience` seconds for the others. Raises ValueError for an unsupported device or sharding."""

@@ -17,10 +17,11 @@ from adapter.settings import AdapterSettings
 from adapter.store.adapter_folders import SEAL, learner_state
 from adapter.store.wire import pack, unpack
 from adapter.tasks import beside
-from adapter.trainer import TrainerLost, TrainingGroup, UpdateDiverged
+from adapter.trainer import OutOfMemory, TrainerLost, TrainingGroup, UpdateDiverged
 from adapter.training.commands import Commands
 from adapter.training.lora_trainer import LoraTrainer
-from adapter.training.ranks import Ranks
+from adapter.training.memory.devices import planned
+from adapter.training.ranks import Ranks, device_for, dtype_for
 from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
 
@@ -38,6 +39,9 @@ class SharedTrainer:
     def __init__(self, settings: AdapterSettings, ranks: Ranks) -> None:
         self._turn = threading.Lock()
         self._commands = Commands(settings.peer_seconds)
+        device = ranks.device or device_for(settings.device)
+        width = dtype_for(settings.dtype, device).itemsize
+        settings = planned(settings, ranks, device, width)  # the same micro-batches on all ranks
         with self._command({"settings": settings.model_dump(mode="json")}):
             self._trainer = LoraTrainer(settings, ranks)
 
@@ -63,6 +67,10 @@ class SharedTrainer:
     def update(self, batch: Sequence[TrainingGroup]) -> Mapping[str, float]:
         with self._command(*_on_batch("update", batch)):
             return self._trainer.update(batch)
+
+    def shrink(self, tokens: int) -> None:
+        with self._command({"do": "shrink", "tokens": tokens}):
+            self._trainer.shrink(tokens)
 
     def undo(self) -> None:
         with self._command({"do": "undo"}):
@@ -103,8 +111,8 @@ class SharedTrainer:
             try:
                 self._commands.send(command, parts)
                 yield
-            except (UpdateDiverged, OSError, TrainerLost):
-                raise  # the first on all ranks alike, the second after the command
+            except (UpdateDiverged, OutOfMemory, OSError, TrainerLost):
+                raise  # the first two on all ranks alike, the third after the command
             except Exception as error:
                 raise TrainerLost(f"out of step: {error!r}") from error
 
@@ -134,7 +142,7 @@ def execute_commands(ranks: Ranks, patience: float) -> int:
             command, parts = commands.receive()
             if command["do"] == "stop":
                 return 0
-            with suppress(UpdateDiverged):
+            with suppress(UpdateDiverged, OutOfMemory):
                 _execute(trainer, command, parts)
     except TrainerLost as error:
         log.error("rank %d stops: %s", ranks.rank, error)
@@ -156,6 +164,8 @@ def _execute(trainer: LoraTrainer, command: Mapping[str, Any], parts: Sequence[b
             pairs = zip(parts, command["advantages"], strict=True)
             batch = [TrainingGroup(unpack(part), row) for part, row in pairs]
             (trainer.update if command["do"] == "update" else trainer.dry_run)(batch)
+        case "shrink":
+            trainer.shrink(command["tokens"])
         case "undo":
             trainer.undo()
         case "probe":

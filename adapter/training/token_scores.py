@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from adapter.training.memory.plan import HEAD_ELEMENTS
 from adapter.training.sharding import is_sharded
-
-_HEAD_ELEMENTS = 1 << 23
-"""Logits held at once: 32 MB in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +112,13 @@ def tokens_once(sequences: Sequence[TokenSequence]) -> int:
     return sum(len(s.completion) for s in sequences) + sum(map(len, prompts))
 
 
+def padded_tokens(sequences: Sequence[TokenSequence]) -> int:
+    """Tokens of one micro-batch: padding counts, and each distinct prompt counts once."""
+    prompts = {tuple(sequence.prompt) for sequence in sequences}
+    longest = max(len(sequence.completion) for sequence in sequences)
+    return len(sequences) * longest + sum(map(len, prompts))
+
+
 def _may_share(model: Any, batch: PromptBatch) -> bool:
     """Whether prompts are shared and nothing forbids computing them once."""
     if len(batch.prompts) == len(batch.owner) or model.is_gradient_checkpointing:
@@ -150,7 +155,7 @@ class _HeadScores(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, t: float
     ) -> tuple[Tensor, Tensor]:
         kind = torch.promote_types(hidden.dtype, torch.float32)
-        rows = max(1, _HEAD_ELEMENTS // weight.shape[0])
+        rows = max(1, HEAD_ELEMENTS // weight.shape[0])
         logprobs = torch.empty(len(hidden), dtype=kind, device=hidden.device)
         entropies = torch.full_like(logprobs, torch.nan)
         wanted = bool(ctx.needs_input_grad[0])

@@ -16,6 +16,7 @@ from adapter.settings import AdapterSettings
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.channels import open_buffer, open_releases
 from adapter.training.lora_trainer import LoraTrainer
+from adapter.training.memory.plan import DoesNotFit
 from adapter.training.ranks import join
 from adapter.training.shared_trainer import SharedTrainer, execute_commands
 from ratchet.errors import ConfigurationError, as_configuration_error
@@ -53,6 +54,8 @@ def learn(settings: AdapterSettings) -> int:
     try:
         shared = SharedTrainer(settings, ranks) if ranks.count > 1 else None
         trainer = shared or LoraTrainer(settings)
+    except DoesNotFit as error:
+        raise ConfigurationError(str(error)) from None
     except (OSError, ValueError) as error:  # transformers raises either for what it cannot find
         why = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"model: {settings.model!r} cannot be loaded: {why}") from None

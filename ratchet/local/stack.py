@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from adapter.settings import AdapterSettings
 from ratchet.errors import ConfigurationError
 from ratchet.local.child import Child
+from ratchet.local.fitting import fitted
 from ratchet.local.programs import (
     engine_command,
     engine_environment,
@@ -35,6 +36,7 @@ class Stack:
     """Settings with every port chosen, and the child processes that use them."""
 
     def __init__(self, settings: StackSettings) -> None:
+        settings = fitted(settings)
         require_writable(settings.state_dir, "state_dir")
         require_writable(settings.adapters_dir, "adapters_dir")
         own_redis = "redis_url" not in settings.model_fields_set

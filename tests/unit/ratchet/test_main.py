@@ -12,7 +12,7 @@ from ratchet.__main__ import command_parser, main
 COMMANDS = (
     "up", "demo", "model smollm2", "serve", "keys list", "adapt", "releases list",
     "forget somebody", "eval arithmetic", "ask arithmetic", "compare one two",
-    "adapt-on arithmetic", "score -", "doctor",
+    "adapt-on arithmetic", "score -", "plan", "doctor",
 )  # fmt: skip
 
 
