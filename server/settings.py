@@ -113,8 +113,10 @@ class GateSettings(SettingsGroup):
     gate_file: Path | None = None
     """Labelled questions of your own, which a candidate must not answer worse either: a JSON object
     a line, with `question` (or `messages`) and `answer`. Labels only decide promotions."""
-    gate_max_kl: float = Field(default=1.0, gt=0)
-    """Reject above this KL to base (nats per token, as the trainer measured it)."""
+    gate_max_kl: float = Field(default=0.25, gt=0)
+    """Reject above this KL to base (nats per token, as the trainer measured it after the update; a
+    token counts at most 10). Honest updates of answers of 12 tokens reach 0.12 (docs/performance.md);
+    longer answers need less."""
     gate_min_margin: float = Field(default=0.12, ge=0, le=1)
     """Reject everything while base's mean vote margin is below this: it knows too little to be its
     own teacher."""

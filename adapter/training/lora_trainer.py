@@ -34,7 +34,7 @@ from rewards.estimators.evidence import Signal
 from rewards.rollouts import RolloutGroup
 
 _PINNED = 4
-_FIRST_PASS = ("entropy", "sampling/", "importance/")
+_FIRST_PASS = ("entropy", "sampling/", "importance/", "rollout_corr/")
 
 
 class LoraTrainer:
@@ -74,6 +74,7 @@ class LoraTrainer:
             limits=LossLimits(
                 low=settings.clip_low, high=settings.clip_high,
                 importance_cap=settings.importance_cap, kl_coefficient=settings.kl_coefficient,
+                importance_mask=settings.importance_mask, sequence_mask=settings.sequence_mask,
             ),
             micro_batch_tokens=settings.micro_batch_tokens, ranks=self._ranks,
         )  # fmt: skip
@@ -162,6 +163,7 @@ class LoraTrainer:
                 # The first pass sees the weights that the engine sampled from.
                 first = {k: v for k, v in metrics.items() if k.startswith(_FIRST_PASS)}
                 metrics = {**latest, **first}
+            metrics["kl"] = self.gradient.drift(rows, self._device)
         finally:
             self.gradient.forget()
             self.optimiser.clear()
