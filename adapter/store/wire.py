@@ -4,6 +4,7 @@ Layout: b"RG1" + zlib(u32 header length, JSON header, int32 token ids, float32 l
 The prompt's ids come first, then each rollout's; the header has their lengths.
 """
 
+import asyncio
 import struct
 import sys
 import zlib
@@ -17,6 +18,8 @@ from rewards.rollouts import DEFAULT_KIND, Rollout, RolloutGroup, Sampling
 
 MAGIC = b"RG1"
 _MAX_UNPACKED = 256 << 20
+_INLINE_TOKENS, _INLINE_BYTES = 4_096, 1 << 15
+"""More than this is packed and unpacked in a thread: about a millisecond's worth."""
 
 
 class WireError(ValueError):
@@ -95,6 +98,23 @@ def unpack(data: bytes) -> RolloutGroup:
         raise WireError(f"damaged group: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"malformed group: {error!r}") from None
+
+
+async def pack_aside(group: RolloutGroup) -> bytes:
+    """As `pack`, without blocking the event loop."""
+    if sum(len(rollout.token_ids) for rollout in group.rollouts) <= _INLINE_TOKENS:
+        return pack(group)
+    return await asyncio.to_thread(pack, group)
+
+
+async def unpack_aside(data: bytes) -> RolloutGroup | None:
+    """As `unpack`, without blocking the event loop; None for unreadable bytes."""
+    try:
+        if len(data) <= _INLINE_BYTES:
+            return unpack(data)
+        return await asyncio.to_thread(unpack, data)
+    except WireError:
+        return None
 
 
 def _swap_if_big_endian(*arrays: "array[Any]") -> None:
