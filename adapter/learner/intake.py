@@ -96,7 +96,7 @@ class Intake:
             await self._dead_letter(delivery, DeadReason.UNREADABLE)
         elif group.id in known:
             await self._settle([delivery], Outcome.TRAINED)
-        elif not _sound(group):
+        elif not is_sound(group):
             await self._dead_letter(delivery, DeadReason.MALFORMED)
         elif not group.sampling.trainable:
             await self._settle([delivery], Outcome.TRUNCATED_SAMPLING)
@@ -179,7 +179,7 @@ class Intake:
         self._metrics.groups.labels(Outcome.DEAD).inc()
 
 
-def _sound(group: RolloutGroup) -> bool:
+def is_sound(group: RolloutGroup) -> bool:
     """Whether it has a prompt, rollouts, no negative token and finite log-probabilities."""
     return bool(group.prompt_ids and group.rollouts) and all(
         # A sum is finite if all its terms are, and ten times as fast as asking each.
