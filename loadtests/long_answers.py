@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import psutil
 import uvloop
 
@@ -84,8 +86,11 @@ class _Watch:
             self.memory = max(self.memory, self._process.memory_info().rss - self._start)
 
 
-async def journey(upstream: str, redis_url: str, shape: str, folder: Path) -> Journey:
-    """Take one question through. `folder` is for the settings' folders."""
+async def journey(
+    upstream: str, redis_url: str, shape: str, folder: Path, *, logprobs: bool = False
+) -> Journey:
+    """Take one question through. `folder` is for the settings' folders; with `logprobs` the client
+    wants them too."""
     count, _ = SHAPES[shape]
     settings = ServerSettings.model_validate(
         {
@@ -98,6 +103,7 @@ async def journey(upstream: str, redis_url: str, shape: str, folder: Path) -> Jo
         "model": settings.model_name,
         "messages": [{"role": "user", "content": "What is 2+2?"}],
         "ratchet": {"rollouts": count},
+        **({"logprobs": True, "top_logprobs": 0} if logprobs else {}),
     }
     async with parts.running(), _watching() as watch:
         while not all(replica.up for replica in parts.engine.replicas):
@@ -105,6 +111,7 @@ async def journey(upstream: str, redis_url: str, shape: str, folder: Path) -> Jo
         started = time.perf_counter()
         request = ChatRequest.model_validate(body)
         reply = await parts.completions.reply(request, Caller(), Stopwatch())
+        orjson.dumps(reply)
         replied = time.perf_counter()
         assert reply["ratchet"]["recorded"], reply["ratchet"]
         await parts.voted.drain()
@@ -181,16 +188,18 @@ def _process(command: Sequence[str], port: int) -> Generator[None]:
         process.wait()
 
 
-def _alone(address: str, url: str, shape: str) -> Journey:
+def alone(address: str, url: str, shape: str, *, logprobs: bool = False) -> Journey:
     """A journey in a process of its own."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as pool:
-        return pool.submit(_run, address, url, shape).result()
+        return pool.submit(_run, address, url, shape, logprobs).result()
 
 
-def _run(address: str, url: str, shape: str) -> Journey:
+def _run(address: str, url: str, shape: str, logprobs: bool) -> Journey:
+    gc.collect()
+    gc.freeze()  # as the server does
     with tempfile.TemporaryDirectory() as folder:
-        return uvloop.run(journey(address, url, shape, Path(folder)))
+        return uvloop.run(journey(address, url, shape, Path(folder), logprobs=logprobs))
 
 
 def main() -> None:
@@ -204,10 +213,12 @@ def main() -> None:
         for shape in chosen.shapes:
             count, length = SHAPES[shape]
             with upstream(shape) as address:
-                _alone(address, "memory://", shape)  # has the upstream make its reply
-                for name, url in (("memory", "memory://"), ("Redis", redis_url)):
-                    found = _alone(address, url, shape)
-                    print(found.row(f"{count} x {length:,}", name), flush=True)
+                for logprobs in (False, True):
+                    alone(address, "memory://", shape, logprobs=logprobs)  # has the reply made
+                    for name, url in (("memory", "memory://"), ("Redis", redis_url)):
+                        found = alone(address, url, shape, logprobs=logprobs)
+                        asked = ", log-probabilities for the client" if logprobs else ""
+                        print(found.row(f"{count} x {length:,}{asked}", name), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from adapter.trainer import Loss
 
-
 KL_LIMIT = 10.0
 """Nats that one token's KL estimate counts at most (verl's `low_var_kl`)."""
 _GAP_LIMIT = 20.0

@@ -31,7 +31,6 @@ from adapter.training.token_scores import (
 )
 from rewards.rollouts import Sampling
 
-
 _SAMPLE_TOKENS, _MOST_SAMPLE_TOKENS = 1 << 10, 1 << 16
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 """Multiples of it, modulo 1, are spread evenly however many there are."""

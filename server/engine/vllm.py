@@ -36,6 +36,9 @@ from server.engine.vllm_replies import (
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
 _PROBE_SECONDS = 10.0
+_LEAN_INTERVAL, _INTERVAL = 8192, 512
+"""Tokens an event of a rollout: some milliseconds' worth, without and with log-probabilities that
+somebody wants whole."""
 
 
 class VllmEngine:
@@ -51,11 +54,13 @@ class VllmEngine:
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
         path, body = _drawing(request, scored=scored)
-        # All of a rollout in one event: nobody reads it as it is written.
-        body["stream_interval"] = 1_000_000
+        lean = not (wanted or tops or path == TEXT)
+        # Nobody reads a rollout as it is written, but to read one of 32,000 tokens at once would
+        # keep everybody waiting.
+        body["stream_interval"] = _LEAN_INTERVAL if lean else _INTERVAL
         if request.priority:
             body["priority"] = int(request.priority)
-        read = read_event if wanted or tops or path == TEXT else read_lean
+        read = read_lean if lean else read_event
         async with self._exchange(path, body, request.seconds) as reply:
             assembly = RolloutAssembly(int(options.get("n", 1)), scored=scored, tops=bool(tops))
             yield _draws(reply, assembly, read)

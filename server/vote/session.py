@@ -46,6 +46,8 @@ class VoteSession:
     options: dict[str, Any]
     deadline: float
     """Seconds after which the answer is of no use."""
+    engine_seconds: float
+    """Seconds that the engine has for its rollouts, top-ups included."""
     reason: Unrecorded | None
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     first: asyncio.Future[Draw] | None = None
@@ -63,6 +65,7 @@ class VoteSession:
         self, options: Mapping[str, Any], seconds: float | None = None
     ) -> EngineRequest:
         """A request to the engine for rollouts of this question."""
+        seconds = seconds or self.engine_seconds
         return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=seconds)
 
     def report(self, task: asyncio.Task[None]) -> None:

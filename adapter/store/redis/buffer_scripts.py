@@ -1,7 +1,8 @@
 """The rollout buffer's changes of more than one Redis key: each is made whole or not at all.
 
-An entry has the fields g (the packed group), i (its id), c (its client's pseudonym), v (the policy
-version; absent in older ones) or, for a replay, r. The outcomes counted are those of adapter.store.buffer.
+An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and v (its
+policy version; older entries have none) or, for a replay, r. The outcomes counted are those of
+adapter.store.buffer.
 """
 
 # Stands before the scripts after APPEND. Age is by entry ids, hence by this server's clock.
@@ -61,8 +62,8 @@ end
 return found
 """
 
-# One chunk of the stream, of which the versions after ARGV[4] are kept. Returns entries dropped, and
-# the last id seen ('' where the first kept one is, or at the end).
+# One chunk of the stream, of which the versions after ARGV[4] are kept. Returns entries dropped,
+# and the last id seen ('' where the first kept one is, or at the end).
 DROP = """
 local keep, gone = {}, 0
 for i = 5, #ARGV do keep[ARGV[i]] = true end

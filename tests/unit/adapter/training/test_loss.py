@@ -65,9 +65,7 @@ def test_clipped_surrogate(name: str, ratio: float, advantage: float, surrogate:
     ("raw", "weight"),
     [(0.5, 0.5), (1.0, 1.0), (1.9, 1.9), (7.9, 2.0), (8.1, 0.0), (0.126, 0.126), (0.124, 0.0)],
 )
-def test_importance_weights_are_truncated_and_masked(
-    name: str, raw: float, weight: float
-) -> None:
+def test_importance_weights_are_truncated_and_masked(name: str, raw: float, weight: float) -> None:
     assert loss(name, 1.0, 3.0, raw=raw) == pytest.approx(-3.0 * weight)
 
 
@@ -161,9 +159,7 @@ def test_masked_tokens_have_no_gradient_not_even_of_the_kl(name: str) -> None:
 
 def test_losses_over_what_is_left() -> None:
     size = BatchSize(tokens=6, sequences=3, capacity=12)
-    found = {
-        name: float(batch_loss(name, off_policy(), MASKING, size).detach()) for name in LOSSES
-    }
+    found = {name: float(batch_loss(name, off_policy(), MASKING, size).detach()) for name in LOSSES}
     # the tokens left have weights 1 and 0.9 and new/old 1.1; new = -3 + ln 1.1 = -2.904690
     assert found == pytest.approx(
         {
