@@ -271,7 +271,7 @@ def own_model(bench: Bench) -> None:
 
 def product(bench: Bench) -> None:
     """Sections `trainer` and `engine`: the project's own, where it is there."""
-    names = "transformers peft adapter loadtests".split()
+    names = ["transformers", "peft", "adapter", "loadtests"]
     if lacking := [name for name in names if importlib.util.find_spec(name) is None]:
         for section in ("trainer", "engine"):
             bench.report.add(f"{section}/skipped", f"not installed: {', '.join(lacking)}")
