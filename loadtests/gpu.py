@@ -12,6 +12,7 @@ has `schema` 1, `section` (`machine`, `memory`, `step`, `entropy`, `trainer`, `e
 A section that could not run has the name `skipped` and says why. Names may be added, never changed.
 """
 
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import argparse
@@ -224,7 +225,6 @@ class Bench:
         """Bytes on the card above those held before; 0 on a CPU, which does not count them."""
         if self.device.type != "cuda":
             return 0
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run()
