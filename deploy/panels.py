@@ -110,6 +110,8 @@ LEARNING = Board("learning", "Ratchet: learning", [
             ("max(ratchet_update_importance_ratio_max)", "importance ratio, largest"),
             ("max(ratchet_update_effective_sample_ratio)", "effective sample size"),
             ("max(ratchet_update_importance_capped_ratio)", "capped"),
+            ("max(ratchet_update_importance_masked_ratio)", "masked"),
+            ("max(ratchet_update_dropped_rollouts_ratio)", "rollouts dropped"),
             ("max(ratchet_update_clip_ratio)", "clipped"),
         ]),
         Panel("Staleness", [("max(ratchet_update_lag_versions)", "versions behind")]),

@@ -146,7 +146,7 @@ class _Gate:
         self._reservoir = Reservoir()
         self._live, self._judged = "base", 0
         limits = GateLimits(  # the server's defaults
-            max_kl=1.0, min_margin=0.12, min_diversity=0.7, max_drop=0.1, max_stretch=2.0
+            max_kl=0.25, min_margin=0.12, min_diversity=0.7, max_drop=0.1, max_stretch=2.0
         )
         probes = ProbeSet(
             engine=self._engine,

@@ -50,6 +50,8 @@ SHAPES = {
     "streamed": Shape(tokens=20, token_ms=20.0),
     "skewed": Shape(tokens=200, sigma=0.6, token_ms=1.0, variants=32),
     "long": Shape(tokens=2000, variants=4),
+    "3k": Shape(tokens=3000, variants=1),
+    "32k": Shape(tokens=32_768, variants=1),
 }
 
 

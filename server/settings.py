@@ -49,7 +49,8 @@ class EngineSettings(SettingsGroup):
     engine_model: str = "base"
     """The base model's name inside the engine (vLLM's --served-model-name)."""
     engine_timeout: float = Field(default=300.0, gt=0)
-    """Seconds a request may take (504), unless it sets a deadline of its own."""
+    """Seconds a request may take (504), unless it sets a deadline of its own. One whose
+    `max_tokens` is above 4,096 has more, in proportion: 2,400 s for 32,768."""
     max_deadline: float = Field(default=3600.0, gt=0)
     """Longest deadline of its own that a request may set, in seconds; longer ones are cut."""
     probe_seconds: float = Field(default=2.0, gt=0)
@@ -140,8 +141,10 @@ class GateSettings(SettingsGroup):
     gate_file: Path | None = None
     """Labelled questions of your own, which a candidate must not answer worse either: a JSON object
     a line, with `question` (or `messages`) and `answer`. Labels only decide promotions."""
-    gate_max_kl: float = Field(default=1.0, gt=0)
-    """Reject above this KL to base (nats per token, as the trainer measured it)."""
+    gate_max_kl: float = Field(default=0.25, gt=0)
+    """Reject above this KL to base (nats per token, as the trainer measured it after the update; a
+    token counts at most 10). Honest updates reach 0.12 where answers have 12 tokens
+    (docs/performance.md); longer answers need less."""
     gate_min_margin: float = Field(default=0.12, ge=0, le=1)
     """Reject everything while base's mean vote margin is below this: it knows too little to be its
     own teacher."""

@@ -61,6 +61,10 @@ class Lineage:
         self._versions.append(version)
         self._queries = self._next
 
+    def recent(self, lag: int) -> list[int]:
+        """Versions whose `lag` is at most this."""
+        return self._versions[-lag - 1 :]
+
     def lag(self, version: int) -> int | None:
         """Promotions since `version` was live; None if it is not an ancestor."""
         if version not in self._versions:

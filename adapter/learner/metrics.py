@@ -16,7 +16,8 @@ prometheus.disable_created_metrics()  # they double the series, and nobody needs
 _LAST: Mapping[str, tuple[str, str]] = {
     "loss": ("ratchet_update_loss", "Loss."),
     "kl": ("ratchet_update_kl_nats",
-        "k3 estimate of the KL of the policy before the update to base, mean over tokens."),
+        "k3 estimate of the KL of the policy after the update to base, mean over a sample of the "
+        "batch's tokens, of which each counts at most 10; `gate_max_kl` limits it."),
     "entropy": ("ratchet_update_entropy_nats", "Entropy of the next token, mean over tokens."),
     "grad_norm": ("ratchet_update_grad_norm", "Gradient norm before clipping."),
     "learning_rate": ("ratchet_update_learning_rate", "Learning rate used."),
@@ -38,6 +39,11 @@ _LAST: Mapping[str, tuple[str, str]] = {
         "The largest of these ratios."),
     "importance/clipped": ("ratchet_update_importance_capped_ratio",
         "Share of tokens whose ratio is above `importance_cap`."),
+    "rollout_corr/rollout_rs_masked_fraction": ("ratchet_update_importance_masked_ratio",
+        "Share of tokens without gradient, because their ratio is outside `importance_mask` or "
+        "their rollout's mean ratio outside `sequence_mask`."),
+    "importance/dropped_sequences": ("ratchet_update_dropped_rollouts_ratio",
+        "Share of rollouts left out whole, because their mean ratio is outside `sequence_mask`."),
     "importance/effective_sample_size": ("ratchet_update_effective_sample_ratio",
         "Effective sample size of these ratios as a share of the tokens: (sum w)^2 / (n sum w^2)."),
     "lag": ("ratchet_update_lag_versions",

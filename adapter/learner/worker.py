@@ -95,8 +95,8 @@ class Worker:
 
     async def learn(self, token: int) -> AdapterRelease | None:
         """Fill a batch, make a candidate of it, and wait for its verdict."""
-        if await self._checkpoints.follow_live():
-            await self._intake.drop_stale()
+        await self._checkpoints.follow_live()
+        await self._intake.drop_stale()
         if await self._checkpoints.reanchor():
             return None
         started = time.monotonic()

@@ -114,8 +114,14 @@ class RolloutBuffer(Protocol):
         ...
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
-        """Up to `count` groups, oldest first; waits up to `wait` seconds for the first one. A new
-        consumer first gets what an earlier one left unsettled."""
+        """Up to `count` groups, the newest first, so that a consumer that cannot follow learns from
+        the latest policy; waits up to `wait` seconds for the first one. A new consumer first gets
+        what an earlier one left unsettled, the oldest first."""
+        ...
+
+    async def drop_unread(self, keep: Collection[int], outcome: Outcome) -> int:
+        """Settle what nobody has read and never will: the oldest groups, up to the first one whose
+        policy version is in `keep`. Replays stay. Returns how many."""
         ...
 
     async def rewind(self) -> None:

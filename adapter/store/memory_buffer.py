@@ -17,7 +17,7 @@ from adapter.store.buffer import (
     Outcome,
 )
 from adapter.store.clients import pseudonym
-from adapter.store.wire import pack, unpack
+from adapter.store.wire import pack_aside, unpack_aside
 from rewards.rollouts import RolloutGroup
 
 
@@ -25,6 +25,7 @@ from rewards.rollouts import RolloutGroup
 class _Entry:
     group_id: str
     client: str
+    version: int
     data: bytes
     since: float
     replay: bool = False
@@ -40,6 +41,7 @@ class MemoryBuffer:
         self._kept: deque[_Entry] = deque()
         self._dead: deque[_Entry] = deque()
         self._unread: deque[str] = deque()
+        self._again: deque[str] = deque()
         self._seen: set[str] = set()
         self._opted_out: set[str] = set()
         self._totals: Counter[str] = Counter()
@@ -60,12 +62,13 @@ class MemoryBuffer:
             return Append.OPTED_OUT
         if group.id in self._seen:
             return Append.DUPLICATE
-        data, limits = pack(group), self._limits
-        if len(self._entries) >= limits.max_groups or self._bytes + len(data) > limits.max_bytes:
-            return Append.FULL
         self._seen.add(group.id)
+        data, limits = await pack_aside(group), self._limits
+        if len(self._entries) >= limits.max_groups or self._bytes + len(data) > limits.max_bytes:
+            self._seen.discard(group.id)
+            return Append.FULL
         self._totals["accepted"] += 1
-        await self._add(_Entry(group.id, client, data, time.monotonic()))
+        await self._add(_Entry(group.id, client, group.policy_version, data, time.monotonic()))
         return Append.RECORDED
 
     async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
@@ -73,25 +76,41 @@ class MemoryBuffer:
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
         async with self._arrived:
-            if not self._unread:
+            if not (self._again or self._unread):
                 try:
                     async with asyncio.timeout(wait):
                         await self._arrived.wait_for(lambda: bool(self._unread))
                 except TimeoutError:
                     return []
-            entries = [self._unread.popleft() for _ in range(min(count, len(self._unread)))]
-        self._attempts.update(entries)
+            queue, take = self._unread, self._unread.pop
+            if self._again:
+                queue, take = self._again, self._again.popleft
+            names = [take() for _ in range(min(count, len(queue)))]
+        found = [(name, self._entries[name]) for name in names if name in self._entries]
+        self._attempts.update(name for name, _ in found)
         return [
             Delivery(
-                entry=name, group=unpack(e.data), size=len(e.data),
-                attempts=self._attempts[name], replay=e.replay,
+                entry=name, group=await unpack_aside(entry.data), size=len(entry.data),
+                attempts=self._attempts[name], replay=entry.replay,
             )
-            for name in entries
-            if (e := self._entries.get(name)) is not None
+            for name, entry in found
         ]  # fmt: skip
 
+    async def drop_unread(self, keep: Collection[int], outcome: Outcome) -> int:
+        dropped = 0
+        for name in list(self._unread):
+            entry = self._entries.get(name)
+            if entry is None or entry.replay:
+                continue
+            if entry.version in keep:
+                break
+            self._unread.remove(name)
+            self._remove(name, outcome)
+            dropped += 1
+        return dropped
+
     async def rewind(self) -> None:
-        self._unread = deque(self._entries)
+        self._again = deque(name for name in self._entries if self._attempts[name])
 
     async def hold(self, delivery: Delivery) -> int:
         self._held[delivery.entry] += 1
@@ -157,6 +176,7 @@ class MemoryBuffer:
 
     async def close(self) -> None:
         self._unread.clear()
+        self._again.clear()
 
     async def _add(self, entry: _Entry) -> None:
         name = str(next(self._names))

@@ -1,9 +1,12 @@
 """A RolloutGroup as bytes: versioned, compact, checked on the way in.
 
-Layout: b"RG1" + zlib(u32 header length, JSON header, int32 token ids, float32 log-probabilities).
-The prompt's ids come first, then each rollout's; the header has their lengths.
+Layout: b"RG2" + zlib(u32 header length, JSON header, int32 token ids, float32 log-probabilities).
+The prompt's ids come first, then each rollout's; the header has their lengths. Of each array all
+first bytes come first, then all second ones, and so on: that takes a tenth less room. b"RG1" has
+numbers whole, and is read.
 """
 
+import asyncio
 import struct
 import sys
 import zlib
@@ -15,8 +18,12 @@ import orjson
 
 from rewards.rollouts import DEFAULT_KIND, Rollout, RolloutGroup, Sampling
 
-MAGIC = b"RG1"
+MAGIC, _WHOLE_NUMBERS = b"RG2", b"RG1"
+_BYTES = 4
+"""Of a number."""
 _MAX_UNPACKED = 256 << 20
+_INLINE_TOKENS, _INLINE_BYTES = 4_096, 1 << 15
+"""More than this is packed and unpacked in a thread: about a millisecond's worth."""
 
 
 class WireError(ValueError):
@@ -48,13 +55,13 @@ def pack(group: RolloutGroup) -> bytes:
             "answer_kind": group.answer_kind,
         }
     )
-    body = struct.pack("<I", len(header)) + header + ids.tobytes() + logprobs.tobytes()
+    body = struct.pack("<I", len(header)) + header + _by_place(ids) + _by_place(logprobs)
     return MAGIC + zlib.compress(body, 1)
 
 
 def unpack(data: bytes) -> RolloutGroup:
     """The group in `data`. Raises WireError for anything that `pack` did not make."""
-    if data[:3] != MAGIC:
+    if data[:3] not in (MAGIC, _WHOLE_NUMBERS):
         raise WireError("unknown wire version")
     try:
         inflate = zlib.decompressobj()
@@ -66,7 +73,8 @@ def unpack(data: bytes) -> RolloutGroup:
         prompt_tokens, lengths = header["prompt_tokens"], header["tokens"]
         start = 4 + header_length
         split = start + 4 * (prompt_tokens + sum(lengths))
-        ids, logprobs = array("i", body[start:split]), array("f", body[split:])
+        read = _whole if data[:3] == MAGIC else bytes
+        ids, logprobs = array("i", read(body[start:split])), array("f", read(body[split:]))
         if len(logprobs) != sum(lengths):
             raise WireError("lengths do not add up")
         _swap_if_big_endian(ids, logprobs)
@@ -95,6 +103,38 @@ def unpack(data: bytes) -> RolloutGroup:
         raise WireError(f"damaged group: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"malformed group: {error!r}") from None
+
+
+async def pack_aside(group: RolloutGroup) -> bytes:
+    """As `pack`, without blocking the event loop."""
+    if sum(len(rollout.token_ids) for rollout in group.rollouts) <= _INLINE_TOKENS:
+        return pack(group)
+    return await asyncio.to_thread(pack, group)
+
+
+async def unpack_aside(data: bytes) -> RolloutGroup | None:
+    """As `unpack`, without blocking the event loop; None for unreadable bytes."""
+    try:
+        if len(data) <= _INLINE_BYTES:
+            return unpack(data)
+        return await asyncio.to_thread(unpack, data)
+    except WireError:
+        return None
+
+
+def _by_place(numbers: "array[Any]") -> bytes:
+    """First bytes of all numbers, then second ones, and so on."""
+    data = numbers.tobytes()
+    return b"".join(data[place::_BYTES] for place in range(_BYTES))
+
+
+def _whole(data: bytes) -> bytes:
+    """Undoes `_by_place`. Raises ValueError for a broken number."""
+    count = len(data) // _BYTES
+    numbers = bytearray(len(data))
+    for place in range(_BYTES):
+        numbers[place::_BYTES] = data[place * count : (place + 1) * count]
+    return bytes(numbers)
 
 
 def _swap_if_big_endian(*arrays: "array[Any]") -> None:

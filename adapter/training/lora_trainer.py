@@ -40,7 +40,7 @@ from rewards.rollouts import Rollout, RolloutGroup
 
 _PINNED, _PINNED_TOKENS, _PINNED_COMPLETION = 64, 4096, 128
 """Most sequences of the probe sheet, tokens of all of them, and tokens scored of one."""
-_FIRST_PASS = ("entropy", "sampling/", "importance/")
+_FIRST_PASS = ("entropy", "sampling/", "importance/", "rollout_corr/")
 
 
 class LoraTrainer:
@@ -81,6 +81,7 @@ class LoraTrainer:
             limits=LossLimits(
                 low=settings.clip_low, high=settings.clip_high,
                 importance_cap=settings.importance_cap, kl_coefficient=settings.kl_coefficient,
+                importance_mask=settings.importance_mask, sequence_mask=settings.sequence_mask,
             ),
             micro_batch_tokens=settings.micro_batch_tokens, ranks=self._ranks,
         )  # fmt: skip
@@ -181,6 +182,7 @@ class LoraTrainer:
                 # The first pass sees the weights that the engine sampled from.
                 first = {k: v for k, v in metrics.items() if k.startswith(_FIRST_PASS)}
                 metrics = {**latest, **first}
+            metrics["kl"] = self.gradient.drift(rows, self._device)
         except OutOfMemory:
             self.undo()  # of earlier passes
             raise

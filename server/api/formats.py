@@ -33,12 +33,14 @@ class ChatFormat:
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
         logprobs = None
         if alternatives is not None:
+            logprobs = dict(draw.choice["logprobs"])
+            content = logprobs["content"]
             # The engine may return more of them than the client asked for.
-            content = [
-                {**token, "top_logprobs": token.get("top_logprobs", [])[:alternatives]}
-                for token in draw.choice["logprobs"]["content"]
-            ]
-            logprobs = {**draw.choice["logprobs"], "content": content}
+            if any(len(token["top_logprobs"]) > alternatives for token in content):
+                logprobs["content"] = [
+                    {**token, "top_logprobs": token["top_logprobs"][:alternatives]}
+                    for token in content
+                ]
         return _choice(index, draw, "message", logprobs)
 
     def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -58,7 +60,7 @@ class TextFormat:
     object = chunk_object = "text_completion"
 
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
-        logprobs = None if alternatives is None else draw.choice["logprobs"]
+        logprobs = None if alternatives is None else dict(draw.choice["logprobs"])
         return _choice(index, draw, "text", logprobs)
 
     def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -41,6 +41,9 @@ _PROBE_SECONDS, _PATIENCE = 10.0, 2.0
 """Seconds for a probe, and between two looks at whether an engine that did not answer it works."""
 _AHEAD_OF_ALL = -1
 _TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+_LEAN_INTERVAL, _INTERVAL = 8192, 512
+"""Tokens an event of a rollout: some milliseconds' worth, without and with log-probabilities that
+somebody wants whole."""
 
 
 class VllmEngine:
@@ -56,11 +59,13 @@ class VllmEngine:
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
         path, body = _drawing(request, scored=scored)
-        # All of a rollout in one event: nobody reads it as it is written.
-        body["stream_interval"] = 1_000_000
+        lean = not (wanted or tops or path == TEXT)
+        # Nobody reads a rollout as it is written, but to read one of 32,000 tokens at once would
+        # keep everybody waiting.
+        body["stream_interval"] = _LEAN_INTERVAL if lean else _INTERVAL
         if request.priority:
             body["priority"] = int(request.priority)
-        read = read_event if wanted or tops or path == TEXT else read_lean
+        read = read_lean if lean else read_event
         async with self._exchange(path, body, request.seconds) as reply:
             assembly = RolloutAssembly(int(options.get("n", 1)), scored=scored, tops=bool(tops))
             yield _draws(reply, assembly, read)

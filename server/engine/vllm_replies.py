@@ -11,6 +11,7 @@ import orjson
 
 from rewards.rollouts import Rollout
 from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable, Piece
+from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 
 # In vLLM's chat chunks the logprobs stand between the written text and the finish reason.
 _LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
@@ -40,7 +41,7 @@ class RolloutAssembly:
                     self._prompt_ids = ids
                 for choice in chunk["choices"]:
                     index: int = choice["index"]
-                    self._parts.setdefault(index, []).append(choice)
+                    self._parts.setdefault(index, []).append(_packed(choice, self._tops))
                     if choice.get("finish_reason") is not None:
                         finished.append(self._finish(index))
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -59,7 +60,7 @@ class RolloutAssembly:
             raise ValueError("no prompt, or a rollout too many")
         # Arrays, as on the wire: rollouts may wait in memory, and lists take eight times as much.
         token_ids = array("i", chain.from_iterable(part.get("token_ids") or () for part in parts))
-        logprobs = _logprobs(parts) if self._scored else array("f")
+        logprobs, tops = _numbers(parts) if self._scored else (array("f"), [])
         matched = len(logprobs) == len(token_ids) or not self._scored
         if not matched or not all(map(math.isfinite, logprobs)):
             raise ValueError("token ids and log-probabilities do not match")
@@ -71,16 +72,15 @@ class RolloutAssembly:
             written = {"text": text}
         self._finished += 1
         reason = str(parts[-1]["finish_reason"])
-        joined = _joined(parts)
         choice = {
             "index": index,
             **written,
-            "logprobs": joined,
+            "logprobs": LateLogprobs([part["late"] for part in parts if "late" in part]),
             "finish_reason": reason,
             "stop_reason": parts[-1].get("stop_reason"),
         }
-        tops = _top_logprobs(joined) if self._tops else ()
-        return Draw(index, prompt_ids, choice, Rollout(text, token_ids, logprobs, reason), tops)
+        rollout = Rollout(text, token_ids, logprobs, reason)
+        return Draw(index, prompt_ids, choice, rollout, tops)
 
 
 def pieces_of(chunk: Mapping[str, Any], assembly: RolloutAssembly) -> list[Piece]:
@@ -142,18 +142,29 @@ def read_object(data: bytes) -> dict[str, Any]:
     return parsed  # pyright: ignore[reportUnknownVariableType]
 
 
-def _logprobs(parts: Sequence[Mapping[str, Any]]) -> "array[float]":
-    """The log-probabilities of a choice's tokens."""
-    values = array("f")
+def _packed(choice: Mapping[str, Any], tops: bool) -> Mapping[str, Any]:
+    """A choice of a chunk without objects for every token: numbers, and JSON in their place."""
+    logprobs = choice.get("logprobs")
+    if not logprobs:
+        return choice
+    return {
+        **choice,
+        "logprobs": None,
+        "logprob_values": values_of(logprobs),
+        "top_values": tops_of(logprobs) if tops else (),
+        "late": orjson.dumps(logprobs),
+    }
+
+
+def _numbers(
+    parts: Sequence[Mapping[str, Any]],
+) -> "tuple[array[float], list[Sequence[float]]]":
+    """The log-probabilities of a choice's tokens, and of the likeliest ones at each."""
+    values, tops = array("f"), list[Sequence[float]]()
     for part in parts:
-        logprobs = part.get("logprobs")
-        if "logprob_values" in part:
-            values += part["logprob_values"]
-        elif logprobs and "content" in logprobs:
-            values.extend(token["logprob"] for token in logprobs["content"])
-        elif logprobs:
-            values.extend(logprobs["token_logprobs"])
-    return values
+        values += part.get("logprob_values", array("f"))
+        tops += part.get("top_values", ())
+    return values, tops
 
 
 def _message(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -164,23 +175,6 @@ def _message(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if field != "role" and isinstance(value, str):
                 message[field] = (message.get(field) or "") + value
     return message
-
-
-def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The `logprobs` objects of a choice's chunks as one: each of their fields is a list."""
-    joined: dict[str, Any] = {}
-    for part in parts:
-        found: Mapping[str, Any] = part.get("logprobs") or {}
-        for field, values in found.items():
-            joined.setdefault(field, []).extend(values or ())
-    return joined
-
-
-def _top_logprobs(logprobs: Mapping[str, Any]) -> list[list[float]]:
-    """The likeliest tokens' log-probabilities [T][k] of a chat's or a text's choice."""
-    if "content" in logprobs:
-        return [[top["logprob"] for top in token["top_logprobs"]] for token in logprobs["content"]]
-    return [list(tops.values()) for tops in logprobs.get("top_logprobs") or ()]
 
 
 def refusal(status: int, body: bytes) -> EngineRefused:

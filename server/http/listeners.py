@@ -6,6 +6,7 @@ status 0.
 """
 
 import asyncio
+import gc
 import logging
 import math
 import resource
@@ -53,6 +54,8 @@ async def serve(settings: ServerSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     draining = asyncio.create_task(_drain(parts, stopping, listeners))
+    gc.collect()
+    gc.freeze()  # all that is here stays: else each full collection looks at it, for 0.1 s
     try:
         await asyncio.gather(*(listener.serve() for listener in listeners))
     finally:

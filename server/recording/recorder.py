@@ -18,7 +18,8 @@ from server.policy.reasons import Unrecorded
 
 log = logging.getLogger("ratchet.recorder")
 
-_BATCH = 32
+_BATCH, _BATCH_TOKENS = 32, 500_000
+"""Groups, and tokens of theirs, in one message to the buffer: 4 MB, seconds from its deadline."""
 _MAX_TOKENS = 4_000_000
 """Tokens of the groups that wait in memory, at 12 bytes each."""
 _RETRY_SECONDS = 0.5
@@ -65,8 +66,10 @@ class Recorder:
         """Move groups to the buffer in order, many at a time."""
         while True:
             groups = [await self._queue.get()]
-            while len(groups) < _BATCH and not self._queue.empty():
+            tokens = tokens_of(groups[0])
+            while len(groups) < _BATCH and tokens < _BATCH_TOKENS and not self._queue.empty():
                 groups.append(self._queue.get_nowait())
+                tokens += tokens_of(groups[-1])
             await self._store(groups)
             for group in groups:
                 self._tokens -= tokens_of(group)

@@ -139,7 +139,7 @@ class Completions:
         """The first rollout as it is written, and the vote on its last chunk."""
         first, last = asyncio.Future[Draw](), dict[str, Any]()
         session = self._begin(request, caller, first)
-        asked = session.engine_request(session.options)
+        asked = session.engine_request(session.options, session.deadline)
         hidden = {} if request.wanted_logprobs is not None else {"logprobs": None}
         try:
             async with self.engine.write(asked) as batches:

@@ -9,12 +9,16 @@ import orjson
 from server.api.requests import FORWARDED, SamplingRequest
 from server.engine.base import Prompt
 
+TOKENS_IN_TIME = 4_096
+"""Tokens of a rollout that fit into the usual time; requests for more get more, in proportion."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRules:
     """Rollouts per query by default (and to start with, if not all at once) and at most, their
-    temperature, confidence and deadline of a vote by default, the longest deadline (both in
-    seconds), and the `top_logprobs` that the engine is asked for even if the client wants fewer."""
+    temperature, the confidence of a vote, its deadline by default (in seconds, for TOKENS_IN_TIME)
+    and at most, and the `top_logprobs` that the engine is asked for even if the client wants fewer.
+    """
 
     rollouts: int
     rollouts_min: int
@@ -27,7 +31,13 @@ class VoteRules:
 
     def seconds(self, request: SamplingRequest) -> float:
         """Seconds for which an answer is of use."""
-        return min(request.ratchet.deadline or self.deadline, self.max_deadline)
+        usual = self.engine_seconds(request)
+        return min(request.ratchet.deadline or usual, max(self.max_deadline, usual))
+
+    def engine_seconds(self, request: SamplingRequest) -> float:
+        """Seconds that the engine has for a rollout: a limit of 32,768 tokens has eight times as
+        many as one of 4,096, or no engine could reach it."""
+        return self.deadline * max(1.0, (request.token_limit or 0) / TOKENS_IN_TIME)
 
     def options(self, request: SamplingRequest, prompt: Prompt) -> dict[str, Any]:
         """The engine's sampling options for a request's rollouts."""

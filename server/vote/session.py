@@ -46,6 +46,8 @@ class VoteSession:
     options: dict[str, Any]
     deadline: float
     """Seconds after which the answer is of no use."""
+    engine_seconds: float
+    """Seconds that the engine has for its rollouts, top-ups included."""
     reason: Unrecorded | None
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     first: asyncio.Future[Draw] | None = None
@@ -59,9 +61,12 @@ class VoteSession:
     waited: float = 0.0
     """Seconds spent waiting for the engine with nothing else to do."""
 
-    def engine_request(self, options: Mapping[str, Any]) -> EngineRequest:
+    def engine_request(
+        self, options: Mapping[str, Any], seconds: float | None = None
+    ) -> EngineRequest:
         """A request to the engine for rollouts of this question."""
-        return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=self.deadline)
+        seconds = seconds or max(self.deadline, self.engine_seconds)
+        return EngineRequest(self.lease.engine_name, self.prompt, options, seconds=seconds)
 
     def report(self, task: asyncio.Task[None]) -> None:
         """Report the failure of a finished task to the waiter, or log it if the outcome is out."""

@@ -56,6 +56,7 @@ class VotedAnswers:
             tally=RunningTally(kind, admitted.ticket.rollouts, confidence),
             options=self._rules.options(request, admitted.prompt),
             deadline=self._rules.seconds(request),
+            engine_seconds=self._rules.engine_seconds(request),
             reason=self._bookkeeping.exclusion(request, caller, admitted),
             first=first,
         )

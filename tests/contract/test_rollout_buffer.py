@@ -46,16 +46,57 @@ def limits(size=1 << 20, count=100, retention=60.0, keep=60.0) -> BufferLimits:
     )
 
 
-async def test_first_in_first_out_and_every_group_once(make) -> None:
+async def test_the_newest_come_first_and_every_group_once(make) -> None:
     buffer = make()
     for number in range(5):
         assert await buffer.append(group(number)) is Append.RECORDED
     first = await buffer.read(3, 0.1)
+    assert [d.group.id for d in first] == ["g4", "g3", "g2"]
+    await buffer.append(group(5))
+    await buffer.settle(first[:1], Outcome.TRAINED)
     rest = await buffer.read(10, 0.1)
-    assert [d.group.id for d in first + rest] == ["g0", "g1", "g2", "g3", "g4"]
-    assert [d.attempts for d in first + rest] == [1] * 5
-    assert first[0].group == unpacked(GROUP)
+    assert [d.group.id for d in rest] == ["g5", "g1", "g0"]
+    assert [d.attempts for d in first + rest] == [1] * 6
+    assert rest[-1].group == unpacked(GROUP)
     assert await buffer.read(1, 0.05) == []
+    await buffer.append(group(6))
+    await buffer.append(group(7))
+    assert {(await buffer.read(1, 0.1))[0].group.id for _ in range(2)} == {"g6", "g7"}
+    assert await buffer.read(1, 0.05) == []
+    await buffer.close()
+
+
+async def test_what_newer_groups_passed_over_is_dropped_and_counted(make) -> None:
+    """I1: accepted = settled by outcome + waiting."""
+    buffer = make()
+    groups = [
+        replace(group(number), policy_version=version)
+        for number, version in enumerate([1, 1, 2, 1, 3, 3])
+    ]
+    await buffer.append_all(groups)
+    taken = await buffer.read(1, 0.1)
+    assert await buffer.drop_unread([2, 3], Outcome.STALE) == 2
+    assert await buffer.drop_unread([2, 3], Outcome.STALE) == 0  # g3 is behind a recent one
+    state = await buffer.state()
+    assert state.totals == {"accepted": 6, "dropped:stale": 2}
+    assert (state.waiting, state.size) == (4, sum(len(pack(g)) for g in groups[2:]))
+    assert await buffer.drop_unread([3], Outcome.STALE) == 2
+    assert await buffer.drop_unread([], Outcome.STALE) == 1  # but not what is being worked on
+    assert (await buffer.state()).waiting == 1
+    assert await buffer.read(1, 0.05) == []
+    await buffer.settle(taken, Outcome.TRAINED)
+    assert await buffer.replay(["g5"]) == 1
+    assert await buffer.drop_unread([], Outcome.STALE) == 0
+    assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g5"]
+    await buffer.close()
+
+
+async def test_dropping_goes_through_long_streams_without_a_reader(make) -> None:
+    buffer = make()
+    for number in range(70):
+        await buffer.append(replace(group(number), policy_version=number // 40))
+    assert await buffer.drop_unread([1], Outcome.STALE) == 40
+    assert (await buffer.state()).waiting == 30
     await buffer.close()
 
 
@@ -126,10 +167,11 @@ async def test_a_new_consumer_gets_what_was_left_unsettled_first(make) -> None:
         await buffer.append(group(number))
     taken = await buffer.read(3, 0.1)
     await buffer.settle(taken[:1], Outcome.TRAINED)
+    await buffer.append(group(4))
     await buffer.rewind()
     again = await buffer.read(2, 0.1)
     assert [(d.group.id, d.attempts) for d in again] == [("g1", 2), ("g2", 2)]
-    assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g3"]
+    assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g4", "g0"]
     await buffer.close()
 
 
@@ -177,7 +219,7 @@ async def test_everything_of_a_client_is_forgotten(make) -> None:
         await buffer.append(group(number, "alice" if number % 2 else "bob"))
     taken = await buffer.read(4, 0.1)
     await buffer.settle(taken[:2], Outcome.TRAINED)
-    await buffer.dead_letter(taken[3], DeadReason.MALFORMED, "poison")
+    await buffer.dead_letter(taken[2], DeadReason.MALFORMED, "poison")
     alice = pseudonym("alice")
     assert await buffer.forget(alice) == Forgotten(waiting=2, dead=1, kept=1)
     assert await buffer.forget(alice) == Forgotten(0, 0, 0)
@@ -185,7 +227,7 @@ async def test_everything_of_a_client_is_forgotten(make) -> None:
     assert [d.group.client for d in await rest(buffer)] == ["bob", "bob", "bob"]
     state = await buffer.state()
     assert state.totals == {"accepted": 8, "trained": 2, "dead": 1, "forgotten": 2}
-    left = sum(len(pack(group(number, "bob"))) for number in (2, 4, 6))
+    left = sum(len(pack(group(number, "bob"))) for number in (0, 2, 4))
     assert (state.waiting, state.size) == (3, left)
     assert await buffer.forget(pseudonym("bob")) == Forgotten(waiting=3, dead=0, kept=1)
     await buffer.close()
@@ -213,7 +255,7 @@ async def test_trained_groups_can_be_replayed_once(make) -> None:
     buffer = make()
     for number in range(4):
         await buffer.append(group(number))
-    taken = await buffer.read(4, 0.1)
+    taken = (await buffer.read(4, 0.1))[::-1]
     await buffer.settle(taken[:3], Outcome.TRAINED)
     await buffer.settle(taken[3:], Outcome.STALE)
     assert await buffer.replay(["g0", "g2", "g3", "g9"]) == 2
@@ -221,7 +263,7 @@ async def test_trained_groups_can_be_replayed_once(make) -> None:
     assert (await buffer.state()).totals == {"accepted": 4, "trained": 1, "dropped:stale": 1}
     again = await rest(buffer)
     assert [(d.group, d.replay) for d in again] == [
-        (taken[0].group, True), (taken[2].group, True),
+        (taken[2].group, True), (taken[0].group, True),
     ]  # fmt: skip
     assert not any(d.replay for d in taken)
     await buffer.settle(again, Outcome.TRAINED)
@@ -312,8 +354,8 @@ async def test_a_restarted_server_has_everything_and_an_absent_one_is_reported(o
     assert time.monotonic() - started < 3.0
     own_server.start()
     await buffer.rewind()
-    assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g1"]
     assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g2"]
+    assert [d.group.id for d in await buffer.read(5, 0.1)] == ["g1"]
     await buffer.close()
 
 

@@ -4,7 +4,6 @@ Every learner uses that name, so a restarted one gets what its predecessor left 
 learner lease keeps two from running at once.
 """
 
-import asyncio
 import functools
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from adapter.store.clients import pseudonym
 from adapter.store.redis import buffer_scripts as scripts
 from adapter.store.redis import connection as keys
 from adapter.store.redis.connection import NoConsumerGroup, connect, reach
-from adapter.store.wire import WireError, pack, unpack
+from adapter.store.wire import pack_aside, unpack_aside
 from rewards.rollouts import RolloutGroup
 
 _CONSUMERS = "learner"
@@ -31,7 +30,6 @@ _DEAD_KEPT = 1_000
 
 _WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
 _KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
-_SMALL_TOKENS = 4_096
 _CHUNK = 16
 """Entries that one script processes of a long stream."""
 
@@ -50,11 +48,11 @@ class RedisBuffer:
     async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
         pipe, limits = self._redis.pipeline(transaction=False), self._limits
         for group in groups:
-            packed = pack(group) if _small(group) else await asyncio.to_thread(pack, group)
+            packed = await pack_aside(group)
             names = [*_WAITING, keys.GROUPS_SEEN + group.id, keys.OPTED_OUT]
             pipe.eval(
                 scripts.APPEND, len(names), *names, packed, limits.max_groups, limits.max_bytes,
-                _SEEN_SECONDS, pseudonym(group.client), group.id,
+                _SEEN_SECONDS, pseudonym(group.client), group.id, group.policy_version,
             )  # fmt: skip
         replies: list[bytes] = await reach(pipe.execute())
         return [Append(reply.decode()) for reply in replies]
@@ -64,10 +62,22 @@ class RedisBuffer:
             left = await self._read(self._history, count, None)
             if left:
                 self._history = left[-1][0].decode()
-                return [_delivery(entry, f, await self._attempts(entry)) for entry, f in left]
+                return [await _delivery(entry, f, await self._attempts(entry)) for entry, f in left]
             self._history = None
-        fresh = await self._read(">", count, max(1, round(wait * 1000)))
-        return [_delivery(entry, fields, 1) for entry, fields in fresh]
+        fresh = await self._newest(count)
+        if not fresh:  # then what comes next is the newest
+            fresh = await self._read(">", count, max(1, round(wait * 1000)))
+        return [await _delivery(entry, fields, 1) for entry, fields in fresh]
+
+    async def drop_unread(self, keep: Collection[int], outcome: Outcome) -> int:
+        total, start = 0, "-"
+        while start:
+            gone, last = await self._run(
+                scripts.DROP, _WAITING, _CONSUMERS, outcome, start, _CHUNK, *keep
+            )
+            total += gone
+            start = "(" + last.decode() if last else ""
+        return total
 
     async def rewind(self) -> None:
         self._history = "0"
@@ -164,23 +174,21 @@ class RedisBuffer:
             reply = await reach(read(count=count, block=block))
         return list(reply[0][1]) if reply else []
 
+    async def _newest(self, count: int) -> list[Any]:
+        try:
+            found = await self._run(scripts.NEWEST, [keys.GROUPS], _CONSUMERS, count)
+        except NoConsumerGroup:
+            return []
+        return [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in found]
+
     async def _attempts(self, entry: bytes) -> int:
         pending = await reach(self._redis.xpending_range(keys.GROUPS, _CONSUMERS, entry, entry, 1))
         return int(pending[0]["times_delivered"]) if pending else 1
 
 
-def _small(group: RolloutGroup) -> bool:
-    """Whether packing is too quick to be worth a thread."""
-    return sum(len(rollout.token_ids) for rollout in group.rollouts) <= _SMALL_TOKENS
-
-
-def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delivery:
+async def _delivery(entry: bytes, fields: dict[bytes, bytes], attempts: int) -> Delivery:
     data = fields[b"g"]
-    try:
-        group = unpack(data)
-    except WireError:
-        group = None
     return Delivery(
-        entry=entry.decode(), group=group, size=len(data), attempts=attempts,
+        entry=entry.decode(), group=await unpack_aside(data), size=len(data), attempts=attempts,
         replay=b"r" in fields,
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """The rollout buffer's changes of more than one Redis key: each is made whole or not at all.
 
-An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and, for a
-replay, r. The outcomes counted are those of adapter.store.buffer.
+An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and v (its
+policy version; older entries have none) or, for a replay, r. The outcomes counted are those of
+adapter.store.buffer.
 """
 
 # Stands before the scripts after APPEND. Age is by entry ids, hence by this server's clock.
@@ -25,10 +26,59 @@ if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) or held + #ARGV[1] > tonumbe
   return 'buffer_full'
 end
 redis.call('SET', KEYS[4], '1', 'EX', ARGV[4])
-redis.call('XADD', KEYS[1], '*', 'g', ARGV[1], 'c', ARGV[5], 'i', ARGV[6])
+redis.call('XADD', KEYS[1], '*', 'g', ARGV[1], 'c', ARGV[5], 'i', ARGV[6], 'v', ARGV[7])
 redis.call('INCRBY', KEYS[2], #ARGV[1])
 redis.call('HINCRBY', KEYS[3], 'accepted', 1)
 return 'recorded'
+"""
+
+# The newest entries that no consumer has read, the newest first; they count as read from now on. If
+# there are none, the group's next ordinary read gets what arrives after this.
+NEWEST = """
+local held, group = {}, ARGV[1]
+local pending = redis.pcall('XPENDING', KEYS[1], group)
+if pending.err then return pending end
+if pending[1] >= redis.call('XLEN', KEYS[1]) then
+  redis.call('XGROUP', 'SETID', KEYS[1], group, '$')
+  return {}
+end
+if pending[1] > 0 then
+  for _, one in ipairs(redis.call('XPENDING', KEYS[1], group, '-', '+', pending[1])) do
+    held[one[1]] = true
+  end
+end
+local found, before = {}, '+'
+while #found < tonumber(ARGV[2]) do
+  local entry = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', 1)[1]
+  if not entry then break end
+  if not held[entry[1]] then
+    redis.call(
+      'XCLAIM', KEYS[1], group, group, 0, entry[1], 'RETRYCOUNT', 1, 'FORCE', 'JUSTID'
+    )
+    found[#found + 1] = entry
+  end
+  before = '(' .. entry[1]
+end
+return found
+"""
+
+# One chunk of the stream, of which the versions after ARGV[4] are kept. Returns entries dropped,
+# and the last id seen ('' where the first kept one is, or at the end).
+DROP = """
+local keep, gone = {}, 0
+for i = 5, #ARGV do keep[ARGV[i]] = true end
+local found = redis.call('XRANGE', KEYS[1], ARGV[3], '+', 'COUNT', ARGV[4])
+for _, entry in ipairs(found) do
+  local f = fields(entry)
+  if keep[f.v] then return {gone, ''} end
+  if f.v and #redis.pcall('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1) == 0 then
+    redis.call('XDEL', KEYS[1], entry[1])
+    redis.call('DECRBY', KEYS[2], #f.g)
+    redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
+    gone = gone + 1
+  end
+end
+return {gone, #found == tonumber(ARGV[4]) and found[#found][1] or ''}
 """
 
 # A group kept after training displaces the oldest ones kept if there are too many bytes of them.

@@ -16,8 +16,8 @@ def limited(**limits: object) -> Recipe:
 
 async def test_one_client_fills_no_more_of_an_update_than_its_quota(tmp_path) -> None:
     bench = Bench(tmp_path, limited(client_groups=2))
-    await bench.feed(*(group(f"a{n}", client="alice") for n in range(5)))
     await bench.feed(group("b1", client="bob"), group("c1", client="carol"))
+    await bench.feed(*(group(f"a{n}", client="alice") for n in range(5)))
     async with bench.running():
         release = await bench.candidate()
         await bench.totals(accepted=7, trained=4, dropped__client_quota=3)
@@ -52,8 +52,8 @@ async def test_a_single_client_over_its_share_is_reported(tmp_path, caplog) -> N
 async def test_one_question_is_learnt_from_once_in_an_update(tmp_path) -> None:
     bench = Bench(tmp_path, limited(duplicates=1))
     for name, prompt in (
-        ("a", "What is 12+7?"), ("copy", "what is 12 + 7"), ("b", "What is 12+8?"),
-        ("c", "What is 12-7?"), ("d", "How many are 12+7?"),
+        ("d", "How many are 12+7?"), ("c", "What is 12-7?"), ("b", "What is 12+8?"),
+        ("copy", "what is 12 + 7"), ("a", "What is 12+7?"),
     ):  # fmt: skip
         await bench.feed(group(name, prompt=prompt))
     async with bench.running():
@@ -77,4 +77,23 @@ async def test_a_replayed_group_is_not_stale(tmp_path) -> None:
     async with bench.running():
         release = await bench.candidate()
         await bench.totals(accepted=3, trained=2, dropped__stale=1)
-    assert list(release.sample_ids) == ["a", "b"]
+    assert list(release.sample_ids) == ["b", "a"]
+
+
+async def test_a_learner_that_cannot_follow_takes_the_newest_and_drops_what_gets_stale(
+    tmp_path,
+) -> None:
+    """Twelve groups wait, and an update takes two. With `max_lag` 1, those that base sampled and
+    nobody read are stale once two versions have been promoted."""
+    bench = Bench(tmp_path)
+    await bench.feed(*(group(f"g{n}") for n in range(12)))
+    async with bench.running():
+        for version, taken in ((1, ["g0", "g1"]), (2, ["g2", "g3"])):
+            release = await bench.candidate()
+            assert list(release.sample_ids) == taken
+            if version == 2:  # sampled meanwhile, and newer than all that waits
+                await bench.feed(group("new1", 1), group("new2", 1))
+            await bench.releases.promote(version, version - 1, "")
+        third = await bench.candidate()
+        assert list(third.sample_ids) == ["new1", "new2"]
+        await bench.totals(accepted=14, trained=6, dropped__stale=8)

@@ -68,7 +68,8 @@ class Bench:
         )  # fmt: skip
 
     async def feed(self, *groups: RolloutGroup) -> None:
-        for one in groups:
+        """Append groups so that they are read in this order: the newest are read first."""
+        for one in reversed(groups):
             await self.buffer.append(one)
 
     @asynccontextmanager
@@ -212,7 +213,7 @@ async def test_what_was_left_behind_is_dry_run_alone(bench: Bench) -> None:
     await bench.feed(group("c"), group("d"))
     async with bench.running():
         await bench.candidate()
-    assert bench.trainer.dry_runs == ["a", "b"]
+    assert bench.trainer.dry_runs == ["b", "a"]  # the oldest first
 
 
 async def test_a_group_that_keeps_crashing_the_learner_is_dead_lettered(bench: Bench) -> None:

@@ -38,7 +38,9 @@ def test_round_trip(drawn: list[Rollout], prompt_ids: list[int], prompt: str) ->
 
 def test_64_rollouts_of_3000_tokens_fit_in_1600_kb() -> None:
     rng = random.Random(0)
-    words = [" the", " of", " x", " equals", "3", " we", " find", "\n", " so", " that"]
+    words = [
+        " " + "".join(rng.choices("abcdefghilmnoprstu", k=rng.randint(2, 8))) for _ in range(999)
+    ]
     rolled = [
         Rollout(
             "".join(rng.choices(words, k=3000)),
@@ -63,14 +65,22 @@ def test_groups_from_before_a_field_was_recorded_are_read(field: bytes) -> None:
     assert field in body
     old = body.replace(field, b"")
     length = struct.pack("<I", struct.unpack_from("<I", body)[0] - len(field))
-    back = unpack(b"RG1" + zlib.compress(length + old[4:]))
+    back = unpack(b"RG2" + zlib.compress(length + old[4:]))
     expected = (None, "words") if b"entropies" in field else (0.5, DEFAULT_KIND)
     assert (back.rollouts[0].entropy, back.answer_kind) == expected
 
 
+def test_groups_of_the_first_version_are_read() -> None:
+    """Numbers whole, as RG1 had them: the header, ids 1 and 3, log-probability -1."""
+    body = zlib.decompress(pack(GROUP)[3:])
+    numbers = struct.pack("<iif", 1, 3, -1.0)
+    assert unpack(b"RG1" + zlib.compress(body[: -len(numbers)] + numbers)) == unpack(pack(GROUP))
+    assert body[-len(numbers) :] == bytes([1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0xBF])
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    for candidate in (data, b"RG1" + data):
+    for candidate in (data, b"RG1" + data, b"RG2" + zlib.compress(data)):
         with pytest.raises(WireError):
             unpack(candidate)
 

@@ -114,9 +114,37 @@ def test_an_update_moves_probability_to_what_was_rewarded(trainer: LoraTrainer) 
         assert (sum(new.logprobs) - sum(old.logprobs)) * advantage > 0
     assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["importance/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
-    assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)  # measured before the first step
     assert metrics["tokens"] == 14
-    assert trainer.update([TrainingGroup(group, advantages)])["kl"] > 0
+
+
+def test_kl_to_base_is_measured_after_the_step(trainer: LoraTrainer) -> None:
+    before = sampled(trainer).rollouts  # from base: the adapter is new
+    kl = trainer.update([TrainingGroup(sampled(trainer), SPLIT)])["kl"]
+    after = sampled(trainer).rollouts
+    gaps = [
+        was - now
+        for old, new in zip(before, after, strict=True)
+        for was, now in zip(old.logprobs, new.logprobs, strict=True)
+    ]
+    # a token was sampled with e^gap times the probability that it has now
+    expected = sum(min(math.exp(-gap), 2.0) * (math.exp(gap) - gap - 1) for gap in gaps) / 14
+    assert kl == pytest.approx(expected, rel=1e-3)
+    assert kl > 1e-6
+
+
+def test_where_engine_and_trainer_disagree_nothing_is_learnt(trainer: LoraTrainer) -> None:
+    """The engine is off by e^3 at one of five tokens, and by 1/e at each of three others."""
+    group = sampled(trainer)
+    first, second, third, fourth = group.rollouts
+    spoilt = [
+        first,
+        replace(second, logprobs=[second.logprobs[0] - 3, *second.logprobs[1:]]),
+        replace(third, logprobs=[value + 1 for value in third.logprobs]),
+        fourth,
+    ]
+    metrics = trainer.update([TrainingGroup(replace(group, rollouts=spoilt), SPLIT)])
+    assert metrics["rollout_corr/rollout_rs_masked_fraction"] == pytest.approx((1 + 3) / 14)
+    assert metrics["importance/dropped_sequences"] == 1 / 4
 
 
 def gradient(trainer: LoraTrainer) -> torch.Tensor:

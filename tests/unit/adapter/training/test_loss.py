@@ -14,11 +14,13 @@ from adapter.training.loss import (
     Scores,
     batch_loss,
     effective_sample_size,
+    kept_tokens,
     kl_k3,
 )
 from adapter.training.token_scores import PromptBatch, TokenSequence, micro_batches
 
 LIMITS = LossLimits(low=0.2, high=0.28, importance_cap=2.0, kl_coefficient=0.0)
+TOKEN_MASK = replace(LIMITS, importance_mask=8.0)
 ONE = BatchSize(tokens=1, sequences=1, capacity=1)
 
 
@@ -36,7 +38,7 @@ def loss(
         new=old + math.log(ratio), old=old, engine=old - math.log(raw), base=tensor(-1.0),
         advantage=tensor(advantage), lengths=[1],
     )  # fmt: skip
-    return float(batch_loss(name, scores, replace(LIMITS, kl_coefficient=kl), size))
+    return float(batch_loss(name, scores, replace(TOKEN_MASK, kl_coefficient=kl), size))
 
 
 def test_every_loss_that_settings_accept_is_there() -> None:
@@ -59,8 +61,11 @@ def test_clipped_surrogate(name: str, ratio: float, advantage: float, surrogate:
 
 
 @pytest.mark.parametrize("name", ["grpo", "gspo"])
-@pytest.mark.parametrize(("raw", "weight"), [(0.5, 0.5), (1.0, 1.0), (1.9, 1.9), (7.0, 2.0)])
-def test_importance_weights_are_truncated(name: str, raw: float, weight: float) -> None:
+@pytest.mark.parametrize(
+    ("raw", "weight"),
+    [(0.5, 0.5), (1.0, 1.0), (1.9, 1.9), (7.9, 2.0), (8.1, 0.0), (0.126, 0.126), (0.124, 0.0)],
+)
+def test_importance_weights_are_truncated_and_masked(name: str, raw: float, weight: float) -> None:
     assert loss(name, 1.0, 3.0, raw=raw) == pytest.approx(-3.0 * weight)
 
 
@@ -110,6 +115,62 @@ def test_k3_by_hand() -> None:
     # new twice as likely as base: 1/2 + ln 2 - 1
     size = BatchSize(tokens=5, sequences=1, capacity=1)
     assert loss("gspo", 2.0, 0.0, kl=0.1, size=size) == pytest.approx(0.1 * (math.log(2) - 0.5) / 5)
+
+
+def test_one_token_cannot_dominate_the_kl() -> None:
+    # e^5 - 5 - 1 = 142.4, of which 10 counts; base certain that the token cannot be: 12 - 1 + e^-12
+    values = kl_k3(tensor(-6.0, -0.5, -90.0), tensor(-1.0, -6.0, -0.5))
+    assert values.tolist() == pytest.approx([10.0, math.exp(-5.5) + 4.5, 10.0])
+    assert kl_k3(tensor(-0.1), tensor(-200.0)).tolist() == [10.0]
+
+
+def off_policy() -> Scores:
+    """Three sequences; old/engine is 1, 10 and 1/10 | 4 and 2 | 0.9, one value a token."""
+    ratios = tensor(1.0, 10.0, 0.1, 4.0, 2.0, 0.9)
+    old = torch.full((6,), -3.0, dtype=torch.float64)
+    new = (old + math.log(1.1)).requires_grad_()
+    return Scores(
+        new=new, old=old, engine=old - ratios.log(), base=old,
+        advantage=tensor(1.0, 1.0, 1.0), lengths=[3, 2, 1],
+    )  # fmt: skip
+
+
+MASKING = replace(LIMITS, importance_mask=8.0, sequence_mask=2.0)
+
+
+def test_what_is_masked() -> None:
+    # geometric means of the sequences: 1, sqrt 8 = 2.83, 0.9
+    kept, whole = kept_tokens(off_policy(), MASKING)
+    assert kept.tolist() == [True, False, False, False, False, True]
+    assert whole.tolist() == [True, False, True]
+    assert all(kept.all() for kept in kept_tokens(off_policy(), LIMITS))  # no bounds
+    kept, whole = kept_tokens(off_policy(), replace(MASKING, sequence_mask=3.0))
+    assert (kept.tolist()[3:], whole.tolist()) == ([True] * 3, [True] * 3)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_masked_tokens_have_no_gradient_not_even_of_the_kl(name: str) -> None:
+    scores = off_policy()
+    limits = replace(MASKING, kl_coefficient=0.5)
+    batch_loss(name, scores, limits, BatchSize(6, 3, 6)).backward()
+    assert scores.new.grad is not None
+    assert [bool(value) for value in scores.new.grad] == [True, False, False, False, False, True]
+
+
+def test_losses_over_what_is_left() -> None:
+    size = BatchSize(tokens=6, sequences=3, capacity=12)
+    found = {name: float(batch_loss(name, off_policy(), MASKING, size).detach()) for name in LOSSES}
+    # the tokens left have weights 1 and 0.9 and new/old 1.1; new = -3 + ln 1.1 = -2.904690
+    assert found == pytest.approx(
+        {
+            "grpo": -1.1 * 1.9 / 6,
+            "dr_grpo": -1.1 * 1.9 / 12,
+            "cispo": 1.1 * 1.9 * 2.904690 / 6,
+            "gspo": -1.1 * 1.9 / 3,
+            "reinforce": 1.9 * 2.904690 / 6,
+        },
+        rel=1e-6,
+    )
 
 
 def test_effective_sample_size() -> None:

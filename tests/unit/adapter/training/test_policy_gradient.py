@@ -11,7 +11,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from adapter.trainer import TrainingGroup
 from adapter.training.loss import LOSSES, LossLimits
-from adapter.training.policy_gradient import PolicyGradient, Row, rows_of, size_of
+from adapter.training.policy_gradient import PolicyGradient, Row, rows_of, sample_of, size_of
 from adapter.training.token_scores import TokenSequence
 from rewards.advantages import ADVANTAGES
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
@@ -154,6 +154,39 @@ def test_a_new_batch_starts_from_its_own_log_probabilities(model) -> None:
         for parameter in model.parameters():
             parameter.mul_(1.01)
     assert ours.backward(rows("grpo"), CPU)["clip_ratio/region_mean"] == 0.0
+
+
+def test_drift_is_the_kl_of_the_weights_as_they_are(model) -> None:
+    ours, batch = policy_gradient(model, "grpo"), rows("grpo")
+    ours.backward(batch, CPU)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.mul_(1.5)
+        total = 0.0
+        for row in batch:
+            new = logprobs(model, row)
+            with model.disable_adapter():
+                gap = logprobs(model, row) - new
+            weight = (new - torch.tensor(row.engine).double()).exp().clamp(max=1.2)
+            total += float((weight * (gap.exp() - gap - 1).clamp(max=10)).sum())
+    assert ours.drift(batch, CPU) == pytest.approx(total / 20, rel=1e-6)
+    ours.forget()
+    assert ours.drift(batch, CPU) == pytest.approx(total / 20, rel=1e-6)  # base computed anew
+
+
+def test_the_sample_for_the_drift_is_bounded_and_from_all_over_the_batch() -> None:
+    def chosen(count: int, length: int) -> list[int]:
+        row = Row(TokenSequence([1], [2] * length), [-1.0] * length, 1.0, Sampling())
+        return sample_of([row] * count)
+
+    assert sorted(chosen(128, 8)) == list(range(128))  # 1,024 tokens: all of them
+    assert len(chosen(128, 17)) == 60  # 1,020 of 2,176
+    assert len(chosen(512, 100)) == 64  # an eighth
+    assert len(chosen(512, 3000)) == 21  # 63,000 of 65,536
+    assert len(chosen(4, 100_000)) == 1
+    quarters = [row // 128 for row in chosen(512, 3000)]
+    assert {quarter: quarters.count(quarter) for quarter in range(4)} == {0: 6, 1: 5, 2: 4, 3: 6}
 
 
 def test_sizes_of_a_batch() -> None:
