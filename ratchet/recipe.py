@@ -26,6 +26,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "train_rollouts": 16,
     "rollout_temperature": 0.7,
     "gate_max_stretch": 10.0,
+    "gate_max_kl": 2.0,
     "gate_rollouts": 4,
     "micro_batch_tokens": 4096,
     "max_model_len": 1024,

@@ -108,7 +108,8 @@ class Bookkeeping:
         )
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
-        self.top_up.add(Unfinished(group, session.engine_request(session.options), held))
+        asked = session.engine_request(session.options, session.engine_seconds)
+        self.top_up.add(Unfinished(group, asked, held))
 
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""

@@ -118,7 +118,7 @@ class TopUp:
         try:
             async with self._share.take(count) as beside_clients:
                 order = Priority.CLIENT if beside_clients else Priority.TOP_UP
-                request = replace(unfinished.request, options=options, priority=order, seconds=None)
+                request = replace(unfinished.request, options=options, priority=order)
                 draws = await draw_all(self._engine, request)
             rollouts = [*unfinished.group.rollouts, *await self._transcript.rollouts(draws)]
         except EngineError:

@@ -9,6 +9,7 @@ from server.vote.rules import VoteRules
 from tests.serving import QUESTION, serving, until
 
 RULES = VoteRules(
+    max_deadline=3600.0,
     rollouts=4, rollouts_min=0, max_rollouts=64, temperature=1.0, confidence=1.0, deadline=300.0,
     top_logprobs=0,
 )  # fmt: skip
