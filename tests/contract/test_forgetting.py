@@ -171,8 +171,8 @@ async def test_the_lineage_goes_back_to_where_it_never_saw_the_client(world: Wor
     assert report.withdrawn == [2, 3]
     assert report.replayed == 5
     assert await world.states() == {1: "live", 2: "withdrawn", 3: "withdrawn", 4: "withdrawn"}
-    assert await world.waiting() == [
-        ("b7", False), ("b3", True), ("b4", True), ("b5", True), ("b6", True), ("c1", True),
+    assert sorted(await world.waiting()) == [
+        ("b3", True), ("b4", True), ("b5", True), ("b6", True), ("b7", False), ("c1", True),
     ]  # fmt: skip
     assert sorted(path.name[:3] for path in world.folders.root.iterdir()) == ["v1-"]
     assert {(await world.releases.get(version)).reason for version in (2, 3, 4)} == {REASON}

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,7 +99,10 @@ async def test_the_learner_s_clock_is_set(world: World, clock: JumpingClock, day
     clock.jump(0)
     for name in "abcd":  # they come once more, as when nobody remembers them but the learner
         world.client.delete(keys.GROUPS_SEEN + name)
-    await world.feed("abcdijkl")
+    await world.feed("abcd")
+    while (await world.buffer.state()).waiting:
+        await asyncio.sleep(0.02)
+    await world.feed("ijkl")
     assert sorted((await world.promoted()).sample_ids) == list("ijkl")
     world.kill()
     await world.everything_holds("abcdefghijkl")

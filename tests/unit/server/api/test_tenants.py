@@ -119,6 +119,6 @@ async def test_groups_carry_the_tenant_and_its_user(keys: Path) -> None:
         await api.chat()
         await api.parts.flush(2.0)
         clients = [d.group.client for d in await api.parts.buffer.read(2, 0.0) if d.group]
-        assert clients == ["ada/u7", "ada"]
+        assert clients == ["ada", "ada/u7"]  # the newest first
         api.client.headers["authorization"] = f"Bearer {quiet}"
         assert (await api.chat()).json()["ratchet"]["reason"] == "opted_out"
