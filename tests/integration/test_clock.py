@@ -1,9 +1,9 @@
 """Clocks are set forward and back by days while a learner works: its own, or that of Redis."""
 
+import asyncio
 import os
 import subprocess
 import sys
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
