@@ -28,7 +28,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "gate_max_stretch": 10.0,
     "gate_max_kl": 2.0,
     "gate_rollouts": 4,
-    "micro_batch_tokens": 4096,
+    "micro_batch_tokens": 1024,
     "max_model_len": 1024,
 }
 """Settings of SmolLM2-135M on two cores in place of the defaults. At T 1 only 40% of its rollouts
