@@ -61,7 +61,9 @@ def model(request, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(model: Path, tmp_path_factory) -> tuple[LoraTrainer, Path]:
     """A trainer after three updates, and the adapter it saved."""
-    made = AdapterSettings(model=str(model), learning_rate=1e-2, device="cpu")
+    made = AdapterSettings(
+        model=str(model), learning_rate=1e-2, device="cpu", sequence_mask=1e9, importance_mask=1e9
+    )
     trainer, rng = LoraTrainer(made), torch.Generator().manual_seed(1)
     for _ in range(3):
         lengths = [4, 12, 9, 12]
@@ -105,8 +107,9 @@ def test_the_saved_adapter_is_plain_peft(model: Path, trained: tuple[LoraTrainer
     base = AutoModelForCausalLM.from_pretrained(model)
     loaded = PeftModel.from_pretrained(base, folder)
     sheet = ProbeSheet.read(folder)
-    for ids, expected in zip(sheet.sequences, sheet.adapter, strict=True):
-        scores = plain_scores(loaded, TokenSequence(ids[:1], ids[1:]))
+    rows = zip(sheet.sequences, sheet.starts, sheet.adapter, strict=True)
+    for ids, start, expected in rows:
+        scores = plain_scores(loaded, TokenSequence(ids[:start], ids[start:]))
         torch.testing.assert_close(scores, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
@@ -121,7 +124,7 @@ async def test_vllm_runs_what_was_trained(
         async with Judge.at(engine.url, tmp_path / "adapters") as judge:
             vllm = judge.parts.engine
             await vllm.load("v1", str(folder))
-            parity = await probe_parity(vllm, "v1", ProbeSheet.read(folder))
+            parity = await probe_parity(vllm, "v1", "base", ProbeSheet.read(folder))
             verdict = parity.verdict(1e-3)
             assert verdict.passed, verdict.reason
             assert parity.worst < 1e-3 < parity.to_base

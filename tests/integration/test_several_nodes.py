@@ -69,7 +69,7 @@ async def test_two_nodes_learn_and_hold_together(servers, model: Path, tmp_path:
         rollouts = [Rollout(rf"\boxed{{{a}}}", [5, 3, 9], [-3.6] * 3, "stop") for a in "1121"]
         await buffer.append(RolloutGroup(name, name, [1, 2], rollouts, 0, Sampling(), "c", 0.0))
     settings = {"model": model, "redis_url": url, "adapters_dir": tmp_path / "adapters",
-                "device": "cpu", "groups_per_update": 1, "lora_rank": 2, "threads": 1,
+                "device": "cpu", "groups_per_update": 1, "lora_rank": 8, "threads": 1,
                 "log_dir": "", "reward": "majority", "peer_seconds": 60,
                 "hold_after_giving_up": "true"}  # fmt: skip
     environment = {
