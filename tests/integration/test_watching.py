@@ -79,7 +79,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveStac
     folder = tmp_path_factory.mktemp("watched")
     learner_port = free_port()
     stack = LiveStack(folder, adapter_metrics_port=learner_port, page_texts=True, reward="majority")
-    targets = {"ratchet-server": stack.port, "ratchet-adapter": learner_port}
+    targets = {
+        "ratchet-server": stack.port, "ratchet-adapter": learner_port,
+        "ratchet-engine": stack.engine_port,
+    }  # fmt: skip
     with ExitStack() as running:
         stack.start()
         running.callback(stack.stop)
