@@ -143,7 +143,8 @@ def test_prometheus_has_data_for_every_panel(
     address = f"{stack.root}/v1/chat/completions"
     late = {"ratchet": {"deadline": 0.05, "rollouts": 64}, "max_tokens": 60}
     seen = prometheus.points('ratchet_requests_total{status=~"4.."}')
-    while not (seen and prometheus.points('ratchet_requests_total{status=~"5.."}')):
+    failed = 'rate(ratchet_requests_total{status=~"5.."}[10s])'  # wants two scrapes
+    while not (seen and prometheus.points(failed)):
         assert httpx.post(address, json={**body, "n": 0}).status_code == 400
         httpx.post(address, json={**body, **late}, timeout=30)  # a 504: nothing in 50 ms
         seen = prometheus.points('ratchet_requests_total{status=~"4.."}')
