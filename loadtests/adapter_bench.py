@@ -78,8 +78,10 @@ def _train(settings: StackSettings, folder: Path, seed: int) -> None:
     """An adapter after one step on tokens of no meaning."""
     from adapter.training.lora_trainer import LoraTrainer
 
-    masks = {"sequence_mask": 1e9, "importance_mask": 1e9}  # no engine has sampled these
-    made = AdapterSettings(model=settings.model, seed=seed, device="cpu", **masks)
+    made = AdapterSettings(
+        model=settings.model, seed=seed, device="cpu",
+        sequence_mask=1e9, importance_mask=1e9,  # no engine has sampled these
+    )  # fmt: skip
     trainer = LoraTrainer(made)
     rollouts = [Rollout("", [5 + seed, 9, 11], [-3.0] * 3, "stop") for _ in range(2)]
     group = RolloutGroup("g", "", [1, 2, 3], rollouts, 0, Sampling(), "", 0.0)
