@@ -33,7 +33,7 @@ def vote_rules(settings: ServerSettings) -> VoteRules:
         temperature=settings.rollout_temperature,
         confidence=settings.vote_confidence,
         deadline=settings.engine_timeout,
-        max_deadline=max(settings.max_deadline, settings.engine_timeout),
+        max_deadline=settings.max_deadline,
         top_logprobs=settings.record_top_logprobs,
     )
 

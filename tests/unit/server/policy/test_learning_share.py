@@ -88,3 +88,18 @@ async def test_who_gives_up_gives_room(inside: bool) -> None:
     assert "b" in bench.inside
     await bench.go("b")
     assert bench.share.under_way == 0
+
+
+async def test_who_gave_up_keeps_nobody_waiting() -> None:
+    bench = Bench()
+    await bench.ask("a", 4)
+    await bench.ask("big", 8)
+    await bench.ask("small", 4)
+    assert bench.inside == ["a"]
+    bench.tasks["big"].cancel()
+    await asyncio.gather(bench.tasks["big"], return_exceptions=True)
+    await bench.settle()
+    assert bench.inside == ["a", "small"]
+    for name in ("a", "small"):
+        await bench.go(name)
+    assert bench.share.under_way == 0
