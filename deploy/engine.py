@@ -80,6 +80,7 @@ def environment(settings: Mapping[str, str], *, cpu: bool) -> dict[str, str]:
         }
         found |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
         if threads := _number(settings, "ENGINE_THREADS", 0):
+            found["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
             found["OMP_NUM_THREADS"] = str(threads)
     return found
 

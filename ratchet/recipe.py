@@ -1,6 +1,5 @@
 """The recipes of the small models that Ratchet brings along, or makes."""
 
-import os
 from typing import Any
 
 from adapter.settings import ChannelSettings
@@ -19,7 +18,6 @@ TINY_RECIPE: dict[str, Any] = {
 """Settings of the tiny model in place of the defaults."""
 
 SMOLLM2_RECIPE: dict[str, Any] = {
-    "engine_threads": os.cpu_count() or 1,
     "learning_rate": 1e-4,
     "reward": "majority",
     "rollouts": 16,

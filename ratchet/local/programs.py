@@ -132,6 +132,8 @@ def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
         environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         threads = settings.engine_threads or max(1, (os.cpu_count() or 1) // 2)
         environment["OMP_NUM_THREADS"] = str(threads)
+        # Or vLLM binds its threads to cores of its choice, always one fewer than there are.
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         # A thread that waits for the others leaves its core to whoever wants it.
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
         environment["KMP_BLOCKTIME"] = "0"
