@@ -166,6 +166,9 @@ class BatchSettings(SettingsGroup):
 
     groups_per_update: int = Field(default=8, gt=0)
     """Groups with a training signal that make up one update."""
+    learn_rollouts: int = Field(default=0, ge=0)
+    """Most rollouts of a group to learn from: those whose rewards differ most (PODS, arXiv
+    2504.13818). All of them vote; 0 learns from all."""
     max_lag: int = Field(default=2, ge=0)
     """Drop groups sampled by a policy more than this many versions old. The newest are learnt from
     first, so older ones are needed only while traffic is slow."""

@@ -56,7 +56,8 @@ def command(settings: Mapping[str, str], *, cpu: bool) -> list[str]:
         flags += ["--hf-overrides", '{"head_dtype": "float32"}']
     if cpu:
         flags += ["--enforce-eager"]
-        flags += ["--distributed-executor-backend", "uni", "--no-enable-chunked-prefill"]
+        flags += ["--distributed-executor-backend", "uni", "--block-size", "32"]
+        flags += ["--no-enable-chunked-prefill"]
     else:
         flags += ["--gpu-memory-utilization", _text(settings, "GPU_MEMORY_UTILIZATION", "0.5")]
         flags += ["--tensor-parallel-size", str(_number(settings, "TENSOR_PARALLEL_SIZE", 1))]
@@ -78,7 +79,7 @@ def environment(settings: Mapping[str, str], *, cpu: bool) -> dict[str, str]:
             "VLLM_CPU_KVCACHE_SPACE": str(_number(settings, "KV_CACHE_GIB", 1)),
             "TORCH_COMPILE_DISABLE": "1",
         }
-        found |= {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+        found |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
         if threads := _number(settings, "ENGINE_THREADS", 0):
             found["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
             found["OMP_NUM_THREADS"] = str(threads)

@@ -22,6 +22,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "reward": "majority",
     "rollouts": 16,
     "train_rollouts": 16,
+    "learn_rollouts": 8,
     "rollout_temperature": 0.7,
     "gate_max_stretch": 10.0,
     "gate_max_kl": 2.0,

@@ -1,26 +1,29 @@
 """Turns groups into what the trainer learns from: rewards, then advantages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
-from rewards.estimators.estimate import RewardEstimator, ScoredGroup
+from rewards.estimators.estimate import Estimate, RewardEstimator, ScoredGroup
 from rewards.estimators.evidence import Evidence, MissingEvidence
 from rewards.rollouts import RolloutGroup
+from rewards.selection import spread_most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
-    """How groups are rewarded and rewards become advantages; `name` stands in metrics."""
+    """How groups are rewarded and rewards become advantages; `name` stands in metrics. All rollouts
+    of a group vote, and at most `rollouts` of them are learnt from (0: all)."""
 
     estimator: RewardEstimator
     advantage: Advantage
     kinds: AnswerKinds
     std_floor: float = 0.0
     clip: float | None = None
+    rollouts: int = 0
     name: str = "estimate"
 
     def score(self, group: RolloutGroup, trainer: Trainer, dry_run: bool = False) -> ScoredGroup:
@@ -34,10 +37,16 @@ class Scoring:
         signals = dict(trainer.signals(group, names)) if names else {}
         if self.estimator.needs & RECORDED_SIGNALS:
             signals["topk_entropies"] = _recorded(group)
-        scored = ScoredGroup(group, self.estimator.estimate(Evidence(tally, signals)))
+        scored = ScoredGroup(group, self._chosen(self.estimator.estimate(Evidence(tally, signals))))
         if dry_run and scored.estimate.informative:
             trainer.dry_run(self.advantages([scored]))
         return scored
+
+    def _chosen(self, estimate: Estimate) -> Estimate:
+        if not self.rollouts:
+            return estimate
+        rows = spread_most([estimate.rewards[row] for row in estimate.kept], self.rollouts)
+        return replace(estimate, kept=[estimate.kept[at] for at in rows])
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
         """One advantage per rollout of each group; None for rollouts left out."""

@@ -76,6 +76,7 @@ class LoraTrainer:
             shard_base(base, self._ranks)
         self._fresh = self._adapter_state()
         self.pinned: list[TokenSequence] = []
+        self._base_scores: tuple[list[TokenSequence], list[list[float]]] = [], []
         self.gradient = PolicyGradient(
             model=self.model, without_adapter=self._peft.disable_adapter, loss=settings.loss,
             limits=LossLimits(
@@ -215,11 +216,12 @@ class LoraTrainer:
     def probe_sheet(self) -> ProbeSheet:
         """Log-probabilities of the pinned completions, with and without the adapter."""
         adapter = self._pinned_scores()
-        with self._peft.disable_adapter():
-            base = self._pinned_scores()
+        if self._base_scores[0] != self.pinned:
+            with self._peft.disable_adapter():
+                self._base_scores = list(self.pinned), self._pinned_scores()
         sequences = [[*sequence.prompt, *sequence.completion] for sequence in self.pinned]
         starts = [len(sequence.prompt) for sequence in self.pinned]
-        return ProbeSheet(sequences, adapter, base, starts)
+        return ProbeSheet(sequences, adapter, self._base_scores[1], starts)
 
     @torch.no_grad()
     def _pinned_scores(self) -> list[list[float]]:

@@ -212,7 +212,11 @@ class PolicyGradient:
         padded = PromptBatch.of([row.sequence for row in rows], device)
         temperature = rows[0].sampling.temperature
         new, entropy = score_tokens(self._model, padded, temperature)
-        base = self._base_scores(padded, members, temperature)
+        base = (
+            self._base_scores(padded, members, temperature)
+            if self._limits.kl_coefficient
+            else new.detach()
+        )
         lengths = [len(row.sequence.completion) for row in rows]
         parts = cast("Sequence[Tensor]", new.detach().split(lengths))
         for index, part in zip(members, parts, strict=True):

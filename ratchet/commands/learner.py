@@ -104,6 +104,7 @@ def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
             kinds=answer_kinds(judge),
             std_floor=settings.advantage_std_floor,
             clip=settings.advantage_clip,
+            rollouts=settings.learn_rollouts,
             name=settings.reward,
         ),
         groups_per_update=settings.groups_per_update,

@@ -87,6 +87,9 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
     if cpu:
         flags += ["--enforce-eager"]
         flags += ["--distributed-executor-backend", "uni"]
+        # The smallest that its attention has, not 128: only whole blocks of a prompt are shared
+        # between the rollouts of a question, and a shorter prompt would be computed for each.
+        flags += ["--block-size", "32"]
         # A seeded request whose prompt is computed in two parts ends vLLM 0.32 on CPU ("CPU
         # Generator does not use offset"), and the gate seeds its requests.
         flags += ["--no-enable-chunked-prefill"]
@@ -134,8 +137,10 @@ def engine_environment(settings: StackSettings, *, cpu: bool) -> dict[str, str]:
         environment["OMP_NUM_THREADS"] = str(threads)
         # Or vLLM binds its threads to cores of its choice, always one fewer than there are.
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        # A thread that waits for the others leaves its core to whoever wants it.
+        # A thread that waits for the others leaves its core to whoever wants it, but not at once:
+        # being woken takes longer than most of its waits.
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment["GOMP_SPINCOUNT"] = "1000"
         environment["KMP_BLOCKTIME"] = "0"
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
         # The first request for log-probabilities would compile part of the sampler, which ends

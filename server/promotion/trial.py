@@ -6,7 +6,9 @@ and nothing raises an alarm. Running out of queries is "undecided", which is not
 
 import asyncio
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
@@ -23,6 +25,8 @@ from server.promotion.sequential_test import Decision, SequentialTest
 
 _BATCH = 16
 """Queries between two readings of the tests."""
+_AHEAD = 2
+"""Times as many are under way at once."""
 
 _NAMES = {"parent": "its parent", "base": "base", "labels": "its parent by the labels"}
 
@@ -34,6 +38,16 @@ class TrialRules:
     margin: float
     queries: int
     limits: GateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """Replies by engine name to some probes, and to some labelled ones."""
+
+    probes: Sequence[Probe]
+    replies: Mapping[str, Sequence[Reply]]
+    labelled: Sequence[Probe]
+    known: Mapping[str, Sequence[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,49 +81,74 @@ class Trial:
         tests = {name: SequentialTest(self.rules.margin) for name in wanted if wanted[name]}
         records: dict[str, list[VoteRecord]] = {name: [] for name in policies}
         numbers: dict[str, float] = {}
-        for start in range(0, self.rules.queries, _BATCH):
-            window = range(start, min(start + _BATCH, self.rules.queries))
-            await self._sample(policies, window, tests, records)
-            stats = {name: PolicyStats.of(rows) for name, rows in records.items()}
-            numbers = _numbers(tests, stats)
-            if alarm := self._alarm(stats, kl):
-                return turned_away(Step.TRIAL, alarm.cause, alarm.reason, numbers)
-            if worse := _first(tests, Decision.WORSE):
-                return turned_away(Step.TRIAL, Cause.WORSE, worse, numbers)
-            if all(test.decision is Decision.NOT_WORSE for test in tests.values()):
-                proven = _first(tests, Decision.NOT_WORSE)
-                return StepVerdict(Step.TRIAL, passed=True, reason=proven, numbers=numbers)
+        async with aclosing(self._drawings(policies, labels="labels" in tests)) as drawings:
+            async for drawn in drawings:
+                # Mathematics may take a while.
+                await asyncio.to_thread(self._add, drawn, policies, tests, records)
+                stats = {name: PolicyStats.of(rows) for name, rows in records.items()}
+                numbers = _numbers(tests, stats)
+                if alarm := self._alarm(stats, kl):
+                    return turned_away(Step.TRIAL, alarm.cause, alarm.reason, numbers)
+                if worse := _first(tests, Decision.WORSE):
+                    return turned_away(Step.TRIAL, Cause.WORSE, worse, numbers)
+                if all(test.decision is Decision.NOT_WORSE for test in tests.values()):
+                    proven = _first(tests, Decision.NOT_WORSE)
+                    return StepVerdict(Step.TRIAL, passed=True, reason=proven, numbers=numbers)
         probes.refresh()  # on the same queries the next candidate would hardly fare better
         undecided = _first(tests, Decision.UNDECIDED)
         return turned_away(Step.TRIAL, Cause.UNDECIDED, undecided, numbers)
 
-    async def _sample(
-        self,
-        policies: Mapping[str, str],
-        window: range,
-        tests: Mapping[str, SequentialTest],
-        records: Mapping[str, list[VoteRecord]],
-    ) -> None:
-        """Sample the next queries under every policy, and add the replies to tests and records."""
+    async def _drawings(
+        self, policies: Mapping[str, str], *, labels: bool
+    ) -> AsyncGenerator[_Drawing]:
+        """The replies of all policies to the queries, some at a time. While they are looked at, and
+        while the last of them are written, the next are begun: the engine is never half empty."""
+        windows = [
+            range(start, min(start + _BATCH, self.rules.queries))
+            for start in range(0, self.rules.queries, _BATCH)
+        ]
+        drawing: deque[asyncio.Task[_Drawing]] = deque()
+        try:
+            while windows or drawing:
+                while windows and len(drawing) < _AHEAD:
+                    work = self._drawn(policies, windows.pop(0), labels)
+                    drawing.append(asyncio.create_task(work))
+                yield await drawing[0]
+                drawing.popleft()
+        finally:
+            for task in drawing:
+                task.cancel()
+            await asyncio.gather(*drawing, return_exceptions=True)
+
+    async def _drawn(self, policies: Mapping[str, str], window: range, labels: bool) -> _Drawing:
+        """The replies of all policies to the queries of a window."""
         probes = self.probes.probes(window.start, window.stop)
         replies = await self._replies(probes, set(policies.values()))
         labelled, known = list[Probe](), dict[str, list[Reply]]()
-        if "labels" in tests:
+        if labels:
             labelled = self.probes.probes(window.start, window.stop, labelled=True)
             known = await self._replies(labelled, {policies["candidate"], policies["parent"]})
+        return _Drawing(probes, replies, labelled, known)
 
-        def add() -> None:
-            for name, rows in records.items():
-                rows.extend(map(self._record, probes, replies[policies[name]]))
-            for name, test in tests.items():
-                asked, found = (labelled, known) if name == "labels" else (probes, replies)
-                ours = found[policies["candidate"]]
-                theirs = found[policies["parent" if name == "labels" else name]]
-                for probe, own, other in zip(asked, ours, theirs, strict=True):
-                    kind, label = self.kinds[probe.query.answer_kind], probe.query.label
-                    test.add(difference(kind, own.answers, other.answers, label))
-
-        await asyncio.to_thread(add)  # mathematics may take a while
+    def _add(
+        self,
+        drawn: _Drawing,
+        policies: Mapping[str, str],
+        tests: Mapping[str, SequentialTest],
+        records: Mapping[str, list[VoteRecord]],
+    ) -> None:
+        """Add replies to tests and records."""
+        for name, rows in records.items():
+            rows.extend(map(self._record, drawn.probes, drawn.replies[policies[name]]))
+        for name, test in tests.items():
+            asked, found = drawn.probes, drawn.replies
+            if name == "labels":
+                asked, found = drawn.labelled, drawn.known
+            ours = found[policies["candidate"]]
+            theirs = found[policies["parent" if name == "labels" else name]]
+            for probe, own, other in zip(asked, ours, theirs, strict=True):
+                kind, label = self.kinds[probe.query.answer_kind], probe.query.label
+                test.add(difference(kind, own.answers, other.answers, label))
 
     async def _replies(
         self, probes: Sequence[Probe], policies: Collection[str]
