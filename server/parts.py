@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from adapter.store.buffer import RolloutBuffer
 from adapter.store.channels import open_buffer, open_releases
 from adapter.store.releases import ReleaseStore
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.background import in_background
@@ -64,7 +64,7 @@ class Parts:
         self.releases = releases or open_releases(settings)
         self.tenants = Tenants(settings.keys_file)
         self.judge = MathJudge(settings.equality_deadline)
-        kinds = answer_kinds(self.judge)
+        kinds = AnswerKinds(self.judge)
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)

@@ -29,7 +29,7 @@ class Scoring:
         ValueError for a group that the trainer cannot learn from."""
         trainer.check(group)
         names = TRAINER_SIGNALS & self.estimator.needs
-        kind = self.kinds[group.answer_kind]
+        kind = self.kinds.of(group.answer)
         tally = kind.tally(answers_of(kind, group.rollouts))
         signals = dict(trainer.signals(group, names)) if names else {}
         if self.estimator.needs & RECORDED_SIGNALS:

@@ -25,12 +25,12 @@ _BLOCK = _LOOP_WINDOWS[0] // 2
 _FLUSH_BYTES = 40
 
 
-def extract_answer(text: str) -> str | None:
+def extract_answer(text: str, last_number: bool = True) -> str | None:
     """The final answer stated in `text`, or None.
 
     In order: the last `\\boxed{…}`; what follows the last "answer is", "answer:" or "####"; an
-    option letter alone on the last line; the last number. A box that never closes means that the
-    rollout was cut short: no answer, whatever precedes it.
+    option letter alone on the last line; with `last_number`, the last number. A box that never
+    closes means that the rollout was cut short: no answer, whatever precedes it.
     """
     if boxes := list(_BOX.finditer(text)):
         return usable(_boxed(text, boxes[-1].end()))
@@ -40,7 +40,7 @@ def extract_answer(text: str) -> str | None:
         return usable(_SENTENCE_END.split(rest, maxsplit=1)[0].strip("*_ "))
     if letter := _LETTER_LINE.fullmatch(text.rstrip().rpartition("\n")[2]):
         return letter[1]
-    numbers = _NUMBER.findall(text)
+    numbers = _NUMBER.findall(text) if last_number else []
     return usable(numbers[-1]) if numbers else None
 
 

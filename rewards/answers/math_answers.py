@@ -19,16 +19,18 @@ MAX_JUDGED_PAIRS = 256
 class MathAnswers:
     """Plain equality (`rewards.answers.canonical`), then a judge for what that leaves open.
 
-    Without a judge, open pairs differ. Verdicts are cached. Thread-safe if the judge is.
+    Without a judge, open pairs differ. `last_number`: take the last number of a text that marks no
+    answer. Verdicts are cached. Thread-safe if the judge is.
     """
 
     name = "math"
 
-    def __init__(self, judge: Judge | None = None) -> None:
+    def __init__(self, judge: Judge | None = None, *, last_number: bool = True) -> None:
         self._judge = lru_cache(maxsize=65_536)(judge) if judge else None
+        self._last_number = last_number
 
     def read(self, rollout: Rollout) -> str | None:
-        return extract_answer(rollout.text) if may_vote(rollout) else None
+        return extract_answer(rollout.text, self._last_number) if may_vote(rollout) else None
 
     def same(self, first: str, second: str) -> bool:
         return self._same(form_of(first), form_of(second))

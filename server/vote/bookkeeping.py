@@ -75,7 +75,7 @@ class Bookkeeping:
             self.metrics.votes_early.inc()
         session.outcome.set_result(outcome)
         if vote.answer is not None and not self.recorder.has_opted_out(session.caller.client):
-            answered = Answered(list(counted.answers), vote.answer, tally.kind.name)
+            answered = Answered(list(counted.answers), vote.answer, session.answer)
             self.feedback.remember(session.reply.id, answered)
 
     async def settle(self, session: VoteSession) -> None:
@@ -84,8 +84,12 @@ class Bookkeeping:
         if session.reason is not None:
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
-        client, kind = pseudonym(session.caller.client), tally.kind.name
-        query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
+        query = Query(
+            session.prompt,
+            request.forwarded(FORWARDED),
+            client=pseudonym(session.caller.client),
+            answer=session.answer,
+        )
         self.reservoir.add(prompt_key(session.prompt), query)
         try:
             rollouts = await self.transcript.rollouts(tally.draws)
@@ -104,7 +108,7 @@ class Bookkeeping:
             sampling=Sampling(temperature, top_p, top_k, limit),
             client=session.caller.client,
             created_at=time.time(),
-            answer_kind=kind,
+            answer=session.answer,
         )
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewards.answer_choice import AnswerChoice
 from server.api.replies import Outcome, Reply
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
@@ -42,6 +43,8 @@ class VoteSession:
     caller: Caller
     lease: Lease
     prompt: Prompt
+    answer: AnswerChoice
+    """How the answers of its rollouts are read."""
     tally: RunningTally
     options: dict[str, Any]
     deadline: float

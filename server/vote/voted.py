@@ -8,8 +8,8 @@ import asyncio
 import logging
 from contextlib import ExitStack
 
+from rewards.answer_choice import MATH_OR_LAST_NUMBER
 from rewards.answers.kinds import AnswerKinds
-from rewards.rollouts import DEFAULT_KIND
 from server.api.replies import Reply
 from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
@@ -46,14 +46,15 @@ class VotedAnswers:
     ) -> VoteSession:
         """Start a session. What is `held` for it is released when all of it is over. `first` is the
         rollout that the caller streams, if it does."""
-        kind = self._kinds[DEFAULT_KIND]
+        answer = MATH_OR_LAST_NUMBER
         confidence = request.ratchet.confidence or self._rules.confidence
         session = VoteSession(
             reply=Reply.to(request),
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,
-            tally=RunningTally(kind, admitted.ticket.rollouts, confidence),
+            answer=answer,
+            tally=RunningTally(self._kinds.of(answer), admitted.ticket.rollouts, confidence),
             options=self._rules.options(request, admitted.prompt),
             deadline=self._rules.seconds(request),
             engine_seconds=self._rules.engine_seconds(request),

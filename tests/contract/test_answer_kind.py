@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewards.answer_choice import AnswerChoice
 from rewards.answers.kind import AnswerKind, answers_of, cluster_of
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import ANSWER_KINDS, AnswerKinds
 from rewards.answers.math_judge import MathJudge
 from rewards.rollouts import FINISHED, Rollout
 
@@ -20,10 +21,11 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """`texts`: finished rollouts and the answer of each, None where there is none. Pairs of answers
-    that have one form (`plain`), that are the same in two forms (`same`) or only by a judge
-    (`judged`), and that differ (`different`)."""
+    """`choice`: how the kind is asked for. `texts`: finished rollouts and the answer of each, None
+    where there is none. Pairs of answers that have one form (`plain`), that are the same in two
+    forms (`same`) or only by a judge (`judged`), and that differ (`different`)."""
 
+    choice: AnswerChoice
     texts: dict[str, str | None]
     plain: Pairs
     different: Pairs
@@ -42,6 +44,7 @@ class Examples:
 
 EXAMPLES = {
     "math": Examples(
+        choice=AnswerChoice("math"),
         texts={r"so \boxed{\frac12}": r"\frac12", "The answer is 7.": "7", "no idea": None},
         plain=[("1/2", "0.5"), (r"\frac12", "1/2"), ("1,000", "1e3"), ("(A)", "A"), ("No", "no")],
         same=[("1/3", "0.333333"), ("0.666667", r"\frac23")],
@@ -61,9 +64,9 @@ def judge(request) -> Iterator[MathJudge | None]:
             yield judge
 
 
-@pytest.fixture(scope="module", params=answer_kinds())
+@pytest.fixture(scope="module", params=ANSWER_KINDS)
 def kind(request, judge) -> AnswerKind:
-    return answer_kinds(judge)[request.param]
+    return AnswerKinds(judge).of(EXAMPLES[request.param].choice)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +85,9 @@ def clusters(kind: AnswerKind, answers: Sequence[str | None]) -> set[frozenset[s
 
 
 def test_every_kind_goes_by_its_name_and_has_examples() -> None:
-    kinds = answer_kinds()
-    assert {name: kind.name for name, kind in kinds.items()} == {name: name for name in kinds}
-    assert set(EXAMPLES) == set(kinds)
+    assert set(EXAMPLES) == set(ANSWER_KINDS)
+    for name, examples in EXAMPLES.items():
+        assert (examples.choice.kind, AnswerKinds().of(examples.choice).name) == (name, name)
 
 
 def test_reads_the_answer_of_a_finished_rollout(kind, examples) -> None:
@@ -183,14 +186,14 @@ def test_plainly_equal_answers_have_one_form(kind, examples) -> None:
 
 @given(data=st.data())
 @settings(deadline=None)
-def test_an_instant_tally_asks_no_judge(examples, kind, data) -> None:
+def test_an_instant_tally_asks_no_judge(examples, data) -> None:
     asked: list[tuple[str, str]] = []
 
     def judge(first: str, second: str) -> bool:
         asked.append((first, second))
         return False
 
-    alone, judged = answer_kinds()[kind.name], answer_kinds(judge)[kind.name]
+    alone, judged = (AnswerKinds(each).of(examples.choice) for each in (None, judge))
     answers = data.draw(st.lists(st.sampled_from([*examples.answers, None]), max_size=6))
     assert alone.instant(answers)
     instant = judged.instant(answers)

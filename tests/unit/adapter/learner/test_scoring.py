@@ -9,7 +9,7 @@ from adapter.training.scripted_trainer import ScriptedTrainer
 from ratchet.errors import ConfigurationError
 from ratchet.settings import read
 from rewards.advantages import ADVANTAGES, grpo, reinforce_pp
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.evidence import MissingEvidence
 from rewards.estimators.registry import ESTIMATORS, build
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
@@ -22,7 +22,7 @@ def group(answers: str, tokens: int = 1) -> RolloutGroup:
 
 def scoring(reward: str, options=None, advantage=grpo, **given) -> Scoring:
     return Scoring(
-        estimator=build(reward, options), advantage=advantage, kinds=answer_kinds(), **given
+        estimator=build(reward, options), advantage=advantage, kinds=AnswerKinds(), **given
     )
 
 
@@ -103,7 +103,7 @@ def test_recorded_entropies_cost_the_trainer_nothing() -> None:
     scoring = Scoring(
         estimator=build("dare", {"entropy": "topk", "tau": "0"}),
         advantage=grpo,
-        kinds=answer_kinds(),
+        kinds=AnswerKinds(),
     )
     rollouts = [
         Rollout(rf"\boxed{{{answer}}}", [5], [-0.5], "stop", entropy=entropy)
@@ -123,7 +123,7 @@ def test_recorded_entropies_cost_the_trainer_nothing() -> None:
 
 def test_a_group_without_entropies_is_refused_with_the_setting_to_change() -> None:
     scoring = Scoring(
-        estimator=build("dare", {"entropy": "topk"}), advantage=grpo, kinds=answer_kinds()
+        estimator=build("dare", {"entropy": "topk"}), advantage=grpo, kinds=AnswerKinds()
     )
     rollouts = [Rollout(r"\boxed{1}", [5], [-0.5], "stop")] * 2
     group = RolloutGroup("g", "p", [1], rollouts, 0, Sampling(), "c", 0.0)
