@@ -38,7 +38,7 @@ class AnswerChoice:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         usual = {each.name: each.default for each in fields(self)}
         return {
-            name: list(value) if isinstance(value, tuple) else value
+            name: list(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else value
             for name, value in given.items()
             if name == "kind" or value != usual[name]
         }

@@ -8,6 +8,9 @@ from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 FINISHED = "stop"
 """Finish reason of a rollout that ended by itself; a truncated one has no answer."""
 
+ENDED = frozenset({FINISHED, "tool_calls", "function_call"})
+"""Those of rollouts that ended by themselves, by calling tools too."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

@@ -4,11 +4,25 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from rewards.answer_choice import AnswerChoice, ChoiceInvalid
+from rewards.answers.auto_answers import AutoAnswers
+from rewards.answers.choice_answers import ChoiceAnswers
 from rewards.answers.kind import AnswerKind
 from rewards.answers.math_answers import Judge, MathAnswers
+from rewards.answers.pattern_answers import PatternAnswers
+from rewards.answers.prose import Prose
+from rewards.answers.short_answers import ShortAnswers
+from rewards.answers.structured.json_answers import JsonAnswers
+from rewards.answers.structured.tool_call_answers import ToolCallAnswers
 
 ANSWER_KINDS: Mapping[str, Callable[[AnswerChoice, Judge | None], AnswerKind]] = {
+    "auto": lambda choice, judge: AutoAnswers(judge),
     "math": lambda choice, judge: MathAnswers(judge, last_number=choice.last_number),
+    "choice": lambda choice, judge: ChoiceAnswers(choice.options),
+    "short": lambda choice, judge: ShortAnswers(),
+    "json": lambda choice, judge: JsonAnswers(),
+    "tool_calls": lambda choice, judge: ToolCallAnswers(choice.parallel),
+    "pattern": lambda choice, judge: PatternAnswers(choice.pattern),
+    "text": lambda choice, judge: Prose(),
 }
 """Each is built from a choice, with the judge of mathematics; ChoiceInvalid if it cannot be."""
 

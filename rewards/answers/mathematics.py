@@ -9,6 +9,9 @@ from typing import Any, cast
 _EQUALS = re.compile(r"(?<![<>!:\\])=")
 _QUANTITY = re.compile(r"(?=.*[A-Za-z])[^-+^]+")
 _BRACED = re.compile(r"\{[^{}]*,[^{}]*\}")
+_EXACT_DIGITS = 60
+"""Of numbers without decimals: that many decide whether two are one."""
+_AND, _OR = re.compile(r"\band\b"), re.compile(r"\bor\b")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{2,}")
 
 
@@ -17,6 +20,8 @@ def comparable(first: str, second: str) -> bool:
     and for a value an equation that names no quantity (`2x + 1 = 5`; `x = 5` and `|AB| = 5` do)."""
     for one, other in ((first, second), (second, first)):
         if one.startswith("(") and other.startswith("\\{"):
+            return False
+        if _AND.search(one) and _OR.search(other):
             return False
     plain, equation = sorted((_EQUALS.split(answer) for answer in (first, second)), key=len)
     if len(plain) > 1 or len(equation) == 1:
@@ -51,14 +56,23 @@ def equivalent(first: Sequence[Any], second: Sequence[Any]) -> bool:
 
 
 def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether both are numbers that plainly differ: a cheap no, without simplification.
+    """Whether both are numbers that plainly differ: a cheap no, without simplification, and an
+    exact one for numbers so small or so large that math-verify takes them for each other.
 
     Percentages are left to math-verify, which accepts `10%` for 10 as well as for 0.1.
     """
     for reading in (first, second):
         if not reading or "%" in str(reading[-1]) or not getattr(reading[0], "is_number", False):
             return False
-    one, other = first[0].evalf(15), second[0].evalf(15)
+    rounded = first[0].has(_float()) or second[0].has(_float())
+    digits, tolerance = (15, 1e-5) if rounded else (_EXACT_DIGITS, 10.0 ** -(_EXACT_DIGITS - 10))
+    one, other = first[0].evalf(digits), second[0].evalf(digits)
     if not (one.is_finite and other.is_finite):
         return False
-    return bool(abs(one - other) > 1e-5 * max(abs(one), abs(other), 1))
+    return bool(abs(one - other) > tolerance * max(abs(one), abs(other)))
+
+
+def _float() -> Any:
+    from sympy import Float
+
+    return Float

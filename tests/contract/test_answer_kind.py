@@ -51,6 +51,81 @@ EXAMPLES = {
         judged=[("x + 1", "1 + x"), (r"\sqrt{4}", "2"), (r"\{1,2\}", r"\{2,1\}")],
         different=[("1", "2"), ("A", "B"), ("(1,2)", "(2,1)"), ("x + 1", "x + 2"), ("yes", "no")],
     ),
+    "auto": Examples(
+        choice=AnswerChoice("auto"),
+        texts={
+            "The answer is 7.": "7",
+            "**Tokyo**": "Tokyo",
+            '{"a": 1}': '{"a": 1}',
+            "Dear Sir, your 2 parcels of March 2025 are on their way. We thank you, 12": None,
+        },
+        plain=[("Tokyo", "tokyo."), ("0.5", "1/2"), ('{"a": 1, "b": 2}', '{"b":2.0,"a":1}')],
+        same=[("5 km", "5"), ("50%", "0.5")],
+        judged=[("x + 1", "1 + x")],
+        different=[("Tokyo", "Kyoto"), ('{"a": 1}', '{"a": 2}'), ("5 MW", "5 mW"), ("7", "8")],
+    ),
+    "short": Examples(
+        choice=AnswerChoice("short"),
+        texts={
+            "Positive.": "Positive.",
+            "**yes**": "yes",
+            "I do not know what this could be": None,
+        },
+        plain=[("Positive", "positive."), ("7", "7.0"), ("2024-01-15", "15 January 2024")],
+        different=[("Positive", "Negative"), ("Aa", "aa"), ("x + 1", "1 + x"), ("E. coli", "E")],
+    ),
+    "choice": Examples(
+        choice=AnswerChoice("choice", options=("positive", "negative", "very negative")),
+        texts={
+            "It is positive!": "positive",
+            "**Very negative**": "very negative",
+            "positive or negative": None,
+            "I would not call it positive": None,
+            "neutral": None,
+        },
+        plain=[("positive", "Positive"), ("very negative", "Very  negative.")],
+        different=[("positive", "negative"), ("negative", "very negative")],
+    ),
+    "pattern": Examples(
+        choice=AnswerChoice("pattern", pattern=r"ID: (\w+-\d+)"),
+        texts={"ID: ab-1, no, ID: ab-2": "ab-2", "id ab-1": None, "ID: -": None},
+        plain=[("ab-1", " ab-1 ")],
+        different=[("ab-1", "ab-2"), ("ab-1", "AB-1"), ("ab-1", "ab-01")],
+    ),
+    "json": Examples(
+        choice=AnswerChoice("json"),
+        texts={
+            '{"a": 1}': '{"a": 1}',
+            "```json\n[1, 2]\n```": "[1, 2]",
+            '{"a": NaN}': None,
+            '{"a": 1, "a": 2}': None,
+            'So: {"a": 1}': None,
+        },
+        plain=[('{"a": 1, "b": [2]}', '{"b":[2.0],"a":1e0}'), ("null", " null ")],
+        different=[('{"a": 1}', '{"a": "1"}'), ("[1, 2]", "[2, 1]"), ('{"a": 1}', '{"A": 1}')],
+    ),
+    "tool_calls": Examples(
+        choice=AnswerChoice("tool_calls"),
+        texts={"It is sunny.": "[]"},
+        plain=[
+            (
+                '[{"name":"f","arguments":{"a":1,"b":2}}]',
+                '[{"arguments":{"b":2.0,"a":1},"name":"f"}]',
+            ),
+            ('[{"name":"f"},{"name":"g"}]', '[{"name":"g"},{"name":"f"}]'),
+        ],
+        different=[
+            ('[{"name":"f","arguments":{"a":1}}]', '[{"name":"f","arguments":{"a":2}}]'),
+            ('[{"name":"f","arguments":{}}]', "[]"),
+            ('[{"name":"f"}]', '[{"name":"f"},{"name":"f"}]'),
+        ],
+    ),
+    "text": Examples(
+        choice=AnswerChoice("text"),
+        texts={"<think>hm</think> A dog ran. ": "A dog ran.", "<think>hm": None},
+        plain=[("A dog ran.", "A dog ran.")],
+        different=[("A dog ran.", "A dog sat."), ("yes", "Yes")],
+    ),
 }
 
 
