@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
+from adapter.trainer import READ_SIGNALS, RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
+from rewards.consensus import closeness_of, kind_of
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
@@ -32,26 +33,34 @@ class Scoring:
         kind = self.kinds.of(group.answer)
         tally = kind.tally(answers_of(kind, group.rollouts))
         signals = dict(trainer.signals(group, names)) if names else {}
+        if self.estimator.needs & READ_SIGNALS:
+            signals["closeness"] = closeness_of(kind, tally)
         if self.estimator.needs & RECORDED_SIGNALS:
             signals["topk_entropies"] = _recorded(group)
-        scored = ScoredGroup(group, self.estimator.estimate(Evidence(tally, signals)))
+        estimate = self.estimator.estimate(Evidence(tally, signals))
+        scored = ScoredGroup(group, estimate, kind_of(kind, estimate.label))
         if dry_run and scored.estimate.informative:
             trainer.dry_run(self.advantages([scored]))
         return scored
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
-        """One advantage per rollout of each group; None for rollouts left out."""
-        advantages = advantages_of(
-            [scored.estimate for scored in batch],
-            [[len(r.token_ids) for r in scored.group.rollouts] for scored in batch],
-            self.advantage,
-            std_floor=self.std_floor,
-            clip=self.clip,
-        )
-        return [
-            TrainingGroup(scored.group, values)
-            for scored, values in zip(batch, advantages, strict=True)
-        ]
+        """One advantage per rollout of each group; None for rollouts left out. Groups of different
+        kinds of answers are apart: where a whole batch shares a mean and a standard deviation, the
+        rewards of one kind would set the scale of another's."""
+        found: dict[int, TrainingGroup] = {}
+        for kind in dict.fromkeys(scored.kind for scored in batch):
+            rows = [row for row, scored in enumerate(batch) if scored.kind == kind]
+            part = [batch[row] for row in rows]
+            advantages = advantages_of(
+                [scored.estimate for scored in part],
+                [[len(r.token_ids) for r in scored.group.rollouts] for scored in part],
+                self.advantage,
+                std_floor=self.std_floor,
+                clip=self.clip,
+            )
+            for row, scored, values in zip(rows, part, advantages, strict=True):
+                found[row] = TrainingGroup(scored.group, values)
+        return [found[row] for row in range(len(batch))]
 
 
 def _recorded(group: RolloutGroup) -> list[float]:
