@@ -24,8 +24,9 @@ from server.recording.feedback import Feedback
 from server.recording.feedback_stores import open_feedback
 from server.recording.recorder import Recorder
 from server.recording.reservoir import Reservoir
+from server.recording.trainable import Trainable
 from server.recording.transcript import Transcript, vocabulary_of
-from server.settings import ServerSettings
+from server.settings import ServerSettings, kinds_in
 from server.vote.admission import Admission
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.completions import Completions
@@ -99,6 +100,7 @@ class Parts:
                 top_up=self.top_up,
                 feedback=self.feedback,
                 reservoir=self.reservoir,
+                trainable=Trainable(kinds_in(settings.trainable_kinds), settings.train_support),
                 signals=self.signals,
                 recent=self.recent,
                 metrics=metrics,
