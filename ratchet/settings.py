@@ -44,8 +44,8 @@ class EngineProcess(ChannelSettings):
     chat_template: Path | None = None
     """Jinja file that turns messages into a prompt, in place of the model's own."""
     tool_call_parser: str = ""
-    """How vLLM reads tool calls out of what the model writes (`hermes`, `llama3_json`, `mistral`, …:
-    its --tool-call-parser, with --enable-auto-tool-choice); empty: requests with `tools` are
+    """How vLLM reads tool calls out of what the model writes (`hermes`, `llama3_json`, `mistral`,
+    …: its --tool-call-parser, with --enable-auto-tool-choice); empty: requests with `tools` are
     refused."""
     reasoning_parser: str = ""
     """How vLLM tells reasoning from the reply (`deepseek_r1`, `qwen3`, …: its --reasoning-parser);

@@ -1,7 +1,7 @@
 """What most rollouts say, and how close each of them comes to it.
 
-Two answers that differ in one field of ten are no majority together, and yet agree on nine: JSON and
-tool calls are compared field by field.
+Two answers that differ in one field of ten are no majority together, and yet agree on nine: JSON
+and tool calls are compared field by field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ _JSON = JsonAnswers()
 
 
 def kind_of(kind: AnswerKind, answer: str | None) -> str:
-    """The name of the kind of an answer; of `auto` the one that it amounts to, and prose where there
-    is none."""
+    """The name of the kind of an answer; of `auto` the one that it amounts to, and prose where
+    there is none."""
     if kind.name != "auto":
         return kind.name
     if answer is None:
@@ -51,7 +51,7 @@ def fields_in(kind: AnswerKind, tally: Tally) -> list[Fields | None] | None:
 
 
 def shares_by_field(fields: Sequence[Fields | None]) -> dict[str, float]:
-    """The share of all rollouts that has the leading value, for each field that most answers have."""
+    """The share of all rollouts that has the leading value, for each field most answers have."""
     given = [each for each in fields if each is not None]
     leading, shares = majority_fields(given), field_agreement(given)
     return {path: shares[path] * len(given) / len(fields) for path in leading}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from adapter.trainer import READ_SIGNALS, RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
-from rewards.consensus import closeness_of, kind_of
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
+from rewards.consensus import closeness_of, kind_of
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
 from rewards.estimators.evidence import Evidence, MissingEvidence
 from rewards.rollouts import RolloutGroup

@@ -57,7 +57,7 @@ class StreamOptions(Strict):
 # JSON Schema of an answer choice; `AnswerKinds.of` checks the rest.
 _CHOICE: dict[str, Any] = {
     "anyOf": [
-        {"enum": sorted(ANSWER_KINDS)},
+        {"enum": sorted(ANSWER_KINDS.keys() - {"pattern"})},
         {
             "type": "object",
             "required": ["kind"],
@@ -75,9 +75,7 @@ _CHOICE: dict[str, Any] = {
         },
     ]
 }  # fmt: skip
-Choice = Annotated[
-    AnswerChoice, PlainValidator(AnswerChoice.from_json), WithJsonSchema(_CHOICE)
-]
+Choice = Annotated[AnswerChoice, PlainValidator(AnswerChoice.from_json), WithJsonSchema(_CHOICE)]
 
 
 class RatchetOptions(Strict):

@@ -162,4 +162,3 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
 def sse(event: Mapping[str, Any]) -> bytes:
     """One server-sent event."""
     return b"data: " + orjson.dumps(event) + b"\n\n"
-

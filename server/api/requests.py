@@ -24,7 +24,7 @@ from server.api.fields import (
     Unit,
 )
 from server.api.functions import in_todays_form
-from server.api.tools import ReplyForm
+from server.api.tools import FORM_RULES, ReplyForm
 from server.engine.base import Prompt
 
 # Forwarded to the engine unchanged, whatever the strategy.
@@ -63,7 +63,8 @@ def _needs(field: str, other: str) -> dict[str, Any]:
 def _add_rules(schema: dict[str, Any]) -> None:
     """Say in a request's schema which fields depend on others."""
     needs = [_needs(*pair) for pair in _NEEDS.items() if pair[0] in schema["properties"]]
-    schema["allOf"] = [*needs, _FIRST_IS_ONE]
+    form = FORM_RULES if "tools" in schema["properties"] else ()
+    schema["allOf"] = [*needs, *form, _FIRST_IS_ONE]
 
 
 class SamplingRequest(Strict):

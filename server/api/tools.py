@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, cast
 
 import orjson
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from rewards.answer_choice import AnswerChoice
 from server.api.fields import Strict
@@ -33,7 +33,9 @@ def _within(limit: int) -> Callable[[_T], _T]:
 
 def _have_names(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for at, tool in enumerate(tools):
-        if tool.get("type") == "function" and not _name_of(tool.get("function")):
+        if not isinstance(kind := tool.get("type", "function"), str):
+            raise ValueError(f"the type of tool {at} is no text")
+        if kind == "function" and not _name_of(tool.get("function")):
             raise ValueError(f"tool {at} has no function.name")
     return tools
 
@@ -51,6 +53,53 @@ def _has_type(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+# What the checks of this file demand, as JSON Schema.
+_NAMED: dict[str, Any] = {
+    "type": "object", "required": ["name"],
+    "properties": {"name": {"type": "string", "minLength": 1}},
+}  # fmt: skip
+_TOOL: dict[str, Any] = {
+    "type": "object",
+    "properties": {"type": {"type": "string"}},
+    "if": {"properties": {"type": {"const": "function"}}},
+    "then": {"required": ["function"], "properties": {"function": _NAMED}},
+}
+_TYPED: dict[str, Any] = {
+    "type": "object", "required": ["type"], "properties": {"type": {"type": "string"}},
+}  # fmt: skip
+_NULL = {"type": "null"}
+
+
+def _listed(item: dict[str, Any]) -> WithJsonSchema:
+    several = {"type": "array", "maxItems": MAX_TOOLS, "items": item}
+    return WithJsonSchema({"anyOf": [several, _NULL], "default": None})
+
+
+def _chosen(words: Sequence[str], one: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"enum": list(words)}, one, _NULL], "default": None})
+
+
+def _forced(choice: str, offered: str) -> dict[str, Any]:
+    """JSON Schema for: what forces a call needs something to call."""
+    forced = {"not": {"enum": [None, "none", "auto"]}}
+    some = {"type": "array", "minItems": 1}
+    return {
+        "if": {"required": [choice], "properties": {choice: forced}},
+        "then": {"required": [offered], "properties": {offered: some}},
+    }
+
+
+FORM_RULES: Sequence[dict[str, Any]] = (
+    _forced("tool_choice", "tools"),
+    _forced("function_call", "functions"),
+    {"not": {
+        "required": ["tools", "functions"],
+        "properties": {key: {"type": "array", "minItems": 1} for key in ("tools", "functions")},
+    }},
+)  # fmt: skip
+"""JSON Schema of how the fields depend on one another."""
+
+_TOOL_WORDS, _FUNCTION_WORDS = ("none", "auto", "required"), ("none", "auto")
 _Tools = Annotated[
     list[dict[str, Any]],
     Field(max_length=MAX_TOOLS),
@@ -62,13 +111,20 @@ _Shape = Annotated[dict[str, Any], AfterValidator(_within(MAX_FORMAT_BYTES))]
 class ReplyForm(Strict):
     """The fields that shape a chat's replies."""
 
-    tools: Annotated[_Tools, AfterValidator(_have_names)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: Annotated[Annotated[_Tools, AfterValidator(_have_names)] | None, _listed(_TOOL)] = None
+    tool_choice: Annotated[
+        str | dict[str, Any] | None, _chosen(_TOOL_WORDS, {"type": "object"})
+    ] = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[_Tools, AfterValidator(_are_functions)] | None = None
+    functions: Annotated[
+        Annotated[_Tools, AfterValidator(_are_functions)] | None, _listed(_NAMED)
+    ] = None
     """The older form of `tools`; the reply is in the older form too."""
-    function_call: str | dict[str, Any] | None = None
-    response_format: Annotated[_Shape, AfterValidator(_has_type)] | None = None
+    function_call: Annotated[str | dict[str, Any] | None, _chosen(_FUNCTION_WORDS, _NAMED)] = None
+    response_format: Annotated[
+        Annotated[_Shape, AfterValidator(_has_type)] | None,
+        WithJsonSchema({"anyOf": [_TYPED, _NULL], "default": None}),
+    ] = None
     structured_outputs: _Shape | None = None
     """vLLM's own: a grammar for the reply."""
 
@@ -84,7 +140,7 @@ class ReplyForm(Strict):
     def _can_be_chosen(cls, value: Any, info: ValidationInfo) -> Any:
         older = info.field_name == "function_call"
         offered = "functions" if older else "tools"
-        words = ("none", "auto") if older else ("none", "auto", "required")
+        words = _FUNCTION_WORDS if older else _TOOL_WORDS
         if isinstance(value, str) and value not in words:
             raise ValueError(f"must be {', '.join(words)} or an object that names one")
         if older and not isinstance(value, str | None) and not _name_of(value):

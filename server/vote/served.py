@@ -7,11 +7,11 @@ support, no other choice is better on average.
 import asyncio
 from collections.abc import Sequence
 
-from rewards.consensus import closeness_by_field, kind_of
 from rewards.answers.kind import may_vote
 from rewards.answers.medoid import text_medoid
 from rewards.answers.reading.reasoning import without_reasoning
 from rewards.answers.tally import Tally
+from rewards.consensus import closeness_by_field, kind_of
 from rewards.rollouts import Rollout
 from rewards.votes import Vote
 from server.api.replies import Served

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from rewards.consensus import FIELDED, fields_in, kind_of, shares_by_field
 from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.structured.agreement import Fields
 from rewards.answers.tally import Tally
+from rewards.consensus import FIELDED, fields_in, kind_of, shares_by_field
 from rewards.early_decision import is_decided
 from rewards.rollouts import Rollout
 from rewards.votes import Vote, take_vote

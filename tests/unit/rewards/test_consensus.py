@@ -3,6 +3,8 @@
 import pytest
 
 from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import AnswerKinds
+from rewards.answers.tally import Tally
 from rewards.consensus import (
     closeness_by_field,
     closeness_of,
@@ -10,8 +12,6 @@ from rewards.consensus import (
     kind_of,
     shares_by_field,
 )
-from rewards.answers.kinds import AnswerKinds
-from rewards.answers.tally import Tally
 
 KINDS = AnswerKinds()
 WEATHER = ['{"city":"Rome","days":3}', '{"days":4,"city":"Rome"}', '{"city":"Oslo","days":3.0}']

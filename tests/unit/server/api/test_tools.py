@@ -101,6 +101,8 @@ for _ in range(400):
     ("fields", "param"),
     [
         ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{}]}, "tools"),
+        ({"tools": [{"type": 5}]}, "tools"),
         ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools"),
         ({"tools": [{"type": "function", "function": {"name": 5}}]}, "tools"),
         ({"tools": [{"type": "function", "function": "weather"}]}, "tools"),
