@@ -114,7 +114,6 @@ class VoteSettings(SettingsGroup):
     """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6; in
     docs/results.md 0.6 learns less than 1.0, since its rollouts are too similar."""
 
-
     @field_validator("answer", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:
@@ -155,7 +154,6 @@ class RecordingSettings(SettingsGroup):
     """Groups that may wait in memory for Redis; further ones are dropped and counted."""
     feedback_seconds: float = Field(default=86_400.0, gt=0)
     """Seconds for which the answers behind a reply are remembered, so that feedback can count."""
-
 
     @field_validator("trainable_kinds")
     @classmethod

@@ -34,6 +34,9 @@ from server.vote.top_up import TopUp, Unfinished
 
 log = logging.getLogger("ratchet.voted")
 
+_MAX_ANSWERS_CHARS = 100_000
+"""Longer answers of a vote, JSON for example, are not kept for feedback."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bookkeeping:
@@ -89,7 +92,9 @@ class Bookkeeping:
         if tally.outstanding > 0 and not session.partial:
             self.metrics.votes_early.inc()
         session.outcome.set_result(outcome)
-        if vote.answer is not None and not self.recorder.has_opted_out(session.caller.client):
+        size = sum(len(answer or "") for answer in counted.answers)
+        forgotten = self.recorder.has_opted_out(session.caller.client) or size > _MAX_ANSWERS_CHARS
+        if served.answer is not None and not forgotten:
             answered = Answered(list(counted.answers), served.answer, session.answer)
             self.feedback.remember(session.reply.id, answered)
 

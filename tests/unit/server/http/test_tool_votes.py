@@ -155,6 +155,16 @@ async def test_feedback_compares_as_the_vote_did() -> None:
         assert told.json()["correct"] is True
 
 
+async def test_answers_of_any_length_are_not_kept_for_feedback() -> None:
+    async with serving() as api:
+        digits = "".join(str(pow(3, n, 1_000_003)) for n in range(5_000))  # loops are no answer
+        says(api, f'{{"a": "{digits}"}}')
+        reply = (await api.chat(ratchet={"answer": "json"})).json()
+        assert reply["ratchet"]["agreement"] == 1.0
+        body = {"completion_id": reply["id"], "correct": True}
+        assert (await api.client.post("/v1/feedback", json=body)).status_code == 404
+
+
 async def test_a_stream_of_the_winning_calls() -> None:
     async with serving() as api:
         says(api, *CALLS)
