@@ -1,5 +1,6 @@
 """Answer kind `auto`: whatever a reply plainly answers with."""
 
+import re
 from collections.abc import Sequence
 
 from rewards.answers.kind import may_vote
@@ -9,6 +10,8 @@ from rewards.answers.reading.statements import marked
 from rewards.answers.structured.json_answers import JsonAnswers, whole_json
 from rewards.answers.tally import Tally
 from rewards.rollouts import Rollout
+
+_SAYS = re.compile(r"[\"{]|\A\[\s*\]")
 
 
 class AutoAnswers(Equality):
@@ -74,6 +77,6 @@ class AutoAnswers(Equality):
 
 def _is_json(answer: str) -> bool:
     """Whether an answer is a JSON object or a list. One of numbers alone may be an interval."""
-    if not answer.startswith("{") and not (answer.startswith("[") and '"' in answer):
+    if not answer.startswith("{") and not (answer.startswith("[") and _SAYS.search(answer)):
         return False
     return whole_json(answer) is not None

@@ -1,6 +1,7 @@
 """Answer kind `choice`: an option letter, or one of the options that a client gave."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from rewards.answer_choice import ChoiceInvalid
@@ -18,6 +19,11 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 """Before an option that is mentioned to be turned down."""
+_UNSPACED = 0x2E80
+"""From here on, scripts that write without spaces."""
+_NUMBER_GOES_ON = re.compile(r"\d[.,:/-]\d")
+_NUMBER_BEGAN = re.compile(r"\d[.,:/-]\d\Z")
+_MOST_MENTIONS = 64
 _SPACE = re.compile(r"\s+")
 
 
@@ -29,18 +35,18 @@ class ChoiceAnswers:
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._options = _by_key(options)
-        self._letters = bool(options) and all(_is_letter(option) for option in options)
-        self._mention = _mention(self._options, self._exact(self._options)) if options else None
-        self._folded = not self._exact(self._options)
+        self._letters = _letters(options)
+        self._folded = len({key.casefold() for key in self._options}) == len(self._options)
+        self._mentions = {self._plain(_plain(each)): each for each in self._options.values()}
 
     def read(self, rollout: Rollout) -> str | None:
         """The answer of a rollout, None if there is none."""
         if not may_vote(rollout):
             return None
         statement = marked(rollout.text)
-        if self._mention is None or self._letters:
+        if not self._options or self._letters:
             letter = _letter_of(statement)
-            return letter if not self._options or letter is None else self._options.get(letter)
+            return letter if not self._options or letter is None else self._letters.get(letter)
         if statement.answer is not None and (only := self._only(statement.answer)) is not None:
             return only
         if statement.found and statement.answer is None:
@@ -65,23 +71,32 @@ class ChoiceAnswers:
 
     def _only(self, text: str) -> str | None:
         """The only option mentioned; None if there are several, or it is denied."""
-        assert self._mention is not None
-        text = _SPACE.sub(" ", plain_characters(text))
-        found: set[str] = set()
-        for mention in self._mention.finditer(text):
-            if _DENIED.search(text, max(0, mention.start() - 40), mention.start()):
-                return None
-            found.add(mention[0])
-        options = {self._named(each) for each in found}
-        return options.pop() if len(options) == 1 else None
+        text = self._plain(text)
+        found: list[tuple[int, int, str]] = []
+        for plain, option in self._mentions.items():
+            at = text.find(plain)
+            while at >= 0:
+                end = at + len(plain)
+                if _stands_alone(text, at, end):
+                    found.append((at, end, option))
+                    if len(found) > _MOST_MENTIONS:
+                        return None
+                at = text.find(plain, at + 1)
+        whole = [
+            (at, option)
+            for at, end, option in found
+            if not any(a <= at and end <= b and b - a > end - at for a, b, _ in found)
+        ]
+        if len({option for _, option in whole}) != 1:
+            return None
+        denied = any(_DENIED.search(text, max(0, at - 60), at) for at, _ in whole)
+        return None if denied else whole[0][1]
 
-    def _named(self, mention: str) -> str:
-        key = _SPACE.sub(" ", mention)
-        for option in self._options.values():
-            plain = _plain(option)
-            if key == plain or (self._folded and key.casefold() == plain.casefold()):
-                return option
-        return mention
+    def _plain(self, text: str) -> str:
+        plain = " ".join(text.split())
+        if not plain.isascii():
+            plain = unicodedata.normalize("NFKC", plain.replace("\u2019", "'"))
+        return plain.casefold() if self._folded else plain
 
     def _key(self, answer: str) -> str:
         if not self._options or self._letters:
@@ -92,11 +107,6 @@ class ChoiceAnswers:
             return key
         folded = key.casefold()
         return next((k for k in self._options if self._folded and k.casefold() == folded), key)
-
-    @staticmethod
-    def _exact(options: "dict[str, str]") -> bool:
-        """Whether options differ in case alone."""
-        return len({key.casefold() for key in options}) < len(options)
 
 
 def _plain(option: str) -> str:
@@ -120,27 +130,29 @@ def _by_key(options: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _mention(options: "dict[str, str]", exact: bool) -> re.Pattern[str]:
-    """Finds options as whole words, the longest at each place."""
-    names = sorted((_plain(option) for option in options.values()), key=len, reverse=True)
-    return re.compile(
-        "|".join(
-            (r"(?<!\w)" if _bounded(name[0]) else "")
-            + re.escape(name).replace(r"\ ", " ")
-            + (r"(?!\w)" if _bounded(name[-1]) else "")
-            for name in names
-        ),
-        0 if exact else re.IGNORECASE,
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether these characters are no part of a longer word."""
+    before, after = text[start - 1 : start] if start else "", text[end : end + 1]
+    if _NUMBER_GOES_ON.match(text, end - 1) or _NUMBER_BEGAN.search(
+        text[max(0, start - 2) : start + 1]
+    ):
+        return False
+    return not (
+        (_spaced(text[start]) and (_spaced(before) or before == "_"))
+        or (_spaced(text[end - 1]) and (_spaced(after) or after == "_"))
     )
 
 
-def _bounded(character: str) -> bool:
-    """Whether words of this script are set apart by spaces."""
-    return character.isalnum() and ord(character) < 0x2E80
+def _spaced(character: str) -> bool:
+    """Whether it is of a word that spaces set apart."""
+    return character.isalnum() and ord(character) < _UNSPACED
 
 
-def _is_letter(option: str) -> bool:
-    return len(option) == 1 and "A" <= option.upper() <= "J"
+def _letters(options: Sequence[str]) -> dict[str, str]:
+    """Options by their letter, if all of them are letters that an option may have."""
+    found = {option.upper(): option for option in options}
+    letters = len(found) == len(options) and all(len(o) == 1 and "A" <= o <= "J" for o in found)
+    return found if letters else {}
 
 
 def _letter_of(statement: Statement) -> str | None:

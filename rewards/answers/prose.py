@@ -24,7 +24,7 @@ class Prose:
         return first == second
 
     def closeness(self, first: str, second: str) -> float:
-        """Share of words in common, in order; 1 only for the same."""
+        """Share of words in common."""
         return 1.0 if first == second else text_closeness(first, second)
 
     def tally(self, answers: Sequence[str | None]) -> Tally:

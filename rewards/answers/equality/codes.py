@@ -49,12 +49,14 @@ _PHONE = re.compile(r"\+?\d?[\s.-]?\(?\d{3}\)?[\s.-]?(?:\d{3}[\s.-])?\d{4}|\+\d[
 def code(text: str) -> str | None:
     """One text for a date, a time, a range, a score, an address, a size, a number of some base;
     None for anything else."""
-    if not any(c.isdigit() for c in text) and ":" not in text and "@" not in text:
+    if not any(c.isdigit() or c in ":@" for c in text):
         return None
     if (when := _when(text)) is not None:
         return when
     if base := _BASE.fullmatch(text):
         return f"{base[1].upper()}_{base[2]}"
+    if text.count(":") > 1 and (address := _address(text)) is not None:
+        return address
     if _CODES.fullmatch(text):
         return re.sub(r"\s*([-:xX\u00d7])\s*", r"\1", text).replace("\u00d7", "x").replace("X", "x")
     if ":" in text or "@" in text:

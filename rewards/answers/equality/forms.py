@@ -24,7 +24,9 @@ _OPTION = re.compile(
 _OPTION_WORD = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
 _MORE_OPTIONS = re.compile(r"(?<![A-Za-z])\(?[A-J][).:]|^\W*(?:and|or)\b|^\s*[,&/]")
 _NAMED = re.compile(r"[^=<>]*[A-Za-z][^=<>]*(?<![<>!:])=\s*([^=<>]*)")
-_LIST = re.compile(r"[-+\d./\s]+(?:,[-+\d./\s]+)+")
+_LIST = re.compile(
+    r"([(\[]?)([-+\deE./\s]*\d[-+\deE./\s]*(?:,[-+\deE./\s]*\d[-+\deE./\s]*)*)([)\]]?)"
+)
 
 
 class Kind(Enum):
@@ -42,7 +44,7 @@ class Form:
     """`text` is the same for plainly equal answers; `source` is the answer in plain characters.
 
     `value` and `unit`: of a number. `rounded`: half a unit of its last decimal place, if it has so
-    many that it may be rounded. `items`: of a bare list of numbers.
+    many that it may be rounded. `is_list`: a list of numbers.
     """
 
     kind: Kind
@@ -52,7 +54,7 @@ class Form:
     value: Fraction | None = None
     unit: str = ""
     rounded: Fraction | None = None
-    items: tuple[Fraction, ...] = ()
+    is_list: bool = False
 
 
 class Sameness(Enum):
@@ -82,9 +84,7 @@ def form_of(answer: str) -> Form:
     if not mathematical(text):
         return Form(Kind.WORDS, tidied(text), source)
     items = _items(text)
-    if items:
-        return Form(Kind.EXPRESSION, ", ".join(map(str, items)), source_of(source), items=items)
-    return Form(Kind.EXPRESSION, text, source_of(source))
+    return Form(Kind.EXPRESSION, items or text, source_of(source), is_list=bool(items))
 
 
 def plainly_equal(first: Form, second: Form) -> bool | None:
@@ -96,7 +96,9 @@ def plainly_equal(first: Form, second: Form) -> bool | None:
         return True
     kinds = {first.kind, second.kind}
     if Kind.EXPRESSION in kinds and kinds <= {Kind.EXPRESSION, Kind.NUMBER}:
-        return False if first.items and second.items else None
+        if first.unit or second.unit or _both_lists(first, second):
+            return False
+        return None
     return sameness(first, second) is not None
 
 
@@ -128,10 +130,20 @@ def _letter(text: str) -> str | None:
     return (alone or match[3] or match[5]).upper()
 
 
-def _items(text: str) -> tuple[Fraction, ...]:
-    """The numbers of a bare list, whose order may have been asked for."""
-    if not _LIST.fullmatch(text):
-        return ()
-    found = [quantity(part.strip()) for part in text.split(",")]
-    values = [each[0] for each in found if each is not None and not each[1]]
-    return tuple(values) if len(values) == len(found) else ()
+def _items(text: str) -> str | None:
+    """A list of plain numbers in one form; None for anything else. Its order counts: it may have
+    been asked for."""
+    match = _LIST.fullmatch(text)
+    if match is None:
+        return None
+    found = [quantity(part.strip()) for part in match[2].split(",")]
+    values = [str(each[0]) for each in found if each is not None and not each[1]]
+    return f"{match[1]}{', '.join(values)}{match[3]}" if len(values) == len(found) else None
+
+
+def _both_lists(first: Form, second: Form) -> bool:
+    """Whether both are lists of numbers, bracketed alike."""
+    if not (first.is_list and second.is_list):
+        return False
+    bracketed = [form.text[0] in "([" for form in (first, second)]
+    return bracketed[0] == bracketed[1]

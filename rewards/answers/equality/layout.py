@@ -25,6 +25,7 @@ _DOLLAR = "\ue000"
 _TEXT_COMMAND = re.compile(
     r"\\(?:text(?:bf|it|rm|tt)?|textnormal|mathrm|mathbf|mbox)\s*\{([^{}]*)\}"
 )
+_OTHER_DIGITS = re.compile(r"(?![0-9])\d")
 _SPACES = re.compile(r"\\(?:[,;: ]|quad(?![a-z])|qquad(?![a-z]))|~|\s+")
 _DROPPED = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\!\s*|\\[()\[\]]")
 _BOLD = re.compile(r"(?:(?<=^)|(?<=[\s(]))\*\*(?=\S)([^*]+)(?<=\S)\*\*(?=$|[\s.,;:!?)])")
@@ -44,7 +45,7 @@ def plain_characters(answer: str) -> str:
     text = _SUBSCRIPTS.sub(lambda run: "_" + unicodedata.normalize("NFKC", run[0]), text)
     text = unicodedata.normalize("NFKC", _AFTER_A_DIGIT.sub(" ", text.translate(_PLAIN)))
     text = text.translate(_PLAIN)
-    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    return _OTHER_DIGITS.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
 
 
 def without_layout(text: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from string import ascii_letters
 
 from rewards.answers.equality.numbers import exact_number
 
@@ -56,6 +57,7 @@ _NUMBER = (
     r"(?:\s*(?:x|\u00d7|\*|\\times|\\cdot)\s*10\s*\^\s*\{?[-+]?\d+\}?)?)"
 )
 _AFTER = re.compile(rf"({_NUMBER})(\s*)([^\d\s].*)")
+_LETTERS = frozenset(ascii_letters)
 _BEFORE = re.compile(r"([-+]?)\s*(US\$|[AC]\$|[$\u20ac\u00a3\u00a5\u20b9\u20a9]|[A-Z]{3} )\s*(.+)")
 _DEGREES = re.compile(
     r"\s*\^\s*\{?\s*\\circ\s*\}?\s*|\s*\\(?:degree|circ)(?![a-z])\s*|\s*\u00b0\s*"
@@ -98,9 +100,9 @@ def _scaled(text: str) -> tuple[Fraction, str] | None:
 
 
 def _unit(text: str, glued: bool) -> str | None:
-    """One name for a unit; None for what is none. A single letter glued to its number, or alone
-    without a text command, may be a variable."""
-    if (known := _MONEY.get(text) or _UNITS.get(text)) and not (len(text) == 1 and text.isalpha()):
+    """One name for a unit; None for what is none. A single letter glued to its number may be a
+    variable."""
+    if (known := _MONEY.get(text) or _UNITS.get(text)) and not (glued and text in _LETTERS):
         return known
     words = text.split()
     if any(part in _NO_UNIT for word in words for part in word.split("-")) or any(

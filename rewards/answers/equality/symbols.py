@@ -37,7 +37,7 @@ def mathematical(text: str) -> bool:
     """Whether the text, without layout, is an expression and nothing else: numbers, variables,
     functions, relations, lists of them. What has words in it is no expression, nor what only looks
     like one: `H2O`, `A and B`."""
-    bare = _COMMAND.sub(" ", text)
+    bare = _COMMAND.sub(" ", text.translate(_SYMBOLS))
     if _FOREIGN.search(bare) or not any(c.isalnum() for c in bare):
         return text.startswith("\\") and not _FOREIGN.search(bare)
     runs = _RUN.findall(bare)

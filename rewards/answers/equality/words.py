@@ -12,6 +12,7 @@ _SMALL_INSIDE = _SMALL | frozenset(_SMALL_WORDS.split())
 _PAIRED = re.compile(r"(?:(.)\1)+", re.IGNORECASE)
 _INITIALS = re.compile(r"(?<=\b[A-Z]\.)\s+(?=[A-Z]\.)")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_DOTTED = re.compile(r"\.\w\w")
 _EDGES = " \t\n,;:!"
 _LEAST_SHOUTED = 8
 """Letters of several words in capitals that are no abbreviations."""
@@ -28,7 +29,7 @@ def tidied(text: str) -> str:
 
     def without_case(word: "re.Match[str]") -> str:
         around = text[max(0, word.start() - 1) : word.start()] + text[word.end() : word.end() + 1]
-        if any(c.isdigit() or c in "_@/\\=<>" for c in around):
+        if any(c.isdigit() or c in "_@/\\=<>" for c in around) or _DOTTED.match(text, word.end()):
             return word[0]
         return word[0].lower() if _case_is_nothing(word[0], alone, shouted) else word[0]
 

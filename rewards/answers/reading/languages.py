@@ -10,8 +10,8 @@ _SIGN = r"\s*[*_]{0,3}\s*[:=：]"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`stems`: one of them stands in every text with a mark. `mark` ends where the answer begins,
-    `ending` is what may follow the answer in its sentence."""
+    """A mark begins with one of `stems`; `mark` ends where the answer begins, `ending` is what may
+    follow the answer in its sentence."""
 
     stems: tuple[str, ...]
     mark: re.Pattern[str]
@@ -33,7 +33,7 @@ LANGUAGES: dict[str, Language] = {
     "English": _language(
         "answer option choice",
         rf"\b(?:answers?(?:\s*\([^()\n]{{1,20}}\))?(?:[*_]{{0,3}}\s+{_IS}|SIGN)"
-        r"|(?:correct|right|best)\s+(?:option|choice)(?:\s+is\b|SIGN))",
+        r"|(?:(?<=correct )|(?<=right )|(?<=best ))(?:option|choice)(?:\s+is\b|SIGN))",
     ),
     "Chinese": _language("答案", r"答案(?:应该|应)?(?:是|为|為|SIGN)"),
     "Japanese": _language(
@@ -42,7 +42,7 @@ LANGUAGES: dict[str, Language] = {
         "です|である|だ|となります|になります",
     ),
     "Korean": _language(
-        "답", r"(?:정답|답|답변)(?:은|는|SIGN)", "입니다|이다|이에요|예요"
+        "답", r"답(?:변)?(?:은|는|SIGN)", "입니다|이다|이에요|예요"
     ),
     "Spanish": _language("respuesta", r"\brespuesta(?:\s+(?:final|correcta))?(?:\s+es\b|SIGN)"),
     "Portuguese": _language(
@@ -60,7 +60,7 @@ LANGUAGES: dict[str, Language] = {
     "Russian": _language("ответ", r"\bответ(?:SIGN|\s*[—–-]\s|\s+равен\b)"),
     "Ukrainian": _language("відповідь", r"\bвідповідь(?:SIGN|\s*[—–-]\s)"),
     "Turkish": _language("cevap yanıt", r"\b(?:cevap|yanıt)SIGN"),
-    "Vietnamese": _language("đáp lời", r"(?:đáp\s+án|câu\s+trả\s+lời)(?:\s+là(?!\w)|SIGN)"),
+    "Vietnamese": _language("đáp câu", r"(?:đáp\s+án|câu\s+trả\s+lời)(?:\s+là(?!\w)|SIGN)"),
     "Indonesian": _language("jawaban", r"\bjawaban(?:nya)?(?:\s+adalah\b|SIGN)"),
     "Arabic": _language(
         "الجواب الإجابة", r"(?:الجواب|الإجابة)(?:\s+(?:هو|هي)(?!\w)|SIGN)"
@@ -72,8 +72,15 @@ LANGUAGES: dict[str, Language] = {
 
 def marks(text: str) -> Iterator[tuple[int, int, re.Pattern[str] | None]]:
     """Start and end of every mark in a text, and what may follow its answer; in no order."""
-    folded = text.lower()
+    folded, plain = text.lower(), text.isascii()
+    if len(folded) != len(text):  # a few letters are two in lower case
+        folded = text
     for language in LANGUAGES.values():
-        if any(stem in folded for stem in language.stems):
-            for found in language.mark.finditer(text):
-                yield found.start(), found.end(), language.ending
+        for stem in language.stems:
+            if plain and not stem.isascii():
+                continue
+            at = folded.find(stem)
+            while at >= 0:
+                if found := language.mark.match(text, at):
+                    yield at, found.end(), language.ending
+                at = folded.find(stem, at + len(stem))

@@ -12,6 +12,7 @@ _NAMED = re.compile(
     r"\b(?:option|choice|choose|pick|select)\s*[:=]?[\s*_`\"']*[(\[]?([A-J])(?![\w'])[)\]]?",
     re.IGNORECASE,
 )
+_NAMES = ("option", "choice", "choose", "pick", "select")
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _BOLD = re.compile(r"\*\*\(?([A-J])[).:]?(?:\*\*|\s)")
 _STATED = re.compile(
@@ -40,7 +41,9 @@ def chosen_letter(reply: str) -> str | None:
     labelled = {(m[1] or m[2]).upper() for line in lines if (m := _LABELLED.match(line))}
     if len(labelled) == 1 and any(_LABELLED.match(line) for line in (lines[0], lines[-1])):
         return labelled.pop()
-    for pattern in (_NAMED, _BOLD, _BRACKETED):
+    folded = reply.lower()
+    patterns = (_NAMED,) if any(word in folded for word in _NAMES) else ()
+    for pattern in (*patterns, _BOLD, _BRACKETED):
         named = {letter.upper() for letter in pattern.findall(reply)}
         if named:
             return named.pop() if len(named) == 1 else None

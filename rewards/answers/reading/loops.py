@@ -2,36 +2,35 @@
 
 import zlib
 
-_LOOP_WINDOWS = (1_024, 4_096)
-_LOOP_RATIO = 8.0
-_BLOCK = _LOOP_WINDOWS[0] // 2
-_FLUSH_BYTES = 40
+_WINDOWS = (1_024, 4_096)
+_RATIO = 8.0
+_PROBES = 8
+_PROBE_CHARS = 6
+_FEWEST = 3
+"""So many of the probes stand elsewhere in a window that may loop."""
 
 
 def loops(text: str) -> bool:
     """Whether `text` repeats itself like a stuck generation: its entropy is near zero, which DARE
     would reward. Some window of 1,024 or 4,096 characters then compresses to less than an eighth,
     which prose, working and tables never do."""
-    if len(text) < _LOOP_WINDOWS[0]:
-        return False
-    costs = _block_costs(text)
-    for window in _LOOP_WINDOWS:
-        half = window // 2
-        for start in range(0, len(text) - window + 1, half):
-            blocks = costs[start // _BLOCK : (start + window) // _BLOCK]
-            if _LOOP_RATIO * (sum(blocks) - _FLUSH_BYTES * len(blocks)) < window:
+    for window in _WINDOWS:
+        for start in range(0, len(text) - window + 1, window // 2):
+            if _repetitive(text, start, window):
                 chunk = text[start : start + window].encode(errors="replace")
-                if len(chunk) > _LOOP_RATIO * len(zlib.compress(chunk, 1)):
+                if len(chunk) > _RATIO * len(zlib.compress(chunk, 1)):
                     return True
     return False
 
 
-def _block_costs(text: str) -> list[int]:
-    """Bytes that each 512 characters add to the compressed text before them: few where it loops, so
-    few windows need a compression of their own. Of each, `_FLUSH_BYTES` at most end a block."""
-    compressor = zlib.compressobj(1)
-    return [
-        len(compressor.compress(text[at : at + _BLOCK].encode(errors="replace")))
-        + len(compressor.flush(zlib.Z_SYNC_FLUSH))
-        for at in range(0, len(text), _BLOCK)
-    ]
+def _repetitive(text: str, start: int, window: int) -> bool:
+    """A look at a few places before the window is compressed: most of one that loops stands in it
+    again, at length."""
+    end, found = start + window, 0
+    for at in range(start, end - _PROBE_CHARS, window // _PROBES):
+        probe = text[at : at + _PROBE_CHARS]
+        if text.find(probe, at + 1, end) >= 0:
+            found += 1
+            if found == _FEWEST:
+                return True
+    return False

@@ -2,21 +2,24 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rewards.answers.equality.forms import form_of
 from rewards.answers.reading.languages import marks
 from rewards.answers.reading.reasoning import without_reasoning
 from rewards.answers.reading.sentences import MOST_CHARS, sentence_at
 
-_TAIL_CHARS = 20_000
+_END_CHARS, _TAIL_CHARS = 600, 20_000
+"""Statements are looked for at the end, then in more of the text."""
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _PLAIN_BOX = re.compile(r"\{([^{}\\]*)\}")
 _BARE_BOX = re.compile(r"(\\[a-zA-Z]+|[-+]?\d[\d.,/]*|[a-zA-Z])")
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASHES = re.compile(r"(?:^|(?<=\s))####(?!#)[ \t]*([^\n]*)")
 _HEADING = re.compile(r"^[#*_ \t]*(?:final\s+)?answer[*_ \t]*$\n+", re.IGNORECASE | re.MULTILINE)
+_TITLES = ("nswer\n", "nswer \n", "nswer:\n", "nswer*", "nswer_")
 _LEAD = re.compile(r"(?:[\s:=*_\uff1a]|(?:the\s+following|as\s+follows)\s*:)*", re.IGNORECASE)
 _BLOCKS = (
     ("\\[", "\\]"), ("$$", "$$"), ("\\(", "\\)"),
@@ -46,12 +49,16 @@ def marked(text: str) -> Statement:
         reply = unicodedata.normalize("NFC", reply)
     if (boxes := list(_BOX.finditer(reply))) and _boxed(reply, boxes[-1].end()) is None:
         return Statement(reply, found=True)
-    found = [(box.start(), _boxed(reply, box.end())) for box in boxes]
-    found += _statements(reply[-_TAIL_CHARS:], max(0, len(reply) - _TAIL_CHARS))
-    for _, stated in sorted(found, key=lambda each: each[0], reverse=True):
-        if (answer := usable(stated)) is not None:
-            return Statement(reply, found=True, answer=answer)
-    return Statement(reply, found=bool(boxes))
+    at, boxed = 0, None
+    for box in reversed(boxes):
+        if (boxed := usable(_boxed(reply, box.end()))) is not None:
+            at = box.start()
+            break
+    for tail in (_END_CHARS, _TAIL_CHARS) if len(reply) > _END_CHARS else (_END_CHARS,):
+        for _, read in _statements(reply[max(at, len(reply) - tail) :]):
+            if (answer := usable(read())) is not None:
+                return Statement(reply, found=True, answer=answer)
+    return Statement(reply, found=bool(boxes), answer=boxed)
 
 
 def usable(answer: str | None) -> str | None:
@@ -76,22 +83,22 @@ def block_at(text: str, at: int) -> str | None:
     return None
 
 
-def _statements(text: str, offset: int) -> Iterator[tuple[int, str | None]]:
-    """Where each statement begins, and what it states."""
+def _statements(text: str) -> list[tuple[int, Callable[[], str | None]]]:
+    """Where each statement that is no box begins, and what reads it; the last first."""
+    found: list[tuple[int, Callable[[], str | None]]] = []
     if "<" in text:
-        for tag in _TAG.finditer(text):
-            yield offset + tag.start(), tag[1]
+        found += [(tag.start(), partial(tag.group, 1)) for tag in _TAG.finditer(text)]
     if "####" in text:
         end = len(text.rstrip())
         for line in _HASHES.finditer(text):
             stated = sentence_at(line[1], 0).strip("*_ ")
             if line.end() >= end or form_of(stated).value is not None:
-                yield offset + line.start(), stated
-    for start, at, ending in marks(text):
-        yield offset + start, _stated(text, at, ending)
-    if "nswer" in text:
+                found.append((line.start(), partial(str, stated)))
+    found += [(start, partial(_stated, text, at, ending)) for start, at, ending in marks(text)]
+    if any(title in text for title in _TITLES):
         for heading in _HEADING.finditer(text):
-            yield offset + heading.start(), _stated(text, heading.end(), None)
+            found.append((heading.start(), partial(_stated, text, heading.end(), None)))
+    return sorted(found, key=lambda each: each[0], reverse=True)
 
 
 def _stated(text: str, at: int, ending: "re.Pattern[str] | None") -> str | None:

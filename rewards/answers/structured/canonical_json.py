@@ -10,6 +10,11 @@ MAX_CHARS = 100_000
 MAX_FIELDS = 2_000
 _MAX_DEPTH = 100
 _MAX_EXPONENT_DIGITS = 18
+_PLAIN_DIGITS = 16
+"""A number of fewer is written out."""
+_LARGE = re.compile(rf"\d{{{_PLAIN_DIGITS}}}")
+_MARK = "\ud800#"
+_MARKED = re.compile(r'"\\ud800#([^"]*)"')
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d+))?")
 _FENCE = re.compile(
     r"\s*```[ \t]*(?:json|JSON|json5|javascript)?[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL
@@ -77,12 +82,65 @@ def fields_of(value: Any, path: str = "") -> dict[str, str]:
 
 
 @lru_cache(maxsize=4_096)
-def canonical_text(text: str) -> str:
-    """The canonical form of a JSON text; of anything else, the text itself."""
+def canonical_or_none(text: str) -> str | None:
+    """The canonical form of a JSON text; None for anything else."""
+    try:
+        return _dumped(_loaded(text))
+    except _Uncertain:
+        pass
+    except (ValueError, RecursionError):
+        return None
     try:
         return canonical(parsed(text))
     except NotJson:
-        return text
+        return None
+
+
+def canonical_items(text: str) -> list[str] | None:
+    """The canonical form of each item of a JSON list; None for anything else."""
+    try:
+        value, write = _loaded(text), _dumped
+    except (ValueError, RecursionError):
+        try:
+            value, write = parsed(text), canonical
+        except NotJson:
+            return None
+    return [write(each) for each in cast("list[Any]", value)] if isinstance(value, list) else None
+
+
+def canonical_text(text: str) -> str:
+    """The canonical form of a JSON text; of anything else, the text itself."""
+    found = canonical_or_none(text)
+    return text if found is None else found
+
+
+class _Uncertain(ValueError):
+    """Not for the C encoder: large, deep, or with the mark of a number in a string."""
+
+
+def _loaded(text: str) -> Any:
+    """As `parsed`, with numbers as marked strings, for the C encoder. Raises ValueError,
+    RecursionError."""
+    if text.count(",") > MAX_FIELDS or text.count("[") + text.count("{") > _MAX_DEPTH:
+        raise _Uncertain
+    if _LARGE.search(text) or _MARK in text or "\\ud800" in text or "\\uD800" in text:
+        raise _Uncertain
+    return json.loads(
+        text,
+        parse_float=_marked,
+        parse_constant=_refused,
+        object_pairs_hook=_object,
+    )
+
+
+def _dumped(value: Any) -> str:
+    """As `canonical`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _MARKED.sub(r"\1", text)
+
+
+def _marked(literal: str) -> str:
+    return _MARK + _number(literal)
 
 
 def _step(key: str) -> str:
@@ -91,20 +149,31 @@ def _step(key: str) -> str:
 
 
 def _exact(literal: str) -> Number:
+    return Number(_number(literal))
+
+
+def _number(literal: str) -> str:
+    """The one text of a number. Raises ValueError."""
+    if len(literal) < _PLAIN_DIGITS and "e" not in literal and "E" not in literal:
+        plain = literal.rstrip("0").rstrip(".") if "." in literal else literal
+        return "0" if plain in ("-0", "") else plain
     match = _NUMBER.fullmatch(literal)
     if match is None:
         raise ValueError("not a number")
     sign, whole, decimals, exponent = match[1], match[2], match[3] or "", match[4] or "0"
     if len(exponent) > _MAX_EXPONENT_DIGITS:
         raise ValueError("an exponent of too many digits")
-    digits = (whole + decimals).lstrip("0")
+    significant = (whole + decimals).lstrip("0")
+    digits = significant.rstrip("0")
     if not digits:
-        return Number("0")
-    power = int(exponent) - len(decimals) + len(digits) - len(digits.rstrip("0"))
-    digits = digits.rstrip("0")
-    if 0 <= power <= 20:
-        return Number(f"{sign}{digits}{'0' * power}")
-    return Number(f"{sign}{digits}e{power}")
+        return "0"
+    power = int(exponent) - len(decimals) + len(significant) - len(digits)
+    if power >= 0 and len(digits) + power < _PLAIN_DIGITS:
+        return f"{sign}{digits}{'0' * power}"
+    if power < 0 and max(len(digits), -power) < _PLAIN_DIGITS:
+        digits = digits.zfill(1 - power)
+        return f"{sign}{digits[:power]}.{digits[power:]}"
+    return f"{sign}{digits}e{power}"
 
 
 def _refused(name: str) -> Any:

@@ -7,6 +7,7 @@ from rewards.answers.reading.reasoning import without_reasoning
 from rewards.answers.structured.agreement import Fields, share_of_fields
 from rewards.answers.structured.canonical_json import (
     NotJson,
+    canonical_or_none,
     canonical_text,
     fields_of,
     parsed,
@@ -59,8 +60,4 @@ def whole_json(reply: str, containers: bool = False) -> str | None:
     text = unfenced(reply)
     if not text or (containers and text[0] not in "{["):
         return None
-    try:
-        parsed(text)
-    except NotJson:
-        return None
-    return text
+    return None if canonical_or_none(text) is None else text

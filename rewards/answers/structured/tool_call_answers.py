@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from rewards.answers.kind import may_vote
@@ -10,6 +11,8 @@ from rewards.answers.structured.agreement import Fields, share_of_fields
 from rewards.answers.structured.canonical_json import (
     NotJson,
     canonical,
+    canonical_items,
+    canonical_or_none,
     canonical_text,
     fields_of,
     parsed,
@@ -40,14 +43,10 @@ class ToolCallAnswers:
             return NO_CALL if rollout.text.strip() else None
         calls: list[str] = []
         for call in rollout.calls:
-            try:
-                arguments = parsed(call.arguments.strip() or "{}")
-            except NotJson:
+            arguments = canonical_or_none(call.arguments.strip() or "{}")
+            if arguments is None or not arguments.startswith("{"):
                 return None
-            if not isinstance(arguments, dict):
-                return None
-            named = f'{{"arguments":{canonical(arguments)},"name":{json.dumps(call.name)}}}'
-            calls.append(named)
+            calls.append(f'{{"arguments":{arguments},"name":{json.dumps(call.name)}}}')
         return "[" + ",".join(sorted(calls) if self._parallel else calls) + "]"
 
     def fields(self, answer: str) -> Fields:
@@ -91,12 +90,11 @@ class ToolCallAnswers:
         return True
 
     def _key(self, answer: str) -> str:
-        if not self._parallel:
-            return canonical_text(answer)
-        try:
-            calls = parsed(answer)
-        except NotJson:
-            return answer
-        if not isinstance(calls, list):
-            return canonical(calls)
-        return "[" + ",".join(sorted(map(canonical, cast("list[Any]", calls)))) + "]"
+        return _in_any_order(answer) if self._parallel else canonical_text(answer)
+
+
+@lru_cache(maxsize=4_096)
+def _in_any_order(answer: str) -> str:
+    """The canonical form of a list of calls, sorted."""
+    items = canonical_items(answer)
+    return canonical_text(answer) if items is None else "[" + ",".join(sorted(items)) + "]"
