@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import orjson
 
-from rewards.answers.extraction import extract_answer, usable
+from rewards.answers.reading.statements import marked, usable
 
 LETTERS = "ABCDEFGHIJ"
 T = TypeVar("T")
@@ -148,7 +148,7 @@ def _text(where: str, row: Mapping[str, Any], names: str) -> str:
 def _answer(where: str, row: Mapping[str, Any], names: str) -> str:
     """The true answer, out of its box if it is in one."""
     text = _text(where, row, names)
-    answer = extract_answer(text) if "\\boxed" in text or "####" in text else usable(text)
+    answer = marked(text).answer if "\\boxed" in text or "####" in text else usable(text)
     if answer is None:
         raise DatasetInvalid(
             f'{where}: column "{_name(names, row)}": no answer can be read from {text[:60]!r}'

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import orjson
 
-from rewards.answers.extraction import usable
 from rewards.answers.kind import AnswerKind
+from rewards.answers.reading.statements import usable
 from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Evidence, Label, Need, Signal, label_of
 from rewards.rollouts import FINISHED, Rollout

@@ -7,7 +7,11 @@ from adapter.settings import ChannelSettings
 from ratchet.local.models import SMOLLM2, folder_of
 from ratchet.settings import StackSettings
 
+NUMBERS = '{"kind":"math","last_number":true}'
+"""How replies are read whose answers are numbers, marked or not, as those of small models are."""
+
 TINY_RECIPE: dict[str, Any] = {
+    "answer": NUMBERS,
     "dtype": "float32",
     "learning_rate": 5e-4,
     "groups_per_update": 16,

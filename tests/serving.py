@@ -16,7 +16,8 @@ from server.parts import Parts
 from server.settings import ServerSettings
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
-TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", "no idea"]
+PROSE = "Nobody knows that for sure, I am afraid, and nor do I."
+TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", PROSE]
 
 
 class Api:

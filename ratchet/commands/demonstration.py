@@ -16,9 +16,9 @@ from evals.smollm2 import questions as words
 from ratchet.commands.adaptation import Adaptation, Plan, echo, fresh_state
 from ratchet.local.models import SMOLLM2
 from ratchet.local.stack import Stack
-from ratchet.recipe import with_all_cores, with_recipe
+from ratchet.recipe import NUMBERS, with_all_cores, with_recipe
 from ratchet.settings import StackSettings, flags_of, read
-from rewards.answers.math_answers import MathAnswers
+from rewards.answers.kinds import AnswerKinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,8 @@ async def demo(arguments: argparse.Namespace) -> int:
     settings = with_recipe(settings)
     if course is REAL:
         settings = with_all_cores(settings)
+    if "answer" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"answer": NUMBERS})
     if arguments.ignorant:
         settings = settings.model_copy(update={"model": await _ignorant_base(state)})
     out = Path(arguments.out or course.out)
@@ -80,7 +82,8 @@ async def demo(arguments: argparse.Namespace) -> int:
         minutes=arguments.minutes or course.minutes,
     )
     # Integers: plain equality is all there is to decide.
-    result = await Adaptation(Stack(settings), plan, MathAnswers(), out).run()
+    kind = AnswerKinds().of(settings.answer_choice)
+    result = await Adaptation(Stack(settings), plan, kind, out).run()
     result["seconds"] = round(time.monotonic() - started, 1)
     title = f"Ratchet demo: reward `{result['reward']}`, seed {result['seed']}"
     print(write_report(out, title, result, course.n))

@@ -9,6 +9,10 @@ from typing import Any, cast
 _EQUALS = re.compile(r"(?<![<>!:\\])=")
 _QUANTITY = re.compile(r"(?=.*[A-Za-z])[^-+^]+")
 _BRACED = re.compile(r"\{[^{}]*,[^{}]*\}")
+_EXACT_DIGITS = 320
+"""So many decide whether two numbers without decimals are one."""
+_COMMAND, _LETTER = re.compile(r"\\+[a-zA-Z]+"), re.compile(r"[a-zA-Z]")
+_AND, _OR = re.compile(r"\band\b"), re.compile(r"\bor\b")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{2,}")
 
 
@@ -18,10 +22,19 @@ def comparable(first: str, second: str) -> bool:
     for one, other in ((first, second), (second, first)):
         if one.startswith("(") and other.startswith("\\{"):
             return False
+        if _AND.search(one) and _OR.search(other):
+            return False
+    one, other = _letters(first), _letters(second)
+    if any(letter.swapcase() in other - one for letter in one - other):
+        return False  # it would take `P` for `p`
     plain, equation = sorted((_EQUALS.split(answer) for answer in (first, second)), key=len)
     if len(plain) > 1 or len(equation) == 1:
         return True
     return _QUANTITY.fullmatch(equation[-2].rpartition(",")[2]) is not None
+
+
+def _letters(answer: str) -> set[str]:
+    return set(_LETTER.findall(_COMMAND.sub(" ", answer)))
 
 
 @lru_cache(maxsize=1_024)
@@ -51,7 +64,8 @@ def equivalent(first: Sequence[Any], second: Sequence[Any]) -> bool:
 
 
 def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether both are numbers that plainly differ: a cheap no, without simplification.
+    """Whether both are numbers that plainly differ: a cheap no, without simplification, and an
+    exact one for numbers so small or so large that math-verify takes them for each other.
 
     Percentages are left to math-verify, which accepts `10%` for 10 as well as for 0.1.
     """
@@ -61,4 +75,14 @@ def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
     one, other = first[0].evalf(15), second[0].evalf(15)
     if not (one.is_finite and other.is_finite):
         return False
-    return bool(abs(one - other) > 1e-5 * max(abs(one), abs(other), 1))
+    apart, larger = abs(one - other), max(abs(one), abs(other))
+    if first[0].has(_float()) or second[0].has(_float()) or apart > 1e-5 * larger:
+        return bool(apart > 1e-5 * larger)
+    rest = abs((first[0] - second[0]).evalf(15, maxn=_EXACT_DIGITS))
+    return bool(rest > larger * 10 ** _float()(20 - _EXACT_DIGITS))
+
+
+def _float() -> Any:
+    from sympy import Float
+
+    return Float

@@ -22,6 +22,8 @@ def difference(
     count = len(reference)
     if len(candidate) != count:
         raise ValueError(f"{len(candidate)} rollouts against {count}")
+    if kind.name == "text" and label is None:
+        return _nearer(kind, candidate, reference)
     tally = kind.tally([*reference, *candidate])
     theirs, ours = tally.clusters[:count], tally.clusters[count:]
     if label is not None:
@@ -34,6 +36,18 @@ def difference(
         if want is not None
     ]
     return sum(scores) / count
+
+
+def _nearer(kind: AnswerKind, candidate: Answers, reference: Answers) -> float:
+    """For prose, of which no two are the same: how much closer the candidate's rollouts are to the
+    reference's others than these are to one another."""
+    total, pairs = 0.0, 0
+    for left_out, (own, other) in enumerate(zip(candidate, reference, strict=True)):
+        for at, third in enumerate(reference):
+            if at != left_out and third is not None:
+                near = [0.0 if a is None else kind.closeness(a, third) for a in (own, other)]
+                total, pairs = total + near[0] - near[1], pairs + 1
+    return total / pairs if pairs else 0.0
 
 
 def _consensus_of_others(tally: Tally, count: int) -> list[int | None]:

@@ -147,7 +147,7 @@ class Trial:
             ours = found[policies["candidate"]]
             theirs = found[policies["parent" if name == "labels" else name]]
             for probe, own, other in zip(asked, ours, theirs, strict=True):
-                kind, label = self.kinds[probe.query.answer_kind], probe.query.label
+                kind, label = self.kinds.of(probe.query.answer), probe.query.label
                 test.add(difference(kind, own.answers, other.answers, label))
 
     async def _replies(
@@ -163,7 +163,7 @@ class Trial:
         return change_alarm(stats["candidate"], stats["parent"], limits, base)
 
     def _record(self, probe: Probe, reply: Reply) -> VoteRecord:
-        kind = self.kinds[probe.query.answer_kind]
+        kind = self.kinds.of(probe.query.answer)
         return VoteRecord.of(take_vote(kind.tally(reply.answers)), reply.tokens)
 
 

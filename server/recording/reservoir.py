@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.rollouts import DEFAULT_KIND
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 from server.engine.base import Prompt
 
 
@@ -19,7 +19,7 @@ class Query:
     options: Mapping[str, Any]
     label: str | None = None
     client: str = ""
-    answer_kind: str = DEFAULT_KIND
+    answer: AnswerChoice = MATH_OR_LAST_NUMBER
 
 
 class Reservoir:

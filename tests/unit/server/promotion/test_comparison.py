@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 
+from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_answers import MathAnswers
 from server.promotion.comparison import difference
 
@@ -46,3 +48,13 @@ def test_silence_never_scores() -> None:
 def test_unequal_numbers_of_rollouts_are_refused() -> None:
     with pytest.raises(ValueError, match="1 rollouts against 2"):
         difference(MathAnswers(), ["1"], ["1", "2"])
+
+
+def test_prose_is_judged_by_how_close_it_comes() -> None:
+    prose = AnswerKinds().of(AnswerChoice("text"))
+    reference = ["a b c d", "a b c d", None]
+    assert difference(prose, reference, reference) == 0.0
+    # Each loses half to one other rollout; the third rollout, which is none, loses nothing to two.
+    assert difference(prose, ["a b x y", "a b x y", None], reference) == pytest.approx(-0.25)
+    assert difference(prose, ["a b x y", None, "a b c d"], ["a b c d", None, None]) == 0.5
+    assert difference(prose, [None, None], [None, None]) == 0.0

@@ -1,4 +1,4 @@
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
 from server.promotion.probe_set import ProbeRules, ProbeSet
@@ -32,7 +32,7 @@ def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
         engine=engine,
         share=LearningShare(alone=8, beside=8),
         reservoir=reservoir,
-        kinds=answer_kinds(),
+        kinds=AnswerKinds(),
         rules=rules,
     )
 
