@@ -183,8 +183,11 @@ def test_every_command_line_passes_vllm_s_own_parser(tmp_path: Path) -> None:
     wrong = {
         "an unknown flag": [*right["compose"], "--no-such-flag"],
         "a rank it refuses": [*right["compose"], "--max-lora-rank=24"],
-        "a parser it has not": [*right["compose"], "--enable-auto-tool-choice",
-                                "--tool-call-parser=telepathy"],
+        "a parser it has not": [
+            *right["compose"],
+            "--enable-auto-tool-choice",
+            "--tool-call-parser=telepathy",
+        ],
         "a template that is none": [*right["compose"], "--chat-template=/no/such/file"],
     }
     told = parsed_by_vllm({**right, **wrong}, tmp_path)
