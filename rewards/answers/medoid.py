@@ -1,14 +1,14 @@
 """The rollout closest on average to the others: minimum Bayes risk (arXiv 2211.07634)."""
 
+import re
 import string
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
 
-_SPACED = str.maketrans(dict.fromkeys(string.punctuation, " "))
-_LONG_WORDS = 12
-"""Characters a word of a text that is written without spaces."""
+_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{4}")
+"""A run of a script that is written without spaces."""
 
 
 def text_closeness(first: str, second: str) -> float:
@@ -24,7 +24,7 @@ def text_medoid(texts: Sequence[str]) -> int:
     if not texts:
         raise ValueError("no texts")
     codes: dict[str, int] = {}
-    rows = [[codes.setdefault(word, len(codes)) for word in sorted(_words(text))] for text in texts]
+    rows = [[codes.setdefault(word, len(codes)) for word in _words(text)] for text in texts]
     has = np.zeros((len(rows), max(1, len(codes))), dtype=np.float32)
     for at, row in enumerate(rows):
         has[at, row] = 1.0
@@ -51,8 +51,8 @@ def medoid(answers: Sequence[str], closeness: Callable[[str, str], float]) -> in
 
 def _words(text: str) -> set[str]:
     """The words of a text; pairs of characters where it is written without spaces."""
-    plain = text.casefold().translate(_SPACED)
+    plain = text.casefold()
     words = plain.split()
-    if len(plain) > _LONG_WORDS * len(words) and not plain.isascii():
+    if not plain.isascii() and _UNSPACED.search(plain):
         return {plain[at : at + 2] for at in range(max(1, len(plain) - 1))}
-    return set(words)
+    return {word.strip(string.punctuation) for word in set(words)} - {""}

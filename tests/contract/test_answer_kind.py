@@ -5,6 +5,7 @@ A new kind needs a line in EXAMPLES.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -194,6 +195,81 @@ def test_what_is_read_is_an_answer_of_its_own(kind, text: str) -> None:
         assert answer.strip()
         assert kind.same(answer, answer)
         assert kind.tally([answer, None]).clusters == [0, None]
+
+
+hostile = st.lists(
+    st.sampled_from(
+        [
+            r"\boxed{",
+            "}",
+            "$",
+            "```",
+            "\n",
+            "The answer is ",
+            "####",
+            "<answer>",
+            "</answer>",
+            "<think>",
+            "</think>",
+            "答案是",
+            "{",
+            "[",
+            '"',
+            ":",
+            ",",
+            "1",
+            "/",
+            "-",
+            "^",
+            "**",
+            "_",
+            ".",
+            "e",
+            "A",
+            "(",
+            ")",
+            " ",
+            "%",
+            "€",
+            "½",
+            "²",
+            "\ud800",
+            "\x00",
+            "٣",
+            "NaN",
+            "1e999",
+            "ID: x-1",
+            "positive",
+            "not ",
+            "J. ",
+            "No. ",
+            "kg",
+            "pm",
+            "of",
+            "2024-01-15",
+            "\u202e",
+            "\ufeff",
+            "😀",
+        ]
+    ),
+    max_size=16,
+).map("".join)
+
+
+@given(texts=st.lists(hostile, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=300)
+def test_nothing_crashes_it_and_the_same_goes_both_ways(examples, texts: list[str]) -> None:
+    kind = AnswerKinds().of(examples.choice)
+    answers = answers_of(kind, [finished(text) for text in texts])
+    tally = kind.tally(answers)
+    assert all(answer is None or answer.strip() for answer in answers)
+    assert clusters(kind, answers) == clusters(kind, answers[::-1])
+    for first, second in pairwise(answers):
+        if first is not None and second is not None:
+            assert kind.same(first, first)
+            assert kind.same(first, second) == kind.same(second, first)
+            assert kind.closeness(first, second) == kind.closeness(second, first)
+    assert len(tally.forms) == len(tally.members)
 
 
 def test_an_answer_is_the_same_as_itself(kind, examples) -> None:

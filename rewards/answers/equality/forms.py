@@ -14,12 +14,12 @@ from functools import lru_cache
 from rewards.answers.equality.codes import code
 from rewards.answers.equality.layout import plain_characters, without_layout
 from rewards.answers.equality.numbers import half_unit
-from rewards.answers.equality.quantities import PERCENT, quantity
+from rewards.answers.equality.quantities import PERCENT, quantity, unit_of
 from rewards.answers.equality.symbols import mathematical, source_of
 from rewards.answers.equality.words import tidied
 
 _OPTION = re.compile(
-    r"\(([A-Ja-j])\)|([A-J])|\(([A-Ja-j])\)\s+(.+)|([A-J])(?:\)\s*|:\s)(.+)", re.DOTALL
+    r"\(([A-Ja-j])\)|([A-J])\)?|\(([A-Ja-j])\)\s+(.+)|([A-J])(?:\)\s*|:\s)(.+)", re.DOTALL
 )
 _OPTION_WORD = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
 _MORE_OPTIONS = re.compile(r"(?<![A-Za-z])\(?[A-J][).:]|^\W*(?:and|or)\b|^\s*[,&/]")
@@ -43,8 +43,8 @@ class Kind(Enum):
 class Form:
     """`text` is the same for plainly equal answers; `source` is the answer in plain characters.
 
-    `value` and `unit`: of a number. `rounded`: half a unit of its last decimal place, if it has so
-    many that it may be rounded. `is_list`: a list of numbers.
+    `value`: of a number; `unit`: of a number or an expression. `rounded`: half a unit of its last
+    decimal place, if it has so many that it may be rounded. `is_list`: a list of numbers.
     """
 
     kind: Kind
@@ -81,6 +81,9 @@ def form_of(answer: str) -> Form:
         return Form(Kind.CODE, one, source)
     if letter := _letter(text):
         return Form(Kind.OPTION, letter, source)
+    if measured := _measured(text):
+        expression, unit = measured
+        return Form(Kind.EXPRESSION, f"{expression} {unit}", source_of(expression), unit=unit)
     if not mathematical(text):
         return Form(Kind.WORDS, tidied(text), source)
     items = _items(text)
@@ -96,9 +99,8 @@ def plainly_equal(first: Form, second: Form) -> bool | None:
         return True
     kinds = {first.kind, second.kind}
     if Kind.EXPRESSION in kinds and kinds <= {Kind.EXPRESSION, Kind.NUMBER}:
-        if first.unit or second.unit or _both_lists(first, second):
-            return False
-        return None
+        apart = first.unit and second.unit and first.unit != second.unit
+        return False if apart or _both_lists(first, second) else None
     return sameness(first, second) is not None
 
 
@@ -128,6 +130,14 @@ def _letter(text: str) -> str | None:
     if alone is None and _MORE_OPTIONS.search(rest):
         return None
     return (alone or match[3] or match[5]).upper()
+
+
+def _measured(text: str) -> tuple[str, str] | None:
+    """An expression and the unit after it, if that is a known one of several letters."""
+    expression, _, name = text.rpartition(" ")
+    unit = unit_of(name) if len(name) > 1 else None
+    expression = expression.strip()
+    return None if unit is None or not mathematical(expression) else (expression, unit)
 
 
 def _items(text: str) -> str | None:

@@ -79,6 +79,11 @@ def quantity(text: str) -> tuple[Fraction, str] | None:
     return _scaled(text)
 
 
+def unit_of(name: str) -> str | None:
+    """The form of a known unit; None for any other word."""
+    return _MONEY.get(name) or _UNITS.get(name) or _compound(name)
+
+
 def _scaled(text: str) -> tuple[Fraction, str] | None:
     value = exact_number(text)
     if value is not None:
@@ -111,6 +116,11 @@ def _unit(text: str, glued: bool) -> str | None:
         return None
     if not glued and _WORDS.fullmatch(text):
         return text[:-1] if len(text) > 4 and text.endswith("s") else text
+    return _compound(text)
+
+
+def _compound(text: str) -> str | None:
+    """Units divided, multiplied or raised; None for anything else."""
     parts = re.split(r"[/*\u00b7]", text)
     if len(text) > 1 and _COMPOUND.fullmatch(text) and len(parts) + text.count("^") > 1:
         names = [part.partition("^")[0] for part in parts]

@@ -18,6 +18,20 @@ _FOREIGN = re.compile(
     r"[^\w\s+\-*/^=<>!()\[\]{},.;:|&'%\u00b0\u00b1\u00b7\u00d7\u00f7\u03c0\u221a\u221e\u2208-\u222a"
     r"\u2248\u2260-\u2265\u22c5]"
 )
+_CODED = re.compile(r"\d\s*:\s*\d|\d\.\d+\.\d|\^[\s{]*\w+[\s}]*\^|\bd\w?\s*\}?\s*[/{]\s*d\w")
+"""Times, addresses, powers of powers and derivatives, which are read one way or the other."""
+_NAMED_COMMAND = re.compile(r"\\+([a-zA-Z]+)")
+_COMMANDS = """
+frac dfrac tfrac cfrac sqrt pi sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log
+ln lg exp cdot times div pm mp le leq leqslant ge geq geqslant lt gt ne neq infty cup cap in
+left right circ sum prod int lim begin end pmatrix bmatrix matrix vmatrix cases text approx
+equiv to mid ldots dots cdots alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta
+iota kappa lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega big bigl bigr emptyset
+varnothing setminus land lor wedge vee mod max min gcd lcm det abs lvert rvert vert langle
+rangle displaystyle degree mathbb
+"""
+_KNOWN = frozenset(_COMMANDS.split())
+"""LaTeX that math-verify reads. What it does not know it leaves out, and then calls equal."""
 _INDEXED = re.compile(r"[^\W\d_]\d")
 _MAX_LOWER, _MAX_UPPER = 2, 4
 _SPELT = re.compile(r"\b(exp|sqrt)\s*\(([^()]*)\)")
@@ -43,7 +57,10 @@ def mathematical(text: str) -> bool:
     runs = _RUN.findall(bare)
     if len(text) == 1 or text.lower() in CONSTANTS:
         return True
-    if _INDEXED.search(bare):
+    if _INDEXED.search(bare) or _CODED.search(bare):
+        return False
+    result = text.rpartition("=")[2]
+    if not {name.lower() for name in _NAMED_COMMAND.findall(result)} <= _KNOWN:
         return False
     worked = any(c.isdigit() or c in "=<>" for c in bare) or "\\" in text
     if not worked and all(len(run) > 1 for run in runs):

@@ -12,6 +12,8 @@ _NAMED = re.compile(
     r"\b(?:option|choice|choose|pick|select)\s*[:=]?[\s*_`\"']*[(\[]?([A-J])(?![\w'])[)\]]?",
     re.IGNORECASE,
 )
+_ANOTHER = re.compile(r"(?:\b(?:and|or)|[,&/])\s*[(\[]?[A-J][)\]]?(?=\s*(?:$|[.,;]))")
+_WORD_AFTER = re.compile(r"\s+[^\W\d_]")
 _NAMES = ("option", "choice", "choose", "pick", "select")
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _BOLD = re.compile(r"\*\*\(?([A-J])[).:]?(?:\*\*|\s)")
@@ -24,8 +26,10 @@ def stated_letter(statement: str) -> str | None:
     """The letter that a marked statement begins with: "B", "(b)", "option C", "C. Paris"."""
     text = without_layout(plain_characters(statement))
     match = _STATED.fullmatch(text)
-    if match is None or (match[1] in "aI" and " " in text and not _LABELLED.match(text)):
+    if match is None or _ANOTHER.search(text):
         return None
+    if (match[1].islower() or match[1] in "AI") and _WORD_AFTER.match(text, match.end(1)):
+        return None  # an article, or a word of its own
     return match[1].upper()
 
 
@@ -38,6 +42,8 @@ def chosen_letter(reply: str) -> str | None:
     for line in (lines[-1], lines[0]):
         if match := _LINE.fullmatch(line):
             return match[1].upper()
+    if _ANOTHER.search(reply):
+        return None
     labelled = {(m[1] or m[2]).upper() for line in lines if (m := _LABELLED.match(line))}
     if len(labelled) == 1 and any(_LABELLED.match(line) for line in (lines[0], lines[-1])):
         return labelled.pop()
