@@ -1,7 +1,7 @@
 """Answer kind `pattern`: a client's regular expression, matched in linear time."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import re2
 
@@ -15,7 +15,7 @@ from rewards.answers.tally import Tally, tally_by
 from rewards.rollouts import Rollout
 
 _MAX_PROGRAM_BYTES = 1 << 20
-_REFUSED: tuple[type[Exception], ...] = (re2.error, UnicodeError)
+_REFUSED = cast("tuple[type[Exception], ...]", (re2.error, UnicodeError))
 
 
 class PatternAnswers:
