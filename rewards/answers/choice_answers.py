@@ -36,8 +36,11 @@ class ChoiceAnswers:
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._options = _by_key(options)
         self._letters = _letters(options)
+        self._spaced = any(len(option.split()) > 1 for option in options)
         self._folded = len({key.casefold() for key in self._options}) == len(self._options)
-        self._mentions = {self._plain(_plain(each)): each for each in self._options.values()}
+        self._mentions = {
+            self._plain(_plain(each)).strip(): each for each in self._options.values()
+        }
 
     def read(self, rollout: Rollout) -> str | None:
         """The answer of a rollout, None if there is none."""
@@ -93,7 +96,7 @@ class ChoiceAnswers:
         return None if denied else whole[0][1]
 
     def _plain(self, text: str) -> str:
-        plain = " ".join(text.split())
+        plain = " ".join(text.split()) if self._spaced else text
         if not plain.isascii():
             plain = unicodedata.normalize("NFKC", plain.replace("\u2019", "'"))
         return plain.casefold() if self._folded else plain

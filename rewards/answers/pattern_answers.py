@@ -15,7 +15,7 @@ from rewards.answers.tally import Tally, tally_by
 from rewards.rollouts import Rollout
 
 _MAX_PROGRAM_BYTES = 1 << 20
-_REFUSED = (cast("type[Exception]", re2.error), UnicodeError)
+_REFUSED = cast("tuple[type[Exception], ...]", (re2.error, UnicodeError))
 
 
 class PatternAnswers:
