@@ -4,17 +4,18 @@ Two answers that differ in one field of ten are no majority together, and yet ag
 and tool calls are compared field by field.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rewards.answers.equality.forms import Kind, form_of
 from rewards.answers.kind import AnswerKind
+from rewards.answers.medoid import closeness_to_others
 from rewards.answers.structured.agreement import (
     Fields,
     field_agreement,
     majority_fields,
     share_of_fields,
 )
-from rewards.answers.structured.json_answers import JsonAnswers, whole_json
+from rewards.answers.structured.json_answers import JsonAnswers, says_json
 from rewards.answers.structured.tool_call_answers import ToolCallAnswers
 from rewards.answers.tally import Tally
 from rewards.votes import take_vote
@@ -33,8 +34,7 @@ def kind_of(kind: AnswerKind, answer: str | None) -> str:
         return kind.name
     if answer is None:
         return "text"
-    listed = answer.startswith("[") and '"' in answer  # else it may be an interval
-    if (listed or answer.startswith("{")) and whole_json(answer) is not None:
+    if says_json(answer):
         return "json"
     return _NAMES.get(form_of(answer).kind, "math")
 
@@ -69,24 +69,7 @@ def closeness_of(kind: AnswerKind, tally: Tally) -> list[float]:
     if (fields := fields_in(kind, tally)) is not None:
         return closeness_by_field(fields)
     if kind.name == "text":
-        return _closeness_to_others(kind, tally)
+        near = iter(closeness_to_others([text for text in tally.answers if text is not None]))
+        return [0.0 if text is None else next(near) for text in tally.answers]
     cluster = take_vote(tally).cluster
     return [float(own is not None and own == cluster) for own in tally.clusters]
-
-
-def _closeness_to_others(kind: AnswerKind, tally: Tally) -> list[float]:
-    labels, sizes = tally.labels, [len(rows) for rows in tally.members]
-    near: Mapping[tuple[int, int], float] = {
-        (one, other): kind.closeness(labels[one], labels[other])
-        for one in range(len(labels))
-        for other in range(one)
-    }
-    means: list[float] = []
-    for own in range(len(labels)):
-        total = float(sizes[own] - 1) + sum(
-            size * near[max(own, other), min(own, other)]
-            for other, size in enumerate(sizes)
-            if other != own
-        )
-        means.append(total / max(1, sum(sizes) - 1))
-    return tally.per_rollout(means)

@@ -1,17 +1,14 @@
 """Answer kind `auto`: whatever a reply plainly answers with."""
 
-import re
 from collections.abc import Sequence
 
 from rewards.answers.kind import may_vote
 from rewards.answers.math_answers import Equality, Judge
 from rewards.answers.reading.replies import short_reply
 from rewards.answers.reading.statements import marked
-from rewards.answers.structured.json_answers import JsonAnswers, whole_json
+from rewards.answers.structured.json_answers import JsonAnswers, says_json, whole_json
 from rewards.answers.tally import Tally
 from rewards.rollouts import Rollout
-
-_SAYS = re.compile(r"[\"{]|\A\[\s*\]")
 
 
 class AutoAnswers(Equality):
@@ -35,33 +32,33 @@ class AutoAnswers(Equality):
 
     def same(self, first: str, second: str) -> bool:
         """Whether two answers are the same, as JSON if both are."""
-        if _is_json(first) and _is_json(second):
+        if says_json(first) and says_json(second):
             return self._json.same(first, second)
         return super().same(first, second)
 
     def closeness(self, first: str, second: str) -> float:
         """Of JSON, the share of fields that agree; else 1 for the same, and 0."""
-        if _is_json(first) and _is_json(second):
+        if says_json(first) and says_json(second):
             return self._json.closeness(first, second)
         return super().closeness(first, second)
 
     def tally(self, answers: Sequence[str | None]) -> Tally:
         """Cluster M answers, whatever their order."""
         given = [answer for answer in answers if answer is not None]
-        if not any(map(_is_json, given)):
+        if not any(map(says_json, given)):
             return super().tally(answers)
-        if all(map(_is_json, given)):
+        if all(map(says_json, given)):
             return self._json.tally(answers)
         return self._mixed(answers)
 
     def instant(self, answers: Sequence[str | None]) -> bool:
         """Whether `tally` returns without waiting for the judge."""
-        return super().instant([None if a is None or _is_json(a) else a for a in answers])
+        return super().instant([None if a is None or says_json(a) else a for a in answers])
 
     def _mixed(self, answers: Sequence[str | None]) -> Tally:
         """JSON apart from the rest."""
-        rest = super().tally([None if a is None or _is_json(a) else a for a in answers])
-        objects = self._json.tally([a if a is not None and _is_json(a) else None for a in answers])
+        rest = super().tally([None if a is None or says_json(a) else a for a in answers])
+        objects = self._json.tally([a if a is not None and says_json(a) else None for a in answers])
         numbers: dict[tuple[bool, int], int] = {}
         clusters: list[int | None] = []
         for one, other in zip(rest.clusters, objects.clusters, strict=True):
@@ -73,10 +70,3 @@ class AutoAnswers(Equality):
             )
         forms = [a or b for a, b in zip(rest.canonical, objects.canonical, strict=True)]
         return Tally(answers, clusters, forms)
-
-
-def _is_json(answer: str) -> bool:
-    """Whether an answer is a JSON object or a list. One of numbers alone may be an interval."""
-    if not answer.startswith("{") and not (answer.startswith("[") and _SAYS.search(answer)):
-        return False
-    return whole_json(answer) is not None

@@ -2,8 +2,7 @@
 
 import re
 import string
-from collections.abc import Callable, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,6 +22,11 @@ def text_medoid(texts: Sequence[str]) -> int:
     is none."""
     if not texts:
         raise ValueError("no texts")
+    return int(np.argmax(np.round(closeness_to_others(texts), 6)))
+
+
+def closeness_to_others(texts: Sequence[str]) -> list[float]:
+    """Each text's mean `text_closeness` to the others [M]; 0 where there are none."""
     codes: dict[str, int] = {}
     rows = [[codes.setdefault(word, len(codes)) for word in _words(text)] for text in texts]
     has = np.zeros((len(rows), max(1, len(codes))), dtype=np.float32)
@@ -31,22 +35,8 @@ def text_medoid(texts: Sequence[str]) -> int:
     sizes = has.sum(axis=1)
     both = sizes[:, None] + sizes[None, :]
     closeness = np.where(both > 0, 2 * (has @ has.T) / np.maximum(both, 1), 1.0)
-    return int(np.argmax(closeness.sum(axis=1).round(4)))
-
-
-def medoid(answers: Sequence[str], closeness: Callable[[str, str], float]) -> int:
-    """The index of the answer closest on average to the others by a kind's `closeness`; of several,
-    the first. Raises ValueError if there is none."""
-    if not answers:
-        raise ValueError("no answers")
-    distinct = list(dict.fromkeys(answers))
-    counts = [answers.count(each) for each in distinct]
-    totals = [float(count) for count in counts]
-    for (one, first), (other, second) in combinations(enumerate(distinct), 2):
-        near = closeness(first, second)
-        totals[one] += counts[other] * near
-        totals[other] += counts[one] * near
-    return answers.index(distinct[totals.index(max(totals))])
+    totals = closeness.sum(axis=1, dtype=np.float64) - 1.0  # less a text's closeness to itself
+    return [float(total) / max(1, len(texts) - 1) for total in totals]
 
 
 def _words(text: str) -> set[str]:

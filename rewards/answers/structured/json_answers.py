@@ -1,5 +1,6 @@
 """Answer kind `json`: a whole reply that is JSON, in a fence or not."""
 
+import re
 from collections.abc import Sequence
 
 from rewards.answers.kind import may_vote
@@ -15,6 +16,8 @@ from rewards.answers.structured.canonical_json import (
 )
 from rewards.answers.tally import Tally, tally_by
 from rewards.rollouts import Rollout
+
+_NO_INTERVAL = re.compile(r"[\"{]|\A\[\s*\]")
 
 
 class JsonAnswers:
@@ -61,3 +64,11 @@ def whole_json(reply: str, containers: bool = False) -> str | None:
     if not text or (containers and text[0] not in "{["):
         return None
     return None if canonical_or_none(text) is None else text
+
+
+def says_json(answer: str) -> bool:
+    """Whether an answer of any kind is a JSON object or a list. A list of numbers alone may be an
+    interval."""
+    if not answer.startswith("{") and not (answer.startswith("[") and _NO_INTERVAL.search(answer)):
+        return False
+    return whole_json(answer) is not None

@@ -6,20 +6,8 @@ from typing import Any
 import pytest
 
 from rewards.answer_choice import AnswerChoice
-from rewards.rollouts import RolloutGroup
 from server.engine.scripted import Spoken
-from tests.serving import PROSE, TEXTS, Api, serving, until
-
-
-def says(api: Api, *spoken: str | Spoken) -> None:
-    api.engine.script = lambda _m, _p, n: [spoken[i % len(spoken)] for i in range(n)]
-
-
-async def group_of(api: Api) -> RolloutGroup:
-    assert await api.recorded() == 1
-    [delivery] = await api.parts.buffer.read(1, 0.0)
-    assert delivery.group is not None
-    return delivery.group
+from tests.serving import PROSE, TEXTS, serving, until
 
 
 @pytest.mark.parametrize(
@@ -28,20 +16,20 @@ async def group_of(api: Api) -> RolloutGroup:
 )
 async def test_auto_names_the_kind_of_what_won(text: str, kind: str) -> None:
     async with serving() as api:
-        says(api, text)
+        api.says(text)
         body = (await api.chat()).json()["ratchet"]
         assert (body["kind"], body["agreement"], body["recorded"]) == (kind, 1.0, True)
-        assert (await group_of(api)).answer == AnswerChoice("auto")
+        assert (await api.group()).answer == AnswerChoice("auto")
 
 
 async def test_a_client_s_options_are_voted_on_and_named_in_the_group() -> None:
     async with serving() as api:
-        says(api, "I'd call it positive.", "3. Negative", "It is positive, plainly.", PROSE)
+        api.says("I'd call it positive.", "3. Negative", "It is positive, plainly.", PROSE)
         choice = {"kind": "choice", "options": ["positive", "negative"]}
         body = (await api.chat(ratchet={"answer": choice})).json()["ratchet"]
         assert (body["kind"], body["answer"]) == ("choice", "positive")
         assert body["distribution"] == {"positive": 0.5, "negative": 0.25}
-        group = await group_of(api)
+        group = await api.group()
         assert group.answer == AnswerChoice("choice", options=("positive", "negative"))
         [query] = api.parts.reservoir.draw(5)
         assert query.answer == group.answer
@@ -49,7 +37,7 @@ async def test_a_client_s_options_are_voted_on_and_named_in_the_group() -> None:
 
 async def test_a_pattern_and_the_server_s_default() -> None:
     async with serving(answer={"kind": "pattern", "pattern": r"Ticket (\w+)"}) as api:
-        says(api, "Ticket A7, I think, and nothing else.", "So: Ticket A7!", "Ticket B2")
+        api.says("Ticket A7, I think, and nothing else.", "So: Ticket A7!", "Ticket B2")
         assert (await api.chat()).json()["ratchet"]["answer"] == "A7"
         asked = (await api.text(ratchet={"answer": "short"})).json()["ratchet"]
         assert (asked["kind"], asked["answer"]) == ("short", None)
@@ -78,7 +66,7 @@ async def test_a_kind_that_cannot_be_is_a_400(answer: Any, param: str, stream: b
 
 async def test_nothing_is_an_answer_that_one_rollout_gave() -> None:
     async with serving() as api:
-        says(api, "Rome", "Oslo", PROSE, PROSE + " Really.")
+        api.says("Rome", "Oslo", PROSE, PROSE + " Really.")
         for reply in (await api.chat(), await api.text()):
             extension = reply.json()["ratchet"]
             assert (extension["answer"], extension["reason"]) == (None, "no_consensus")
@@ -88,8 +76,7 @@ async def test_nothing_is_an_answer_that_one_rollout_gave() -> None:
 async def test_prose_is_served_by_the_medoid() -> None:
     async with serving() as api:
         middle = "The letter was sent to you on Monday by ship from Genoa."
-        says(
-            api,
+        api.says(
             "Bananas are yellow and grow on trees in warm countries, mostly.",
             middle + " It is late.",
             middle,
@@ -109,13 +96,13 @@ async def test_a_rollout_that_was_cut_short_is_not_the_medoid() -> None:
     async with serving() as api:
         cut = Spoken("The ship leaves Genoa at noon and goes on to", finish_reason="length")
         whole = "The ship leaves Genoa at noon and goes on to Naples."
-        says(api, cut, cut, cut, whole)
+        api.says(cut, cut, cut, whole)
         assert (await api.chat()).json()["choices"][0]["message"]["content"] == whole
 
 
 async def test_a_vote_without_support_is_not_decided_early() -> None:
     async with serving(rollouts=16, vote_support=0.5) as api:
-        says(api, *["Rome"] * 7, *[PROSE] * 5, *["Rome"] * 4)
+        api.says(*["Rome"] * 7, *[PROSE] * 5, *["Rome"] * 4)
         api.hold_back(12, 13, 14, 15)
         asking = asyncio.create_task(api.chat())
         await until(lambda: api.engine.under_way)
@@ -128,13 +115,13 @@ async def test_a_vote_without_support_is_not_decided_early() -> None:
 
 async def test_confidence_is_no_substitute_for_support() -> None:
     async with serving(rollouts=8, rollouts_min=1, vote_confidence=0.6) as api:
-        says(api, "Rome")
+        api.says("Rome")
         assert (await api.chat(store=False)).json()["ratchet"]["rollouts"] == 2
 
 
 async def test_two_that_agree_by_chance_are_no_majority_of_many() -> None:
     async with serving(rollouts=32) as api:
-        says(api, "Rome", *(f"City{n}" for n in "ABCDEFGHIJKLMNO"))  # each twice
+        api.says("Rome", *(f"City{n}" for n in "ABCDEFGHIJKLMNO"))  # each twice
         body = (await api.chat()).json()["ratchet"]
         assert (body["answer"], body["reason"]) == (None, "no_consensus")
 
@@ -156,7 +143,7 @@ async def test_one_rollout_and_single_stay_as_they_are() -> None:
 )
 async def test_settings_say_what_is_learnt(settings: dict[str, Any], reason: str) -> None:
     async with serving(**settings) as api:
-        says(api, "Rome", "Rome", "Rome", "Oslo")
+        api.says("Rome", "Rome", "Rome", "Oslo")
         extension = (await api.chat()).json()["ratchet"]
         assert extension["answer"] == "Rome"
         assert (extension["recorded"], extension["reason"]) == (False, reason)
@@ -168,17 +155,17 @@ async def test_settings_say_what_is_learnt(settings: dict[str, Any], reason: str
 
 async def test_prose_is_learnt_from_where_the_operator_asks() -> None:
     async with serving(trainable_kinds="text") as api:
-        says(api, PROSE, PROSE + " Really.", PROSE + " Not at all.", PROSE)
+        api.says(PROSE, PROSE + " Really.", PROSE + " Not at all.", PROSE)
         extension = (await api.chat()).json()["ratchet"]
         assert (extension["recorded"], extension["reason"]) == (True, "medoid")
-        assert (await group_of(api)).answer == AnswerChoice("text")
+        assert (await api.group()).answer == AnswerChoice("text")
 
 
 async def test_the_live_page_shows_kind_and_reason() -> None:
     async with serving() as api:
-        says(api, "Rome")
+        api.says("Rome")
         await api.chat()
-        says(api, PROSE)
+        api.says(PROSE)
         await api.chat(seed=1)
         await api.recorded()
         shown = (await api.client.get("/live")).json()["votes"]

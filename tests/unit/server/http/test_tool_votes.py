@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from rewards.answer_choice import AnswerChoice
-from rewards.rollouts import RolloutGroup, ToolCall
+from rewards.rollouts import ToolCall
 from server.engine.scripted import Spoken
-from tests.serving import PROSE, Api, events_of, serving, until
+from tests.serving import PROSE, events_of, serving, until
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 JSON = {"response_format": {"type": "json_object"}}
@@ -22,20 +22,9 @@ def calling(city: str, days: int = 1, **more: Any) -> Spoken:
 CALLS = [calling("Rome", reasoning="hm"), calling("Oslo"), calling("Rome", 2), calling("Rome")]
 
 
-def says(api: Api, *spoken: str | Spoken) -> None:
-    api.engine.script = lambda _m, _p, n: [spoken[i % len(spoken)] for i in range(n)]
-
-
-async def group_of(api: Api) -> RolloutGroup:
-    assert await api.recorded() == 1
-    [delivery] = await api.parts.buffer.read(1, 0.0)
-    assert delivery.group is not None
-    return delivery.group
-
-
 async def test_the_reply_is_one_whole_rollout_with_its_calls() -> None:
     async with serving() as api:
-        says(api, *CALLS)
+        api.says(*CALLS)
         body = (await api.chat(tools=[TOOL])).json()
         [choice] = body["choices"]
         assert choice["finish_reason"] == "tool_calls"
@@ -55,9 +44,9 @@ async def test_the_reply_is_one_whole_rollout_with_its_calls() -> None:
 
 async def test_rollouts_with_calls_are_recorded_as_sampled() -> None:
     async with serving() as api:
-        says(api, *CALLS)
+        api.says(*CALLS)
         await api.chat(tools=[TOOL])
-        group = await group_of(api)
+        group = await api.group()
         assert group.answer == AnswerChoice("tool_calls")
         assert [rollout.calls for rollout in group.rollouts] == [tuple(c.calls) for c in CALLS]
         assert list(group.rollouts[0].token_ids) == list(CALLS[0].written.encode())
@@ -67,7 +56,7 @@ async def test_rollouts_with_calls_are_recorded_as_sampled() -> None:
 
 async def test_to_call_nothing_is_an_answer_and_the_closest_text_is_served() -> None:
     async with serving() as api:
-        says(api, "Which city?", "Which city do you mean?", "Which city, please?", calling("Rome"))
+        api.says("Which city?", "Which city do you mean?", "Which city, please?", calling("Rome"))
         body = (await api.chat(tools=[TOOL])).json()
         assert body["choices"][0]["message"]["content"] == "Which city?"
         assert (body["ratchet"]["agreement"], body["ratchet"]["kind"]) == (0.75, "tool_calls")
@@ -76,14 +65,14 @@ async def test_to_call_nothing_is_an_answer_and_the_closest_text_is_served() -> 
 async def test_calls_whose_arguments_are_no_json_have_no_vote() -> None:
     async with serving() as api:
         broken = Spoken(calls=[ToolCall("weather", '{"city":')])
-        says(api, broken, broken, calling("Rome"), calling("Rome"))
+        api.says(broken, broken, calling("Rome"), calling("Rome"))
         body = (await api.chat(tools=[TOOL])).json()["ratchet"]
         assert (body["valid"], body["agreement"]) == (2, 0.5)
 
 
 async def test_n_calls_are_returned_best_voted_first() -> None:
     async with serving() as api:
-        says(api, *CALLS)
+        api.says(*CALLS)
         body = (await api.chat(tools=[TOOL], n=3)).json()
         said = [c["message"]["tool_calls"][0]["function"]["arguments"] for c in body["choices"]]
         assert [orjson.loads(one)["city"] for one in said] == ["Rome", "Rome", "Oslo"]
@@ -99,7 +88,7 @@ async def test_n_calls_are_returned_best_voted_first() -> None:
 )
 async def test_where_a_grammar_bends_the_sampling_nothing_is_learnt(body: dict[str, Any]) -> None:
     async with serving() as api:
-        says(api, calling("Rome"))
+        api.says(calling("Rome"))
         extension = (await api.chat(tools=[TOOL], **body)).json()["ratchet"]
         assert (extension["kind"], extension["agreement"]) == ("tool_calls", 1.0)
         assert (extension["recorded"], extension["reason"]) == (False, "grammar")
@@ -117,7 +106,7 @@ async def test_no_tool_may_be_called() -> None:
 
 async def test_json_is_voted_by_value_and_shown_by_field() -> None:
     async with serving() as api:
-        says(api, '{"a": 1, "b": 2}', '```json\n{"b": 2, "a": 1.0}\n```', '{"a": 1}', PROSE)
+        api.says('{"a": 1, "b": 2}', '```json\n{"b": 2, "a": 1.0}\n```', '{"a": 1}', PROSE)
         body = (await api.chat(**JSON)).json()
         extension = body["ratchet"]
         assert body["choices"][0]["message"]["content"] == '{"a": 1, "b": 2}'
@@ -129,7 +118,7 @@ async def test_json_is_voted_by_value_and_shown_by_field() -> None:
 async def test_where_no_two_agree_the_one_closest_by_field_is_served() -> None:
     async with serving() as api:
         said = ['{"a":1,"b":9,"c":9}', '{"a":1,"b":2,"c":8}', '{"a":1,"b":2,"c":3,"d":0}']
-        says(api, *said, '{"a":7,"b":7,"c":3}')
+        api.says(*said, '{"a":7,"b":7,"c":3}')
         body = (await api.chat(ratchet={"answer": "json"})).json()
         # Most say a is 1, b 2 and c 3, and none of d: three fields of four.
         assert body["choices"][0]["message"]["content"] == said[2]
@@ -146,7 +135,7 @@ async def test_a_format_of_text_means_nothing_special() -> None:
 
 async def test_feedback_compares_as_the_vote_did() -> None:
     async with serving() as api:
-        says(api, *CALLS)
+        api.says(*CALLS)
         completion = (await api.chat(tools=[TOOL])).json()["id"]
         label = '[{"name":"weather","arguments":{"days":1.0,"city":"Rome"}}]'
         told = await api.client.post(
@@ -158,7 +147,7 @@ async def test_feedback_compares_as_the_vote_did() -> None:
 async def test_answers_of_any_length_are_not_kept_for_feedback() -> None:
     async with serving() as api:
         digits = "".join(str(pow(3, n, 1_000_003)) for n in range(5_000))  # loops are no answer
-        says(api, f'{{"a": "{digits}"}}')
+        api.says(f'{{"a": "{digits}"}}')
         reply = (await api.chat(ratchet={"answer": "json"})).json()
         assert reply["ratchet"]["agreement"] == 1.0
         body = {"completion_id": reply["id"], "correct": True}
@@ -167,7 +156,7 @@ async def test_answers_of_any_length_are_not_kept_for_feedback() -> None:
 
 async def test_a_stream_of_the_winning_calls() -> None:
     async with serving() as api:
-        says(api, *CALLS)
+        api.says(*CALLS)
         *chunks, done = events_of((await api.chat(tools=[TOOL], stream=True)).text)
         deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
         [call] = [call for delta in deltas for call in delta.get("tool_calls", ())]
@@ -178,7 +167,7 @@ async def test_a_stream_of_the_winning_calls() -> None:
 
 async def test_progress_shows_the_vote_by_field() -> None:
     async with serving(rollouts=4) as api:
-        says(api, *CALLS)
+        api.says(*CALLS)
         api.hold_back(3)
         asking = asyncio.create_task(
             api.chat(tools=[TOOL], stream=True, ratchet={"stream": "progress"})
@@ -194,7 +183,7 @@ async def test_progress_shows_the_vote_by_field() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_functions_are_answered_in_their_own_form(ours: dict[str, Any], stream: bool) -> None:
     async with serving() as api:
-        says(api, calling("Rome"))
+        api.says(calling("Rome"))
         functions = {"functions": [TOOL["function"]], "function_call": "auto"}
         reply = await api.chat(**functions, stream=stream, ratchet=ours)
         if stream:
