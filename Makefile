@@ -7,7 +7,7 @@ LANES ?= 2
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity results \
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity bench-learning results \
 	chaos fuzz references lock clean
 
 help: ## list these commands
@@ -45,6 +45,9 @@ bench-adapter: setup ## what an adapter costs the engine on CPU (three minutes)
 
 bench-parity: setup ## does parity tell a real update from none and from another? (a quarter of an hour)
 	$(BIN)/python -m loadtests.parity_bench
+
+bench-learning: setup ## what learning costs clients of a real model (ten minutes)
+	$(BIN)/python -m loadtests.learning_bench
 
 chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubled?
 	$(BIN)/python -m loadtests.chaos

@@ -32,9 +32,9 @@ class PlaceSettings(SettingsGroup):
     model: str = "evals/arithmetic/model"
     """Folder or Hugging Face id of the base model, as transformers and vLLM understand it."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the base model. `auto` is bfloat16 on a GPU, and in the engine on processors
-    with AMX; else float32. The output head's products and
-    the adapter are in float32 in any case."""
+    """Precision of the base model, the same in engine and learner: parity does not hold across two.
+    `auto` is bfloat16 on a GPU and on processors with AMX; else float32. The output head's products
+    and the adapter are in float32 in any case."""
     lora_targets: str = (
         "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,qkv_proj,gate_up_proj"
     )

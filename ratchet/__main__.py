@@ -122,6 +122,11 @@ def command_parser() -> argparse.ArgumentParser:
     adapt_on.add_argument(
         "--epochs", type=int, default=0, help="times through the data set [80, 30 or 10 by size]"
     )
+    adapt_on.add_argument(
+        "--held-out",
+        metavar="DATASET",
+        help="measured, in place of what is learnt from",
+    )
     adapt_on.add_argument("--every", type=int, default=6, help="versions between quick looks [6]")
     adapt_on.add_argument("--minutes", type=float, help="longest adaptation [none]")
     _define_score(add("score", "ratchet.commands.scoring:score", _SCORE))
