@@ -58,9 +58,13 @@ def nullable(schema: dict[str, Any]) -> None:
     for name in properties.keys() - set(schema.get("required", ())):
         field = properties[name]
         options: list[dict[str, Any]] = field.get("anyOf", [])
-        if field.get("type") != "null" and _NULL not in options and "anyOf" in field:
+        if _NULL in options or field.get("type") == "null":
+            continue
+        if options:
             field["anyOf"] = [*options, _NULL]
-        elif field.get("type") != "null" and _NULL not in options:
+        elif "type" in field and not field.keys() & {"enum", "const"}:
+            field["type"] = [field["type"], "null"]
+        else:
             kept = {k: field.pop(k) for k in ("title", "description", "default") if k in field}
             properties[name] = {"anyOf": [field, _NULL], **kept}
 

@@ -48,7 +48,7 @@ _LEAST_TOP_P = 1e-6
 
 _Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
-_NEEDS = {"stream_options": "stream", "top_logprobs": "logprobs"}
+_NEEDS = {"top_logprobs": "logprobs"}
 """Fields that are allowed only if the other one is true."""
 # JSON Schema for: n must be 1 where the first rollout is streamed.
 _FIRST_IS_ONE: dict[str, Any] = {
@@ -58,7 +58,7 @@ _FIRST_IS_ONE: dict[str, Any] = {
             "ratchet": {"required": ["stream"], "properties": {"stream": {"const": "first"}}}
         },
     },
-    "then": {"properties": {"n": {"const": 1}}},
+    "then": {"properties": {"n": {"enum": [1, None]}}},
 }
 
 
@@ -167,6 +167,8 @@ class SamplingRequest(EngineExtras):
         given = self.model_dump(include=set(names) & self.model_fields_set, exclude_none=True)
         if "max_completion_tokens" in given:  # the newer name wins
             given.pop("max_tokens", None)
+        if not self.stream:
+            given.pop("stream_options", None)
         if given.get("top_p") == 0:
             given["top_p"] = _LEAST_TOP_P
         return given
