@@ -220,15 +220,6 @@ class TextRequest(SamplingRequest):
     logprobs: TopLogprobs | None = None
     echo: bool | None = None
     suffix: str | None = None
-    best_of: Positive | None = None
-    """At most `n`: the server votes instead."""
-
-    @model_validator(mode="after")
-    def _best_of_n(self) -> Self:
-        if (self.best_of or 1) > self.n:
-            message = f"at most n, {self.n}: votes have ratchet.rollouts, which no reply shows all"
-            raise FieldInvalid("best_of", message)
-        return self
 
     @property
     def prompt_for_engine(self) -> Prompt:
