@@ -106,16 +106,30 @@ class Reply:
         if request.legacy:
             choices = [in_older_form(choice) for choice in choices]
         return {
-            **self._object(shape.object, choices),
+            **self.completion_object(choices),
             "usage": outcome.usage(),
             "ratchet": outcome.extension(),
         }
 
-    def events(self, outcome: Outcome) -> list[bytes]:
-        """The completion as a stream."""
+    def completion_object(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The completion object with these choices, without usage and extension."""
+        return self._object(format_of(self.request).object, choices)
+
+    def chunks(self, outcome: Outcome) -> list[dict[str, Any]]:
+        """The completion as the chunks of a stream, the last one with the extension."""
         pieces = format_of(self.request).pieces
         choices = self.completion(outcome)["choices"]
-        return self.ending([self.chunk([p]) for choice in choices for p in pieces(choice)], outcome)
+        *chunks, last = [self.chunk([p]) for choice in choices for p in pieces(choice)]
+        return [*chunks, {**last, "ratchet": outcome.extension()}]
+
+    def blank(self) -> bytes:
+        """A chunk that says nothing: it follows a comment, since some decoders lose the event that
+        does."""
+        return sse(self.chunk([format_of(self.request).blank]))
+
+    def events(self, outcome: Outcome) -> list[bytes]:
+        """The completion as a stream."""
+        return self.ending(self.chunks(outcome), outcome)
 
     def chunk(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A chunk of the stream."""
@@ -128,9 +142,8 @@ class Reply:
         return sse({**self.chunk([]), "ratchet": {**counted, "distribution": distribution}})
 
     def ending(self, chunks: Sequence[dict[str, Any]], outcome: Outcome) -> list[bytes]:
-        """The stream's last events: these chunks, the last of them with the extension, then the
-        usage if it was asked for."""
-        sent = [*chunks[:-1], {**chunks[-1], "ratchet": outcome.extension()}]
+        """The stream's last events: these chunks, then the usage if it was asked for."""
+        sent = [*chunks]
         if self.request.includes_usage:
             sent.append({**self.chunk([]), "usage": outcome.usage()})
         return [*map(sse, sent), DONE]
@@ -151,7 +164,7 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
     return {
         "strategy": "single",
         "kind": None,
-        "rollouts": request.n,
+        "rollouts": request.n * len(request.parts),
         **unvoted,
         "policy_version": lease.version,
         "recorded": False,
