@@ -91,8 +91,8 @@ class RewardSettings(SettingsGroup):
 
     reward: str = "dare"
     """Reward estimator: `majority` (TTRL), `dare`, `soft_majority`, `scrl`, `confidence_majority`,
-    `restrain`, `self_certainty`, `evol_rl` or `ttrl_guard`. docs/rewards.md says what each is good
-    for. `dare` is the
+    `restrain`, `self_certainty`, `evol_rl`, `ttrl_guard` or `sr_ttrl`, which learns from requests
+    with the strategy `reflect` alone. docs/rewards.md says what each is good for. `dare` is the
     default: in docs/results.md it needs fewer updates than `majority`, varies less from seed to
     seed and is nowhere below it. It costs the trainer one more forward pass."""
     reward_options: str = ""

@@ -20,7 +20,7 @@ TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "sel
 """Signals that one forward pass of the trainer yields."""
 
 TRAFFIC_EVIDENCE: frozenset[Need] = TRAINER_SIGNALS | frozenset[Need](
-    {"topk_entropies", "closeness", "texts", "looks"}
+    {"topk_entropies", "closeness", "texts", "looks", "reflection"}
 )
 """All evidence that live traffic has: a pass of the trainer, what was recorded with a group, what
 its answers have, and what the question's earlier votes were."""

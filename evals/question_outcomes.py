@@ -83,9 +83,12 @@ def vitals(tallies: Sequence[Tally], tokens: Sequence[Sequence[int]], kind: Answ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollapseWatch:
-    """Which signs of a collapse there are between the first vitals and the last: different
-    questions get the same answer though votes agree more (`variety` times as much or less variety),
-    rollouts of `short` or `long` times the tokens, and of less than `answered` times the answers."""
+    """Which signs of a collapse there are between the first vitals and the last.
+
+    Questions get one another's answers while votes agree more: at most `variety` times the variety.
+    Rollouts have `short` times the tokens or fewer, or `long` times or more; or less than
+    `answered` times the answers.
+    """
 
     variety: float = 0.7
     short: float = 0.5

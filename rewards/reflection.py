@@ -15,15 +15,15 @@ from rewards.answers.reading.statements import last_box
 from rewards.answers.tally import Tally
 from rewards.rollouts import Rollout
 
-MOST_CANDIDATES = 8
+MOST_ANSWERS = 8
 _MOST_CHARS = 12_000
-"""Of all candidates together."""
+"""Of all representatives together."""
 _GAP = "\n[...]\n"
 _NAMED = re.compile(r"solution[\s*:#]*(?:no\.?\s*)?(\d{1,3})(?!\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Representative:
     """An answer, as one of its rollouts wrote it, its cluster on the tally, and the text of the
     rollout that speaks for it."""
 
@@ -32,30 +32,30 @@ class Candidate:
     text: str
 
 
-def candidates_of(
-    tally: Tally, texts: Sequence[str], most: int = MOST_CANDIDATES
-) -> list[Candidate]:
-    """One candidate for each of the `most` commonest answers of a tally [M], `texts` [M] being what
-    its rollouts say.
+def representatives_of(
+    tally: Tally, texts: Sequence[str], most: int = MOST_ANSWERS
+) -> list[Representative]:
+    """One representative for each of the `most` commonest answers of a tally [M], `texts` [M] being
+    what its rollouts say.
 
-    The text closest to the others of the same answer speaks for it. The order of candidates depends
-    on their texts alone: neither the votes nor who came first can be read from it.
+    The text closest to the others of the same answer speaks for it. Their order depends on the
+    texts alone: neither the votes nor who came first can be read from it.
     """
     members = tally.members
     commonest = sorted(range(len(members)), key=lambda cluster: -len(members[cluster]))[:most]
-    found: list[Candidate] = []
+    found: list[Representative] = []
     for cluster in commonest:
         said = sorted(texts[row] for row in members[cluster])
-        found.append(Candidate(tally.labels[cluster], cluster, said[text_medoid(said)]))
-    return sorted(found, key=lambda candidate: _digest(candidate.text))
+        found.append(Representative(tally.labels[cluster], cluster, said[text_medoid(said)]))
+    return sorted(found, key=lambda one: _digest(one.text))
 
 
-def reflection_on(candidates: Sequence[Candidate]) -> str:
+def reflection_on(representatives: Sequence[Representative]) -> str:
     """What to ask after the question itself."""
-    room = _MOST_CHARS // max(1, len(candidates))
+    room = _MOST_CHARS // max(1, len(representatives))
     solutions = [
-        f"Solution {number}:\n{_shortened(candidate.text, room)}"
-        for number, candidate in enumerate(candidates, 1)
+        f"Solution {number}:\n{_shortened(one.text, room)}"
+        for number, one in enumerate(representatives, 1)
     ]
     return "\n\n".join(
         [
@@ -69,11 +69,11 @@ def reflection_on(candidates: Sequence[Candidate]) -> str:
 
 
 def choice_in(
-    reflection: Rollout, candidates: Sequence[Candidate], kind: AnswerKind
-) -> Candidate | None:
-    """The candidate that a reflection chose, by what its last box says, or else its last line: the
-    number of a solution, or its answer. None for several, for none, or for any doubt; and if it was
-    cut short or loops."""
+    reflection: Rollout, representatives: Sequence[Representative], kind: AnswerKind
+) -> Representative | None:
+    """The representative that a reflection chose, by what its last box says, or else its last line:
+    the number of a solution, or its answer. None for several, for none, or for any doubt; and if it
+    was cut short or loops."""
     reply = without_reasoning(reflection.text) if may_vote(reflection) else None
     if reply is None or not reply.strip():
         return None
@@ -81,13 +81,13 @@ def choice_in(
     last = (box if box is not None else reply.strip().splitlines()[-1]).strip()
     named = {int(number) for number in _NAMED.findall(last)}
     if not named and box is not None:
-        numbers = {str(number) for number in range(1, len(candidates) + 1)}
+        numbers = {str(number) for number in range(1, len(representatives) + 1)}
         named = {int(last)} if last in numbers else set[int]()
-        named |= {at for at, one in enumerate(candidates, 1) if kind.same(one.answer, last)}
+        named |= {at for at, one in enumerate(representatives, 1) if kind.same(one.answer, last)}
     if len(named) != 1:
         return None
     [number] = named
-    return candidates[number - 1] if 1 <= number <= len(candidates) else None
+    return representatives[number - 1] if 1 <= number <= len(representatives) else None
 
 
 def _digest(text: str) -> bytes:

@@ -11,7 +11,7 @@ from rewards.answers.reading.reasoning import said_by
 from rewards.answers.tally import Tally
 from rewards.consensus import closeness_of, kind_of
 from rewards.estimators.estimate import Estimate, RewardEstimator, ScoredGroup
-from rewards.estimators.evidence import Evidence, MissingEvidence, Signal
+from rewards.estimators.evidence import Chosen, Evidence, MissingEvidence, Signal, label_of
 from rewards.looks import QuestionHistory
 from rewards.rollouts import RolloutGroup
 from rewards.selection import spread_most
@@ -49,7 +49,8 @@ class Scoring:
     def _evidence(
         self, group: RolloutGroup, kind: AnswerKind, tally: Tally, trainer: Trainer
     ) -> Evidence:
-        """What the estimator needs."""
+        """What the estimator needs. A group whose model was not asked to reflect is as one whose
+        choice could not be read."""
         needs, signals = self.estimator.needs, dict[Signal, Sequence[float]]()
         if names := TRAINER_SIGNALS & needs:
             signals |= trainer.signals(group, names)
@@ -58,11 +59,13 @@ class Scoring:
         if "topk_entropies" in needs:
             signals["topk_entropies"] = _recorded(group)
         history = self.history if "looks" in needs else None
+        chosen = group.reflection.answer if group.reflection else None
         return Evidence(
             tally,
             signals,
             texts=[said_by(rollout) for rollout in group.rollouts] if "texts" in needs else None,
             looks=history and history.look(group.prompt, group.id, kind, tally),
+            reflection=Chosen(label_of(kind, tally, chosen)) if "reflection" in needs else None,
         )
 
     def _chosen(self, estimate: Estimate) -> Estimate:

@@ -22,7 +22,7 @@ from rewards.answers.reading.reasoning import said_by
 from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Chosen, Evidence, Label, Need, Signal, label_of
 from rewards.looks import QuestionHistory, noise
-from rewards.reflection import candidates_of, choice_in, reflection_on
+from rewards.reflection import choice_in, reflection_on, representatives_of
 from rewards.rollouts import RolloutGroup
 from rewards.token_signals import entropy_estimate
 from rewards.votes import take_vote
@@ -75,14 +75,16 @@ class EvidenceCollector:
 
     def _reflection(self, question: Question, group: RolloutGroup, tally: Tally) -> Chosen:
         """What the model chooses among its answers; nothing to choose from is nothing chosen."""
-        candidates = candidates_of(tally, [said_by(rollout) for rollout in group.rollouts])
-        if len(candidates) < 2:
+        representatives = representatives_of(
+            tally, [said_by(rollout) for rollout in group.rollouts]
+        )
+        if len(representatives) < 2:
             return Chosen(None)
-        asked = replace(question, text=f"{question.text}\n\n{reflection_on(candidates)}")
+        asked = replace(question, text=f"{question.text}\n\n{reflection_on(representatives)}")
         [[reflection], *_] = [
             drawn.rollouts for drawn in self.sampler.groups([asked], replace(self.decoding, n=1))
         ]
-        chosen = choice_in(reflection, candidates, self.kind)
+        chosen = choice_in(reflection, representatives, self.kind)
         return Chosen(chosen and Label(chosen.answer, chosen.cluster))
 
     def _name(self, group: RolloutGroup) -> str:

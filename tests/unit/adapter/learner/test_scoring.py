@@ -1,5 +1,7 @@
 """From groups to advantages, with a trainer that says it is equally unsure of everything."""
 
+from dataclasses import replace
+
 import pytest
 
 from adapter.learner.scoring import Scoring
@@ -13,7 +15,7 @@ from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.evidence import MissingEvidence
 from rewards.estimators.registry import ESTIMATORS, build
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.rollouts import Reflection, Rollout, RolloutGroup, Sampling
 
 
 def group(answers: str, tokens: int = 1) -> RolloutGroup:
@@ -191,3 +193,16 @@ def test_a_learner_remembers_the_votes_on_a_question() -> None:
 def test_rewards_for_no_reason_are_for_experiments() -> None:
     with pytest.raises(ConfigurationError, match="reward random needs noise"):
         read(AdapterSettings, {"reward": "random"}, {})
+
+
+def test_what_the_model_chose_is_the_label() -> None:
+    made = scoring("sr_ttrl")
+
+    def label(reflection: Reflection | None, answers: str = "1122") -> str | None:
+        given = replace(group(answers), reflection=reflection)
+        return made.score(given, ScriptedTrainer()).estimate.label
+
+    assert label(Reflection("2.0")) == "2.0"
+    assert label(Reflection(None)) is None
+    assert label(None) is None
+    assert label(None, "111") == "1"
