@@ -57,9 +57,7 @@ class EvolRl:
         return Estimate(rewards, vote.answer, range(len(tally)), vote_stats(tally))
 
     def _novelty(self, near: Sequence[float], at: int, members: Sequence[int]) -> float:
-        others = [value for other, value in enumerate(near) if other != at]
-        if not others:
-            return 1.0
+        others = [value for other, value in enumerate(near) if other != at] or [1.0]
         side = [near[other] for other in members if other != at] or others
         alike = math.fsum(side) / len(side)
         return 1 - self.mean_weight * alike - (1 - self.mean_weight) * max(others)
@@ -67,9 +65,9 @@ class EvolRl:
 
 def _stretched(novelty: Sequence[float]) -> list[float]:
     """The least becomes 0 and the greatest 1; all 1/2 if they are the same, and one alone 1."""
-    if len(novelty) == 1:
-        return [1.0]
-    least, greatest = min(novelty, default=0.0), max(novelty, default=0.0)
+    if len(novelty) < 2:
+        return [1.0] * len(novelty)
+    least, greatest = min(novelty), max(novelty)
     if greatest - least <= _SAME:
         return [0.5] * len(novelty)
     return [(value - least) / (greatest - least) for value in novelty]

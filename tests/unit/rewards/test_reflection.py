@@ -66,6 +66,7 @@ def test_long_solutions_are_shortened_to_their_beginning_and_more_of_their_end()
         (r"\boxed{\text{Solution 1}}", "46"),
         (r"first \boxed{Solution 1}, no: \boxed{solution #2}", "56"),
         (r"\boxed{2}", "56"),
+        (r"\boxed{1}", "46"),
         (r"\boxed{46}", "46"),
         (r"<think>\boxed{1}</think> It is \boxed{Solution 2}.", "56"),
         ("Thus **Solution 2** is right.", "56"),

@@ -68,6 +68,7 @@ def test_alone_or_alike() -> None:
 def test_silence_is_as_bad_as_can_be_and_has_no_part_in_novelty() -> None:
     found = evol(["1", None, "1", "2"], ["a b", "a b", "c d", "e f"])
     assert found.rewards == near(0.75, -1.0, 0.75, -0.5)
+    assert found.stats == {"majority_ratio": 0.5, "answered": 0.75, "distinct": 2.0}
     nobody = evol([None, None], ["a", "b"])
     assert (nobody.rewards, nobody.label, nobody.informative) == ([-1.0, -1.0], None, False)
     assert evol([], []).rewards == []
@@ -119,6 +120,8 @@ def test_a_sure_majority_that_flips_contradicts_itself() -> None:
     assert guard(VOTES, [STEADY, Look(True, 0.7)]).scale == pytest.approx(0.5 * 0.7)
     assert guard(VOTES, [STEADY, Look(True, 0.6)]).scale == 0.5  # not more than `confident`
     assert guard(VOTES, [STEADY, Look(True, 0.7)], flip_rate=1).scale == 0.5
+    weak = Look(False, 0.5)
+    assert guard(VOTES, [STEADY, weak, Look(True, 0.7)]).scale == pytest.approx(0.35)
     assert guard(VOTES, [STEADY, Look(True, 0.7)], doubt=0.5).scale == pytest.approx(0.25)
 
 
@@ -132,6 +135,8 @@ def test_what_never_flipped_counts_less_for_a_while() -> None:
     low = Look(False, 0.1)
     assert guard(VOTES, [low, *[STEADY] * 5]).scale == pytest.approx(0.85)
     assert guard(VOTES, [STEADY] * 2, window=2).scale == pytest.approx(0.85)
+    assert guard(VOTES, [STEADY], window=1).scale == pytest.approx(0.85)
+    assert guard(VOTES, [STEADY] * 2, window=1).scale == 1.0
 
 
 def test_minorities_gain_by_their_votes_when_the_majority_flips() -> None:
@@ -220,4 +225,5 @@ def test_random_rewards_depend_on_nothing_but_noise_and_seed() -> None:
 def test_random_rewards_do_not_teach_to_answer() -> None:
     found = random(["1", None, "2"], [0.1, 0.2, 0.3], share=1)
     assert (found.rewards, found.kept) == ([1.0, 0.0, 1.0], [0, 2])
+    assert found.stats == {"majority_ratio": 1 / 3, "answered": 2 / 3, "distinct": 2.0}
     assert not found.informative
