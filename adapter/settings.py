@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adapter.trainer import SIGNALS, Loss
+from adapter.trainer import TRAFFIC_EVIDENCE, Loss
 from rewards.advantages import ADVANTAGES
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.registry import build, options_of
@@ -91,7 +91,8 @@ class RewardSettings(SettingsGroup):
 
     reward: str = "dare"
     """Reward estimator: `majority` (TTRL), `dare`, `soft_majority`, `scrl`, `confidence_majority`,
-    `restrain` or `self_certainty`. docs/rewards.md says what each is good for. `dare` is the
+    `restrain`, `self_certainty`, `evol_rl`, `ttrl_guard` or `sr_ttrl`, which learns from requests
+    with the strategy `reflect` alone. docs/rewards.md says what each is good for. `dare` is the
     default: in docs/results.md it needs fewer updates than `majority`, varies less from seed to
     seed and is nowhere below it. It costs the trainer one more forward pass."""
     reward_options: str = ""
@@ -113,7 +114,7 @@ class RewardSettings(SettingsGroup):
     @model_validator(mode="after")
     def _has_evidence(self) -> Self:
         estimator = self.estimator()
-        if absent := estimator.needs - SIGNALS:
+        if absent := estimator.needs - TRAFFIC_EVIDENCE:
             raise ValueError(
                 f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
                 "not carry; `ratchet score` can use it on recorded rollouts"

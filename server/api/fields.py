@@ -125,8 +125,10 @@ class RatchetOptions(Options):
     confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
     """Answer once the leading answer is the more common one with this probability; 1: once it
     cannot be overtaken."""
-    strategy: Literal["majority", "single"] = "majority"
-    """`majority` votes over the rollouts' answers; `single` passes the request through."""
+    strategy: Literal["majority", "reflect", "single"] = "majority"
+    """`majority` votes over the rollouts' answers; `reflect` then shows the model one rollout per
+    answer and serves the answer that it chooses, the majority's if it chooses none; `single` passes
+    the request through."""
     stream: Literal["vote", "progress", "first"] = "vote"
     """When streaming: `vote` waits for the vote, then sends the winner; `progress` also sends the
     vote so far whenever rollouts come in, in chunks without choices; `first` sends the first

@@ -39,7 +39,8 @@ class Served:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """A voted answer: what was drawn by then, the vote over it, and what is served of it. `reason`
-    says why the learner does not get the group; None if it does."""
+    says why the learner does not get the group; None if it does. `reflection` is the model's, if
+    it was asked to choose, and `chosen` whether it did."""
 
     draws: Sequence[Draw]
     tally: Tally
@@ -47,6 +48,8 @@ class Outcome:
     served: Served
     lease: Lease
     reason: Unrecorded | None
+    reflection: Draw | None = None
+    chosen: bool = False
 
     @property
     def ranked(self) -> list[Draw]:
@@ -61,7 +64,7 @@ class Outcome:
         """The reply's `ratchet` object."""
         vote, served, shed = self.vote, self.served, self.reason is Unrecorded.SHED
         return {
-            "strategy": "majority",
+            "strategy": "reflect" if self.chosen else "majority",
             "kind": served.kind,
             "rollouts": vote.total,
             "valid": vote.valid,
@@ -74,8 +77,11 @@ class Outcome:
         }
 
     def usage(self) -> dict[str, int]:
-        """The reply's `usage`, which counts every rollout."""
+        """The reply's `usage`, which counts every rollout, and a reflection."""
         prompt, generated = len(self.draws[0].prompt_ids), sum(draw.tokens for draw in self.draws)
+        if self.reflection is not None:
+            prompt += len(self.reflection.prompt_ids)
+            generated += self.reflection.tokens
         return {
             "prompt_tokens": prompt,
             "completion_tokens": generated,

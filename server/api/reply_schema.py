@@ -12,7 +12,8 @@ class _Reply(BaseModel):
 class RatchetExtension(_Reply):
     """How an answer came about; nulls where nothing was voted on."""
 
-    strategy: Literal["majority", "single"]
+    strategy: Literal["majority", "reflect", "single"]
+    """What decided: `reflect` only where the model chose among several answers."""
     kind: str | None
     """The kind of the answer voted on, as docs/answers.md has them; `text` for prose."""
     rollouts: int

@@ -4,13 +4,14 @@ import logging
 import time
 import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from adapter.store.clients import pseudonym
 from rewards.answer_choice import AnswerChoice
-from rewards.rollouts import RolloutGroup, Sampling
+from rewards.consensus import kind_of
+from rewards.rollouts import Reflection, RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
 from server.api.replies import Outcome, Served
 from server.api.requests import FORWARDED, SamplingRequest
@@ -76,6 +77,9 @@ class Bookkeeping:
         tally, counted = session.tally, await session.tally.current()
         vote = take_vote(counted)
         served = await served_of(tally, counted, vote)
+        if (chosen := session.chosen) is not None:
+            row, kind = counted.members[chosen.cluster][0], kind_of(tally.kind, chosen.answer)
+            served = replace(served, row=row, answer=chosen.answer, kind=kind, reason=None)
         if session.outcome.done():
             return
         session.served = served
@@ -88,6 +92,8 @@ class Bookkeeping:
             served=served,
             lease=session.lease,
             reason=session.reason,
+            reflection=session.reflection,
+            chosen=chosen is not None,
         )
         if tally.outstanding > 0 and not session.partial:
             self.metrics.votes_early.inc()
@@ -128,6 +134,7 @@ class Bookkeeping:
             self.metrics.groups[Unrecorded.UNUSABLE].inc()
             log.warning("a group is not recorded: %s", error)
             return
+        chosen = session.chosen
         temperature, top_p = session.options["temperature"], request.top_p or 1.0
         top_k, limit = max(0, request.top_k or 0), request.token_limit or 0
         group = RolloutGroup(
@@ -140,6 +147,7 @@ class Bookkeeping:
             client=session.caller.client,
             created_at=time.time(),
             answer=answer,
+            reflection=session.reflection and Reflection(chosen and chosen.answer),
         )
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
@@ -156,6 +164,9 @@ class Bookkeeping:
             metrics.rollouts_spared.inc(max(0, tally.outstanding))
         metrics.prompt_tokens.inc(len(tally.draws[0].prompt_ids))
         metrics.completion_tokens.inc(generated)
+        if session.reflection is not None:
+            metrics.prompt_tokens.inc(len(session.reflection.prompt_ids))
+            metrics.completion_tokens.inc(session.reflection.tokens)
         served = session.served
         assert served is not None
         metrics.votes[served.reason or "answered"].inc()

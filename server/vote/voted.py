@@ -6,6 +6,7 @@ before the last rollout is in and the learner gets the rest.
 
 import asyncio
 import logging
+import time
 from contextlib import ExitStack
 
 from rewards.answers.kinds import AnswerKinds
@@ -14,6 +15,7 @@ from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.drawing import Drawing
+from server.vote.reflecting import Reflecting
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.tally import RunningTally
@@ -32,6 +34,7 @@ class VotedAnswers:
     ) -> None:
         self._bookkeeping, self.kinds, self._rules = bookkeeping, kinds, rules
         self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
+        self._reflecting = Reflecting(engine)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(
@@ -81,7 +84,7 @@ class VotedAnswers:
     async def _collect(self, session: VoteSession) -> None:
         """Draw until the vote is over, or all rollouts if the learner gets them. Those that are
         lost or late make the group partial: without them it would favour short rollouts."""
-        tally = session.tally
+        tally, started = session.tally, time.monotonic()
         try:
             async with asyncio.timeout(session.deadline):
                 await self._drawing.draw(session)
@@ -97,4 +100,7 @@ class VotedAnswers:
                 session.reason = Unrecorded.PARTIAL
                 self._bookkeeping.metrics.groups[Unrecorded.PARTIAL].inc()
         if not session.outcome.done():
+            left = max(0.0, session.deadline - (time.monotonic() - started))
+            if session.reflects and not session.partial:
+                await self._reflecting.choose(session, left)
             await self._bookkeeping.conclude(session)
