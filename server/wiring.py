@@ -10,6 +10,7 @@ from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
 from server.promotion.canary import Canary, CanaryRules
+from server.promotion.decision.decision import DecisionRules
 from server.promotion.files import Files, Lineage
 from server.promotion.labelled_queries import read_labelled_queries
 from server.promotion.monitor import Monitor
@@ -68,6 +69,7 @@ def promoter(
         refresh=settings.gate_refresh,
         temperature=settings.rollout_temperature,
         seconds=settings.gate_seconds,
+        labels=settings.gate_labels,
     )
     labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
     probes = ProbeSet(
@@ -78,8 +80,12 @@ def promoter(
         rules=probe_rules,
         labelled=labelled,
     )
-    trial_rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
-    trial = Trial(probes, kinds, policy, trial_rules)
+    decision_rules = DecisionRules(
+        margin=settings.gate_margin,
+        queries=settings.gate_queries,
+        max_overturned=settings.gate_max_overturned,
+    )
+    trial = Trial(probes, kinds, policy, TrialRules(decision_rules, limits))
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
     if settings.canary_share:
         rules = CanaryRules(settings.canary_share, settings.canary_seconds, limits)

@@ -41,7 +41,7 @@ class Monitor:
         self.trial.probes.refresh()
         with policy.hold(live), policy.hold(parent):
             names = policy.engine_name(live), policy.engine_name(parent)
-            verdict = await self.trial.compare(*names, kl=None)
+            verdict = await self.trial.compare(names[0], {"parent": names[1]}, kl=None)
         if verdict.passed or verdict.cause is Cause.UNDECIDED:
             log.info("v%d stays: %s", live, verdict.reason)
             self.signals.accept(live, parent)

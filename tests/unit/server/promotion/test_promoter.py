@@ -65,6 +65,12 @@ class Bench:
     def script(self, model: str, messages: Sequence[Any], n: int) -> list[str]:
         question = int(messages[0]["content"])
         style = self.style.get(model, "honest")
+        if style == "sure":
+            return [rf"\boxed{{{question}}}"] * n
+        if style == "nearly":
+            return [
+                rf"\boxed{{{99 if i == 0 and question % 25 == 3 else question}}}" for i in range(n)
+            ]
         if style == "ignorant":
             return [rf"\boxed{{{question * 1000 + i}}}" for i in range(n)]
         if style == "constant":
@@ -136,7 +142,7 @@ async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
     ("style", "reason"),
     [
         ("constant", "collapse"),
-        ("careless", "worse than its parent"),
+        ("careless", "leaves what its parent agrees on"),
         ("mute", "collapse"),
         ("verbose", "length"),
         ("ignored", "differ"),
@@ -418,9 +424,11 @@ async def test_the_ledger_keeps_every_step_with_its_numbers(bench: Bench) -> Non
     steps = [Step.LINEAGE, Step.FILES, Step.PARITY, Step.TRIAL]
     assert [verdict.step for verdict in release.steps] == steps
     assert [verdict.passed for verdict in release.steps] == [True, True, True, False]
-    assert release.steps[-1].cause is Cause.WORSE
+    assert release.steps[-1].cause is Cause.OVERTURNED
+    assert release.steps[-1].reference == "parent"
+    assert len(release.steps[-1].lost) == 0  # the pooled consensus cannot tell
     assert release.steps[2].numbers["to_trainer"] == 0.0
-    assert release.steps[3].numbers["against_parent/mean"] < 0
+    assert release.steps[3].numbers["against_parent/overturned"] > 0.18
     record = (await bench.releases.ledger())[-1].record
     assert record is not None
     assert AdapterRelease.from_record(record) == release
@@ -522,3 +530,49 @@ async def test_of_several_servers_one_judges(bench: Bench) -> None:
     assert (await bench.judged(version)).state is ReleaseState.CANDIDATE
     assert await bench.releases.judges("another", 0.0)
     assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_the_best_version_so_far_is_a_reference_of_its_own(tmp_path: Path) -> None:
+    """Each step is within the margin of its parent, and still the third is not of the best."""
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(100)))
+    bench = Bench(tmp_path / "adapters", gate_file=file, keep_loaded=3)
+    best = await bench.publish("sure")
+    release = await bench.judged(best)
+    assert release.numbers["gate/better"] == 1.0
+    second = await bench.judged(await bench.publish("nearly"))
+    assert second.state is ReleaseState.LIVE
+    assert second.numbers["gate/better"] == 0.0
+    await bench.parts.promoter.sync()
+    assert (bench.parts.policy.live, bench.parts.policy.best) == (second.version, best)
+    third = await bench.judged(await bench.publish("nearly"))
+    assert "gate/against_best/mean" in third.numbers
+
+
+async def test_the_best_version_stays_loaded_and_is_loaded_again(tmp_path: Path) -> None:
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(100)))
+    bench = Bench(tmp_path / "adapters", gate_file=file)
+    await bench.judged(await bench.publish("sure"))
+    for _ in range(3):
+        await bench.judged(await bench.publish("sure"))
+    assert bench.parts.policy.loaded == [0, 1, 4]  # not the parent of the live one
+    other = Parts(bench.parts.settings, engine=bench.engine, releases=bench.releases)
+    await other.promoter.sync()
+    assert (other.policy.live, other.policy.best, other.policy.loaded) == (4, 1, [0, 1, 4])
+
+
+async def test_a_label_file_is_read_in_a_new_order_and_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(50)))
+    bench = Bench(tmp_path / "adapters", gate_file=file, gate_refresh=1)
+    orders: list[list[int]] = []
+    for _ in range(2):
+        start = len(bench.engine.requests)
+        release = await bench.judged(await bench.publish())
+        assert release.numbers["gate/against_labels/queries"] == 50
+        asked = bench.engine.requests[start:]
+        texts = [int(r["messages"][0]["content"]) for r in asked if r["model"] == "base"]
+        orders.append([number for number in texts if number >= 8])
+        assert sorted(orders[-1]) == list(range(8, 50))
+    assert orders[0] != orders[1]

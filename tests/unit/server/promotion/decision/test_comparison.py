@@ -1,0 +1,82 @@
+"""Candidate against reference on one query, by hand."""
+
+import itertools
+import random
+
+import pytest
+
+from rewards.answers.math_answers import MathAnswers
+from server.promotion.decision.comparison import UNHEARD, by_reference, difference, labelled, pooled
+
+
+def test_by_hand_without_label() -> None:
+    # Together 7 x7 and 3 x1: each 7 has six others against one, the 3 loses: 1 1 1 1 to 1 1 1 0.
+    assert difference(MathAnswers(), ["7"] * 4, ["7", "7", "7", "3"]) == 0.25
+    # Together 3 x5 and 7 x3: the candidate wins the pooled vote, four to one.
+    assert difference(MathAnswers(), ["3"] * 4, ["7", "7", "7", "3"]) == 0.75
+
+
+def test_a_wrong_consensus_that_is_mended_counts_for_the_candidate() -> None:
+    assert pooled([1, 1, 1, 1], [2, 2, 2, 1]) == 0.75
+    assert by_reference([1, 1, 1, 1], [2, 2, 2, 1]) == -0.75
+
+
+def test_a_tie_counts_by_shares() -> None:
+    # 1 x2 and 2 x3: a 2 left out leaves two against two and scores 1/2; a 1 left out has lost.
+    assert pooled([1, 2], [1, 2, 2]) == pytest.approx(0.5 * (1 / 2 - 2 / 3))
+
+
+def test_by_hand_with_a_label() -> None:
+    assert difference(MathAnswers(), ["3", "3"], ["7", "3"], "3.0") == 0.5
+    assert difference(MathAnswers(), ["3", "3"], ["7", "3"], "12") == 0.0
+    assert labelled([None, None], [None, 0], UNHEARD) == 0.0  # no answer is not an unheard one
+
+
+def test_a_policy_against_itself_is_even_however_it_answers() -> None:
+    for answers in itertools.product(["1", "2", None], repeat=4):
+        assert difference(MathAnswers(), answers, answers) == 0.0
+    for answers in itertools.product([1, 2, None], repeat=4):
+        assert by_reference(answers, answers) == 0.0
+
+
+def test_equal_policies_have_equal_expectations() -> None:
+    """All pairs of three rollouts from one distribution over {1, 2, none}, weighted."""
+    share = {1: 0.5, 2: 0.3, None: 0.2}
+    both, own = 0.0, 0.0
+    for rows in itertools.product(share, repeat=6):
+        weight = 1.0
+        for row in rows:
+            weight *= share[row]
+        both += weight * pooled(rows[:3], rows[3:])
+        own += weight * by_reference(rows[:3], rows[3:])
+    assert both == pytest.approx(0.0, abs=1e-12)
+    assert own == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_quick_count_is_the_definition() -> None:
+    """Against leaving each rollout out by hand, on random draws."""
+
+    def slow(ours: list[int | None], theirs: list[int | None]) -> float:
+        def score(left_out: int) -> float:
+            everyone = [*ours, *theirs]
+            own = everyone.pop(left_out)
+            votes = [everyone.count(c) for c in {c for c in everyone if c is not None}]
+            if own is None or own not in everyone or everyone.count(own) < max(votes):
+                return 0.0
+            return 1 / votes.count(max(votes))
+
+        count = len(ours)
+        mine = sum(score(i) for i in range(count)) / count
+        return mine - sum(score(count + i) for i in range(len(theirs))) / len(theirs)
+
+    noise = random.Random(1)
+    for _ in range(500):
+        rows = [[noise.choice([None, 0, 1, 2]) for _ in range(4)] for _ in range(2)]
+        assert pooled(*rows) == pytest.approx(slow(*rows))
+
+
+def test_silence_never_scores() -> None:
+    assert difference(MathAnswers(), [None, None], [None, None]) == 0.0
+    assert difference(MathAnswers(), [None, None], ["1", "1"]) == -1.0
+    assert difference(MathAnswers(), ["1", "1"], [None, None]) == 1.0
+    assert by_reference([1, 1], [None, None]) == 0.0

@@ -1,0 +1,25 @@
+"""What queries are called, and their slices."""
+
+from server.promotion.traffic import query_id, slices_of
+from server.recording.reservoir import Query
+
+
+def asked(text: str, **fields: str) -> Query:
+    return Query([{"role": "user", "content": text}], {}, **fields)
+
+
+def test_equal_prompts_share_an_identifier() -> None:
+    assert query_id(asked("What is 1+2?")) == query_id(asked("What is 1+2?", client="c"))
+    assert query_id(asked("What is 1+2?")) != query_id(asked("What is 1+3?"))
+
+
+def test_prompts_that_differ_in_numbers_share_a_template() -> None:
+    first, second = slices_of(asked("What is 12.5+3?")), slices_of(asked("What is 7+1,000?"))
+    assert first == second
+    assert slices_of(asked("How much is 12.5+3?")) != first
+
+
+def test_a_client_is_a_slice_of_its_own() -> None:
+    assert slices_of(asked("?", client="ab12", answer_kind="json"))[2] == "client:ab12"
+    assert slices_of(asked("?", answer_kind="json"))[0] == "kind:json"
+    assert len(slices_of(asked("?"))) == 2
