@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapter.store.judgement import Step, StepVerdict, turned_away
 from adapter.store.releases import BASE, AdapterRelease
@@ -26,6 +26,7 @@ from server.promotion.decision.asked import Asked
 from server.promotion.decision.comparison import UNHEARD
 from server.promotion.decision.decision import STEP, Decision, DecisionRules, Finding
 from server.promotion.decision.sequential_test import planned_looks
+from server.promotion.decision.standing import Standing
 from server.promotion.probe_set import Probe, ProbeSet, Reply
 from server.promotion.traffic import query_id, slices_of
 
@@ -57,6 +58,8 @@ class Trial:
     kinds: AnswerKinds
     policy: Policy
     rules: TrialRules
+    standing: Standing = field(default_factory=Standing)
+    """Live with best, by all trials since that was the best."""
 
     @property
     def ready(self) -> bool:
@@ -70,14 +73,15 @@ class Trial:
             for version in references.values():
                 held.enter_context(policy.hold(version))
             names = {role: policy.engine_name(v) for role, v in references.items()}
+            self.standing.begin(names["parent"], names["best"])
             return await self.compare(release.folder, names, kl)
 
     async def compare(
         self, candidate: str, references: Mapping[str, str], kl: float | None
     ) -> StepVerdict:
-        """Compare a policy with others, by their engine names; "parent" must be one of them. `kl`
-        is the candidate's distance from base in nats per token; None if this is not about learning,
-        but about which version to serve. Raises EngineError.
+        """Compare a policy with others, by role and engine name; alarms are against the first.
+        `kl` is the candidate's distance from base in nats per token; None if this is not about
+        learning, but about which version to serve. Raises EngineError.
         """
         base = self.policy.engine_name(BASE)
         roles: dict[str, str] = {}
@@ -85,7 +89,9 @@ class Trial:
             roles.setdefault(name, role)  # a policy has one comparison, under its first role
         others = {role: name for name, role in roles.items()}
         everyone = {candidate, base, *others.values()}
-        best = roles[references.get("best", references["parent"])]
+        first = next(iter(others))
+        best = roles[references.get("best", others[first])]
+        standing = self.standing if kl is not None and best != first else None
         self.probes.begin(everyone)
         decision = Decision(list(others), self.rules.decision, self.probes.labels)
         records = {name: list[VoteRecord]() for name in everyone}
@@ -93,11 +99,15 @@ class Trial:
         async with aclosing(self._drawings(everyone)) as drawings:
             async for drawn in drawings:
                 # Mathematics may take a while.
-                await asyncio.to_thread(self._add, drawn, candidate, others, decision, records)
+                asked = await asyncio.to_thread(self._asked, drawn, candidate, others, records)
+                for probe, row in zip(drawn.probes, asked, strict=True):
+                    decision.add(row)
+                    if standing is not None:
+                        standing.add(probe.seed, row.between(first, best))
                 stats = {name: PolicyStats.of(rows) for name, rows in records.items() if rows}
                 shown = {"candidate": candidate, "base": base, **others}
                 numbers = decision.numbers() | _numbers({r: stats[n] for r, n in shown.items()})
-                alarm = self._alarm(stats[candidate], stats[others["parent"]], stats[base], kl)
+                alarm = self._alarm(stats[candidate], stats[others[first]], stats[base], kl)
                 if alarm is not None:
                     return turned_away(Step.TRIAL, alarm.cause, alarm.reason, numbers)
                 if finding := decision.look():
@@ -136,16 +146,16 @@ class Trial:
         found = await together(self.probes.replies(name, probes) for name in policies)
         return _Drawing(probes, dict(zip(policies, found, strict=True)))
 
-    def _add(
+    def _asked(
         self,
         drawn: _Drawing,
         candidate: str,
         others: Mapping[str, str],
-        decision: Decision,
         records: Mapping[str, list[VoteRecord]],
-    ) -> None:
-        """Add replies to the decision and to the records of the policies; labelled queries, which
-        are no traffic, are no part of those."""
+    ) -> list[Asked]:
+        """The replies to each query; adds them to the records of the policies, which have no
+        labelled queries: those are no traffic."""
+        asked: list[Asked] = []
         for at, probe in enumerate(drawn.probes):
             kind, label = self.kinds[probe.query.answer_kind], probe.query.label
             replies = {name: found[at] for name, found in drawn.replies.items()}
@@ -153,7 +163,8 @@ class Trial:
                 for name, rows in records.items():
                     vote = take_vote(kind.tally(replies[name].answers))
                     rows.append(VoteRecord.of(vote, replies[name].tokens))
-            decision.add(_asked(kind, probe, candidate, others, replies))
+            asked.append(_asked(kind, probe, candidate, others, replies))
+        return asked
 
     def _alarm(
         self, candidate: PolicyStats, parent: PolicyStats, base: PolicyStats, kl: float | None

@@ -20,7 +20,13 @@ class Asked:
 
     def difference(self, reference: str) -> float:
         """Candidate minus reference, by the label if there is one, else by the pooled consensus."""
-        theirs = self.references[reference]
+        return self._difference(self.candidate, self.references[reference])
+
+    def between(self, first: str, second: str) -> float:
+        """The first reference minus the second, in the same way."""
+        return self._difference(self.references[first], self.references[second])
+
+    def _difference(self, ours: Clusters, theirs: Clusters) -> float:
         if self.label is None:
-            return pooled(self.candidate, theirs)
-        return labelled(self.candidate, theirs, self.label)
+            return pooled(ours, theirs)
+        return labelled(ours, theirs, self.label)

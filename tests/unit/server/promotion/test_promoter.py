@@ -449,6 +449,40 @@ async def test_a_version_that_turns_out_worse_is_rolled_back(bench: Bench) -> No
     assert counted("ratchet_rollbacks_total") == 1
 
 
+async def test_a_lineage_that_drifts_below_its_best_version_goes_back_to_it(tmp_path: Path) -> None:
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(100)))
+    bench = Bench(tmp_path / "adapters", gate_file=file, keep_loaded=3)
+    policy, standing = bench.parts.policy, bench.parts.promoter.trial.standing
+    for style in ("sure", "nearly", "nearly"):
+        await bench.judged(await bench.publish(style))
+    assert (policy.live, policy.best) == (3, 1)
+    standing.begin(policy.engine_name(3), policy.engine_name(1))
+    for number in range(400):
+        standing.add(number, -0.25 if number % 4 == 0 else 0.0)
+    await bench.parts.promoter.sync()
+    assert await bench.releases.live() == policy.live == 1
+    entry = (await bench.releases.ledger())[-1]
+    assert entry.note.startswith("automatic rollback from v3: worse than the best version: -0.0")
+    assert bench.parts.metrics.registry.get_sample_value("ratchet_rollbacks_total") == 1
+    await bench.judged(await bench.publish("sure"))
+    await bench.parts.promoter.sync()
+    assert policy.live == 4  # what was found of others is not held against it
+
+
+async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_path: Path) -> None:
+    file = tmp_path / "gate.jsonl"
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(100)))
+    bench = Bench(tmp_path / "adapters", gate_file=file, keep_loaded=3)
+    standing = bench.parts.promoter.trial.standing
+    for style in ("sure", "nearly"):
+        await bench.judged(await bench.publish(style))
+    for _ in range(2):  # turned away, on one drawing
+        await bench.judged(await bench.publish("mute"))
+        assert standing.moments.count in (16 + 20, 32 + 40)
+    assert standing.moments.mean < 0
+
+
 async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
     """Signals turn because queries got harder for every version: the comparison shows it."""
     await bench.ask(8)
