@@ -11,6 +11,7 @@ from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
 from server.promotion.canary import Canary, CanaryRules
 from server.promotion.decision.decision import DecisionRules
+from server.promotion.decision.power import check_decides
 from server.promotion.files import Files, Lineage
 from server.promotion.labelled_queries import read_labelled_queries
 from server.promotion.monitor import Monitor
@@ -52,7 +53,8 @@ def promoter(
     metrics: ServerMetrics,
 ) -> Promoter:
     """The steps of a promotion in their order, and the monitor of the live version. Raises
-    LabelledQueriesInvalid."""
+    LabelledQueriesInvalid, GateCannotDecide."""
+    check_decides(settings.gate_margin, settings.gate_queries, settings.gate_rollouts)
     limits = GateLimits(
         max_kl=settings.gate_max_kl,
         min_margin=settings.gate_min_margin,

@@ -17,6 +17,7 @@ from server.api.requests import ChatRequest
 from server.engine.base import EngineTimeout, EngineUnavailable
 from server.engine.scripted import ScriptedEngine
 from server.parts import Parts
+from server.promotion.decision.power import GateCannotDecide
 from server.recording.reservoir import Query
 from server.settings import ServerSettings
 from server.vote.completions import Stopwatch
@@ -71,6 +72,8 @@ class Bench:
             return [
                 rf"\boxed{{{99 if i == 0 and question % 25 == 3 else question}}}" for i in range(n)
             ]
+        if style == "hesitant" and question % 4 == 0:
+            return [rf"\boxed{{{question if i > 2 else 99}}}" for i in range(n)]
         if style == "ignorant":
             return [rf"\boxed{{{question * 1000 + i}}}" for i in range(n)]
         if style == "constant":
@@ -175,12 +178,12 @@ async def test_a_damaged_folder_is_never_loaded(bench: Bench, tmp_path: Path) ->
 
 
 async def test_running_out_of_queries_is_undecided_and_not_a_pass(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, gate_queries=32)
-    release = await bench.judged(await bench.publish())
+    bench = Bench(tmp_path, gate_queries=96)
+    release = await bench.judged(await bench.publish("hesitant"))
     assert release.state is ReleaseState.REJECTED
-    assert release.reason == "undecided against its parent: +0.000 over 32 queries"
+    assert release.reason == "undecided against its parent: -0.031 over 96 queries"
     asked = [request for request in bench.engine.requests if request["model"] == "base"]
-    await bench.judged(await bench.publish())
+    await bench.judged(await bench.publish("hesitant"))
     again = [request for request in bench.engine.requests if request["model"] == "base"]
     assert len(again) == 2 * len(asked)  # on a fresh drawing, so base is sampled anew
 
@@ -610,3 +613,8 @@ async def test_a_label_file_is_read_in_a_new_order_and_to_its_end(tmp_path: Path
         orders.append([number for number in texts if number >= 8])
         assert sorted(orders[-1]) == list(range(8, 50))
     assert orders[0] != orders[1]
+
+
+def test_a_gate_that_cannot_decide_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(GateCannotDecide, match="gate_queries 32 with gate_rollouts 8"):
+        Bench(tmp_path, gate_queries=32)
