@@ -25,6 +25,7 @@ RULES = DecisionRules(
     margin=_FIELDS["gate_margin"].default,
     queries=_FIELDS["gate_queries"].default,
     max_overturned=_FIELDS["gate_max_overturned"].default,
+    max_novel=_FIELDS["gate_max_novel"].default,
 )
 """The product's defaults."""
 _REFRESH: int = _FIELDS["gate_refresh"].default

@@ -149,7 +149,7 @@ class _Gate:
         limits = GateLimits(  # the server's defaults
             max_kl=0.25, min_margin=0.12, min_diversity=0.7, max_drop=0.1, max_stretch=2.0
         )
-        rules = DecisionRules(margin=0.05, queries=192, max_overturned=0.18)
+        rules = DecisionRules(margin=0.05, queries=192, max_overturned=0.18, max_novel=0.25)
         probes = ProbeSet(
             engine=self._engine,
             share=LearningShare(alone=1024, beside=1024),

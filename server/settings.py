@@ -140,6 +140,10 @@ class GateSettings(SettingsGroup):
     """Reject a candidate that leaves more than this share of what the live version, base or the
     best version agrees on, unless at least 64 labels defend it: no consensus tells a wrong one that
     is mended from a right one that is damaged."""
+    gate_max_novel: float = Field(default=0.25, gt=0, le=1)
+    """Reject a candidate whose rollouts agree, on more than this share of the queries, on an answer
+    that the live version, base or the best version does not give once, unless at least 64 labels
+    defend it. Learning makes answers more frequent; it invents none."""
     gate_refresh: int = Field(default=4, ge=1)
     """Judge this many candidates on the same queries before drawing new ones."""
     gate_file: Path | None = None

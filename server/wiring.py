@@ -86,6 +86,7 @@ def promoter(
         margin=settings.gate_margin,
         queries=settings.gate_queries,
         max_overturned=settings.gate_max_overturned,
+        max_novel=settings.gate_max_novel,
     )
     trial = Trial(probes, kinds, policy, TrialRules(decision_rules, limits))
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]

@@ -69,6 +69,14 @@ def by_reference(candidate: Clusters, reference: Clusters) -> float:
     return total / len(reference)
 
 
+def novel(candidate: Clusters, reference: Clusters) -> bool:
+    """Whether at least half of the candidate's rollouts share an answer that the reference never
+    gives. Learning makes answers more frequent; what was never there is taught by damage."""
+    given = set(reference)
+    votes = Counter(c for c in candidate if c is not None and c not in given)
+    return bool(votes) and 2 * max(votes.values()) >= len(candidate)
+
+
 def difference(
     kind: AnswerKind, candidate: Answers, reference: Answers, label: str | None = None
 ) -> float:

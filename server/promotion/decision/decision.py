@@ -29,12 +29,14 @@ NAMES = {"parent": "its parent", "base": "base", "best": "the best version"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRules:
-    """`margin` of each comparison, most unlabelled `queries`, and the most of the references' own
-    consensus that a candidate may leave without labels that defend it."""
+    """`margin` of each comparison, and most unlabelled `queries`. Without labels that defend it, a
+    candidate may leave `max_overturned` of a reference's own consensus, and agree on answers that a
+    reference never gives on `max_novel` of the queries."""
 
     margin: float
     queries: int
     max_overturned: float
+    max_novel: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Decision:
             parts[part] = test.numbers()
         for name in self._tests:
             parts[f"against_{name}"]["overturned"] = -self._slices.overturned(name).mean
+            parts[f"against_{name}"]["novel"] = self._slices.novel(name).mean
         parts["slices"] = self._slices.numbers()
         return {f"{part}/{key}": n for part, found in parts.items() for key, n in found.items()}
 
@@ -154,6 +157,11 @@ class Decision:
             moments = self._slices.overturned(name)
             if moments.mean < -self._rules.max_overturned:
                 reason = _found(f"leaves what {NAMES[name]} agrees on", moments)
+                return Finding(reason, Cause.OVERTURNED, name, lost=self._lost_to(name))
+            share = self._slices.novel(name)
+            if share.mean > self._rules.max_novel:
+                reason = f"agrees on answers that {NAMES[name]} never gives"
+                reason += f": {share.mean:.3f} of {share.count} queries"
                 return Finding(reason, Cause.OVERTURNED, name, lost=self._lost_to(name))
         return None
 

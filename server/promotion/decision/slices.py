@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from server.promotion.decision.asked import Asked
-from server.promotion.decision.comparison import by_reference
+from server.promotion.decision.comparison import by_reference, novel
 from server.promotion.decision.sequential_test import Moments
 
 ENOUGH, _SUSPECT = 8, 3
@@ -38,6 +38,7 @@ class Slices:
         self._labelled: dict[tuple[str, str], Moments] = defaultdict(Moments)
         self._unlabelled: dict[tuple[str, str], Moments] = defaultdict(Moments)
         self._own: dict[tuple[str, str], Moments] = defaultdict(Moments)
+        self._novel: dict[str, Moments] = defaultdict(Moments)
 
     def add(self, asked: Asked, reference: str, difference: float) -> None:
         """Add a query's difference from a reference, and how far it leaves its consensus."""
@@ -47,6 +48,7 @@ class Slices:
         if asked.label is None:
             own = by_reference(asked.candidate, asked.references[reference])
             self._own[reference, ""].add(own)
+            self._novel[reference].add(novel(asked.candidate, asked.references[reference]))
         for name in asked.slices:
             known[reference, name].add(difference)
             if own is not None:
@@ -55,6 +57,10 @@ class Slices:
     def overturned(self, reference: str) -> Moments:
         """How far the candidate leaves the reference's own consensus over all queries."""
         return self._own[reference, ""]
+
+    def novel(self, reference: str) -> Moments:
+        """On which share of the queries the candidate agrees on what the reference never says."""
+        return self._novel[reference]
 
     def found(self) -> SliceFinding | None:
         """The slice that is proven worse by most, if any is."""

@@ -6,7 +6,14 @@ import random
 import pytest
 
 from rewards.answers.math_answers import MathAnswers
-from server.promotion.decision.comparison import UNHEARD, by_reference, difference, labelled, pooled
+from server.promotion.decision.comparison import (
+    UNHEARD,
+    by_reference,
+    difference,
+    labelled,
+    novel,
+    pooled,
+)
 
 
 def test_by_hand_without_label() -> None:
@@ -19,6 +26,13 @@ def test_by_hand_without_label() -> None:
 def test_a_wrong_consensus_that_is_mended_counts_for_the_candidate() -> None:
     assert pooled([1, 1, 1, 1], [2, 2, 2, 1]) == 0.75
     assert by_reference([1, 1, 1, 1], [2, 2, 2, 1]) == -0.75
+
+
+def test_a_novel_answer_is_agreed_on_and_was_never_given() -> None:
+    assert novel([3, 3, 0, 1], [0, 0, 1, 2])
+    assert not novel([3, 4, 0, 1], [0, 0, 1, 2])
+    assert not novel([2, 2, 2, 2], [0, 0, 1, 2])
+    assert not novel([None] * 4, [0, 0, 1, 2])
 
 
 def test_a_tie_counts_by_shares() -> None:

@@ -10,7 +10,7 @@ from adapter.store.judgement import Cause
 from server.promotion.decision.asked import Asked
 from server.promotion.decision.decision import Decision, DecisionRules, Finding
 
-RULES = DecisionRules(margin=0.05, queries=192, max_overturned=0.18)
+RULES = DecisionRules(margin=0.05, queries=192, max_overturned=0.18, max_novel=0.25)
 EVEN = [0, 0, 0, 1]
 
 
@@ -59,6 +59,18 @@ def test_confident_answers_against_what_the_parent_agrees_on_need_labels() -> No
         fed(decision, lambda n: [2, 2, 2, 2], count=100, label=label)
         finding = decision.look() or fed(decision, changed)
         assert finding is not None and finding.cause is cause
+
+
+def test_answers_that_a_reference_never_gives_are_not_learnt() -> None:
+    """A surer candidate may gain more than it loses where it agrees on something new."""
+    changed = lambda n: [2, 2, 2, 2] if n % 3 == 0 else [0, 0, 0, 0]  # noqa: E731
+    decision = Decision(["parent"], RULES)
+    finding = fed(decision, changed, parent=[0, 0, 1, 3])
+    assert finding is not None and finding.cause is Cause.OVERTURNED
+    assert finding.reason == "agrees on answers that its parent never gives: 0.338 of 80 queries"
+    assert decision.numbers()["against_parent/overturned"] < 0.18
+    kept = fed(Decision(["parent"], RULES), changed, parent=[0, 0, 2, 3])
+    assert kept is not None and kept.accepted
 
 
 def test_nothing_passes_before_the_last_label() -> None:
@@ -117,8 +129,8 @@ def test_each_reference_counts() -> None:
 
 
 def test_undecided_names_the_reference_that_is_least_sure() -> None:
-    decision = Decision(["parent", "base"], DecisionRules(margin=0.01, queries=32,
-                                                          max_overturned=1.0))  # fmt: skip
+    rules = DecisionRules(margin=0.01, queries=32, max_overturned=1.0, max_novel=1.0)
+    decision = Decision(["parent", "base"], rules)
     for number in range(32):
         rows = {"parent": EVEN, "base": EVEN if number % 4 else [0, 0, 0, 0]}
         decision.add(Asked(f"q{number}", [], EVEN, rows))
