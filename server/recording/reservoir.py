@@ -23,10 +23,11 @@ class Query:
 
 
 class Reservoir:
-    """The last `limit` distinct queries that could be recorded."""
+    """The last `limit` distinct queries that could be recorded; where one prompt in `one_in` is
+    held out from learning, those only."""
 
-    def __init__(self, limit: int = 512) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 512, one_in: int = 0) -> None:
+        self._limit, self._one_in = limit, one_in
         self._queries: OrderedDict[str, Query] = OrderedDict()
         self.forgotten = 0
         """Queries removed since the start because their clients opted out."""
@@ -35,11 +36,18 @@ class Reservoir:
         return len(self._queries)
 
     def add(self, key: str, query: Query) -> None:
-        """Keep a query; equal ones have the same `key`."""
+        """Keep a query, unless others are held out for the gate; equal ones have the same `key`."""
+        if self._one_in and not self.holds_out(key):
+            return
         self._queries[key] = query
         self._queries.move_to_end(key)
         while len(self._queries) > self._limit:
             self._queries.popitem(last=False)
+
+    def holds_out(self, key: str) -> bool:
+        """Whether the prompt with this key, in hexadecimal, is for the gate and never learnt
+        from."""
+        return self._one_in > 0 and int(key[:8], 16) % self._one_in == 0
 
     def forget(self, clients: Collection[str]) -> None:
         """Remove the queries of these clients."""

@@ -65,6 +65,8 @@ class Bookkeeping:
         tally, vote = session.tally, await session.tally.vote()
         if vote.answer is None:
             session.reason = session.reason or Unrecorded.NO_ANSWER
+        if session.reason is None and self.reservoir.holds_out(prompt_key(session.prompt)):
+            session.reason = Unrecorded.HELD_OUT
         if session.reason is None:
             session.reason = self.recorder.refusal()
         counted, lease = await tally.current(), session.lease
@@ -81,12 +83,14 @@ class Bookkeeping:
     async def settle(self, session: VoteSession) -> None:
         """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
-        if session.reason is not None:
+        if session.reason not in (None, Unrecorded.HELD_OUT):
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
         client, kind = pseudonym(session.caller.client), tally.kind.name
         query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
         self.reservoir.add(prompt_key(session.prompt), query)
+        if session.reason is Unrecorded.HELD_OUT:
+            return
         try:
             rollouts = await self.transcript.rollouts(tally.draws)
         except EngineReplyInvalid as error:

@@ -17,6 +17,15 @@ def test_the_oldest_go_first() -> None:
     assert {q.client for q in filled("a", "b", "c", "d", "e").draw(9)} == {"b", "c", "d", "e"}
 
 
+def test_of_prompts_that_are_held_out_only_those_are_kept() -> None:
+    reservoir = Reservoir(one_in=8)
+    for number in range(32):
+        reservoir.add(f"{number:08x}ffff", Query(str(number), {}))
+    assert sorted(int(str(query.prompt)) for query in reservoir.draw(9)) == [0, 8, 16, 24]
+    assert reservoir.holds_out("00000010")
+    assert not Reservoir().holds_out("00000010")
+
+
 def test_a_client_is_forgotten() -> None:
     reservoir = filled("a", "b", "a")
     reservoir.forget({"a", "x"})
