@@ -70,11 +70,12 @@ def by_reference(candidate: Clusters, reference: Clusters) -> float:
 
 
 def novel(candidate: Clusters, reference: Clusters) -> bool:
-    """Whether at least half of the candidate's rollouts share an answer that the reference never
-    gives. Learning makes answers more frequent; what was never there is taught by damage."""
+    """Whether at least half of the candidate's rollouts, and three, share an answer that the
+    reference never gives. Learning makes answers more frequent; what was never there is taught by
+    damage. Fewer than three agree by chance."""
     given = set(reference)
     votes = Counter(c for c in candidate if c is not None and c not in given)
-    return bool(votes) and 2 * max(votes.values()) >= len(candidate)
+    return bool(votes) and max(votes.values()) >= max(3, len(candidate) / 2)
 
 
 def difference(

@@ -29,8 +29,9 @@ def test_a_wrong_consensus_that_is_mended_counts_for_the_candidate() -> None:
 
 
 def test_a_novel_answer_is_agreed_on_and_was_never_given() -> None:
-    assert novel([3, 3, 0, 1], [0, 0, 1, 2])
-    assert not novel([3, 4, 0, 1], [0, 0, 1, 2])
+    assert novel([3, 3, 3, 1], [0, 0, 1, 2])
+    assert not novel([3, 3, 0, 1], [0, 0, 1, 2])  # two are no agreement
+    assert not novel([3, 3, 3, 0, 0, 0, 0, 0], [0] * 8)
     assert not novel([2, 2, 2, 2], [0, 0, 1, 2])
     assert not novel([None] * 4, [0, 0, 1, 2])
 
