@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Loss
+from adapter.trainer import SIGNALS, Loss
 from rewards.advantages import ADVANTAGES
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.registry import build, options_of
@@ -113,7 +113,7 @@ class RewardSettings(SettingsGroup):
     @model_validator(mode="after")
     def _has_evidence(self) -> Self:
         estimator = self.estimator()
-        if absent := estimator.needs - TRAINER_SIGNALS - RECORDED_SIGNALS:
+        if absent := estimator.needs - SIGNALS:
             raise ValueError(
                 f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
                 "not carry; `ratchet score` can use it on recorded rollouts"

@@ -22,6 +22,12 @@ TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "sel
 RECORDED_SIGNALS: frozenset[Signal] = frozenset({"topk_entropies"})
 """Signals that a group may carry from its sampling."""
 
+READ_SIGNALS: frozenset[Signal] = frozenset({"closeness"})
+"""Signals that its answers have."""
+
+SIGNALS = TRAINER_SIGNALS | RECORDED_SIGNALS | READ_SIGNALS
+"""All that live traffic has."""
+
 
 class Loss(StrEnum):
     """Policy-gradient losses; adapter/training/loss.py describes them."""

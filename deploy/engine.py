@@ -48,6 +48,10 @@ def command(settings: Mapping[str, str], *, cpu: bool) -> list[str]:
         if not os.path.isfile(template):
             raise Refused(f"RATCHET_CHAT_TEMPLATE: there is no file {template}")
         flags += ["--chat-template", template]
+    if parser := settings.get("RATCHET_TOOL_CALL_PARSER"):
+        flags += ["--enable-auto-tool-choice", "--tool-call-parser", parser]
+    if parser := settings.get("RATCHET_REASONING_PARSER"):
+        flags += ["--reasoning-parser", parser]
     dtype = _text(settings, "DTYPE", "auto")
     if dtype == "auto":
         dtype = "float32" if cpu and not _has_bfloat16() else "bfloat16"

@@ -150,6 +150,8 @@ SERVING = Board("serving", "Ratchet: serving", [
     ]),
     ("Votes", [
         Panel("Votes by outcome", [_rate("ratchet_votes_total", "outcome")], PER_SECOND),
+        Panel("Votes by kind of answer", [_rate("ratchet_votes_by_kind_total", "kind")],
+              PER_SECOND),
         Panel("Decided early, share of votes", [
             ("sum(rate(ratchet_votes_early_total[$__rate_interval])) "
              "/ sum(rate(ratchet_votes_total[$__rate_interval]))", "before the last rollout"),

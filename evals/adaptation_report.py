@@ -93,14 +93,14 @@ def plot_accuracy(
     after: Mapping[str, float],
     after_version: int,
 ) -> None:
-    """Accuracy over versions, with the base's maj@16 as the line to pass."""
+    """Accuracy over versions, with what voting made of the base as the line to pass."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     versions = [0, *(version for version, _ in points), after_version]
     values = [before["avg"], *(value for _, value in points), after["avg"]]
     axes.plot(versions, [100 * value for value in values], marker="o", label="avg")
-    axes.axhline(100 * before["maj"], linestyle="--", color="grey", label="base maj@16")
+    axes.axhline(100 * before["maj"], linestyle="--", color="grey", label="base, voted")
     axes.scatter(
-        [after_version], [100 * after["maj"]], marker="^", color="C2", label="maj@16 after"
+        [after_version], [100 * after["maj"]], marker="^", color="C2", label="voted, after"
     )
     axes.set(xlabel="policy version", ylabel="accuracy, %", title="Accuracy, learnt without labels")
     axes.legend()

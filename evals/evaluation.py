@@ -19,9 +19,17 @@ from evals.failures import ungrouped
 from evals.items import Item
 from rewards.answers.kind import AnswerKind
 from rewards.metrics import avg_at_n, correctness, maj_at_n, pass_at_k
-from rewards.rollouts import Rollout
+from rewards.rollouts import ENDED, FINISHED, Rollout
 
 OWNER = "ratchet"
+_NO_SUCH_ROUTE = (404, 405, 501)
+_ENDED = ENDED | {
+    "eos_token", "eos", "stop_sequence", "stop_token", "end_turn", "complete", "completed",
+}  # fmt: skip
+_CUT_SHORT = frozenset(
+    {"length", "max_tokens", "model_length", "content_filter", "abort", "error", "cancelled"}
+)
+"""What endpoints call the end of a rollout."""
 _SINGLE: Mapping[str, Any] = {"ratchet": {"strategy": "single", "train": False}}
 
 
@@ -138,8 +146,14 @@ class Evaluator:
     async def _detect_ratchet(self) -> None:
         """Ask a Ratchet server for plain rollouts: no vote, nothing recorded."""
         async with _endpoint_errors(self._model):
-            models = await self._client.models.list()
-        if any(model.owned_by == OWNER for model in models.data):
+            try:
+                models = await self._client.models.list()
+            except APIStatusError as error:
+                if error.status_code not in _NO_SUCH_ROUTE:
+                    raise
+                return  # no list of models: somebody else's server
+        listed: Any = getattr(models, "data", None) or ()
+        if any(getattr(model, "owned_by", None) == OWNER for model in listed):
             self._extra = _SINGLE
 
     async def _ask(self, item: Item, count: int) -> tuple[list[str | None], float]:
@@ -168,8 +182,19 @@ class Evaluator:
         )
 
 
-def _rollout(text: str | None, finish_reason: str) -> Rollout:
-    return Rollout(text or "", (), (), finish_reason)
+def _rollout(text: str | None, finish_reason: str | None) -> Rollout:
+    """A rollout by what an endpoint says of its end. Raises EndpointFailed for what says neither
+    that it ended by itself nor that it was cut short."""
+    said = (finish_reason or "").lower()
+    if said in _ENDED:
+        return Rollout(text or "", (), (), FINISHED)
+    if said not in _CUT_SHORT:
+        raise EndpointFailed(
+            f"the endpoint ends a rollout with finish_reason {finish_reason!r}, which says neither "
+            f"that it is whole ({', '.join(sorted(_ENDED))}) nor that it is cut short "
+            f"({', '.join(sorted(_CUT_SHORT))})"
+        )
+    return Rollout(text or "", (), (), said)
 
 
 @asynccontextmanager

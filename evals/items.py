@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import math
+import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import orjson
-
-from rewards.answers.extraction import extract_answer, usable
+from rewards.answers.reading.statements import marked, usable
 
 LETTERS = "ABCDEFGHIJ"
 T = TypeVar("T")
+_BOM = b"\xef\xbb\xbf"
+_MAX_DIGITS = 4_000
+_MOST_WRITTEN_OUT = 10**30
+_ROW_NUMBER = "id|unique_id|question_id"
+"""Columns without which the number of a row is its id."""
 
 
 class DatasetInvalid(ValueError):
@@ -38,10 +42,11 @@ class Layout:
 
     `choices` names the columns of a multiple-choice question's options: one column with a list, or
     one for each option. With `shuffled`, the first is the right one, and they are shuffled by the
-    row's id alone; else `answer` holds the letter. `instruction` is appended to every prompt.
+    row's id alone; else `answer` holds the letter. A row without an id has its number as one.
+    `instruction` is appended to every prompt.
     """
 
-    id: str = "id|unique_id|question_id"
+    id: str = _ROW_NUMBER
     prompt: str = "prompt|question|problem"
     answer: str = "answer|label"
     level: str = "level|difficulty"
@@ -51,27 +56,52 @@ class Layout:
     instruction: str = ""
 
 
-def read_jsonl(file: Path, layout: Layout) -> list[Item]:
-    """The items of a file, an object a line; empty lines are skipped. Raises DatasetInvalid."""
+def read_file(file: Path, layout: Layout) -> list[Item]:
+    """The items of a file: one JSON list of objects, or an object a line, where empty lines are
+    skipped. Raises DatasetInvalid."""
     try:
-        lines = file.read_bytes().splitlines()
+        data = file.read_bytes()
     except OSError as error:
         raise DatasetInvalid(f"{file}: {error.strerror}") from None
+    start = data.removeprefix(_BOM).lstrip()[:2]
+    listed = start[:1] == b"[" and start != b"[]"
+    return items_of((_rows if listed else _lines)(file, data), layout, str(file))
 
-    def rows() -> Iterable[tuple[str, Mapping[str, Any]]]:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+
+def _lines(file: Path, data: bytes) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
             where = f"{file}: line {number}"
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise DatasetInvalid(f"{where}: not valid JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise DatasetInvalid(f"{where}: must be an object")
-            yield where, cast("Mapping[str, Any]", row)
+            yield where, _object(_parsed(line, where), where)
 
-    return items_of(rows(), layout, str(file))
+
+def _rows(file: Path, data: bytes) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    for number, row in enumerate(_parsed(data, str(file)), 1):
+        where = f"{file}: row {number}"
+        yield where, _object(row, where)
+
+
+def _parsed(data: bytes, where: str) -> Any:
+    """JSON whose numbers are exact, however large: integers, and Decimals for all others."""
+    try:
+        return json.loads(
+            data.removeprefix(_BOM),
+            parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else digits,
+            parse_float=Decimal,
+            parse_constant=_refused,
+        )
+    except (ValueError, RecursionError) as error:
+        raise DatasetInvalid(f"{where}: not valid JSON: {error}") from None
+
+
+def _refused(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _object(row: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise DatasetInvalid(f"{where}: must be an object")
+    return cast("Mapping[str, Any]", row)
 
 
 def in_epochs(items: Sequence[T], seed: int | str, epochs: int | None = None) -> Iterator[T]:
@@ -87,8 +117,9 @@ def items_of(
     """Items of rows, each with a text that says where it is. Raises DatasetInvalid."""
     items: list[Item] = []
     seen: dict[str, str] = {}
-    for where, row in rows:
-        item = _item(where, row, layout)
+    for number, (where, row) in enumerate(rows, 1):
+        named = layout.id != _ROW_NUMBER or _name(layout.id, row) in row
+        item = _item(where, row if named else {**row, "id": number}, layout)
         if item.id in seen:
             raise DatasetInvalid(
                 f'{where}: column "{_name(layout.id, row)}": {item.id!r} is also the id at '
@@ -133,12 +164,14 @@ def _text(where: str, row: Mapping[str, Any], names: str) -> str:
         there = ", ".join(map(str, row)) or "none"
         raise DatasetInvalid(f'{where}: column "{name}": is missing; there are {there}')
     value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise DatasetInvalid(f'{where}: column "{name}": must be text or a number')
-    if isinstance(value, float):
-        if not math.isfinite(value):
+    if isinstance(value, float | Decimal):
+        exact = value if isinstance(value, Decimal) else Decimal(value)
+        if not exact.is_finite():
             raise DatasetInvalid(f'{where}: column "{name}": {value} is no number')
-        value = int(value) if value.is_integer() else value
+        whole = abs(exact) < _MOST_WRITTEN_OUT and exact == int(exact)
+        value = int(exact) if whole else value
     text = str(value).strip()
     if not text:
         raise DatasetInvalid(f'{where}: column "{name}": is empty')
@@ -148,7 +181,7 @@ def _text(where: str, row: Mapping[str, Any], names: str) -> str:
 def _answer(where: str, row: Mapping[str, Any], names: str) -> str:
     """The true answer, out of its box if it is in one."""
     text = _text(where, row, names)
-    answer = extract_answer(text) if "\\boxed" in text or "####" in text else usable(text)
+    answer = marked(text).answer if "\\boxed" in text or "####" in text else usable(text)
     if answer is None:
         raise DatasetInvalid(
             f'{where}: column "{_name(names, row)}": no answer can be read from {text[:60]!r}'

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from evals.arithmetic.questions import as_items, stream_and_held_out
-from evals.items import DatasetInvalid, Item, Layout, items_of, read_jsonl
+from evals.items import DatasetInvalid, Item, Layout, items_of, read_file
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 
 BOXED = "\n\nPlease reason step by step, and put your final answer within \\boxed{}."
 ARITHMETIC = "arithmetic"
@@ -27,6 +28,8 @@ class Preset:
     _: KW_ONLY
     config: str | None = None
     epochs: int | None = None
+    answer: AnswerChoice = MATH_OR_LAST_NUMBER
+    """How rollouts are read. The papers' graders take the last number where none is marked."""
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -51,7 +54,7 @@ PRESETS: Mapping[str, Preset] = {
             ),
             shuffled=True, instruction=LETTER,
         ),
-        config="gpqa_diamond",
+        config="gpqa_diamond", answer=AnswerChoice("choice"),
     ),
     "mmlu-pro": Preset(
         "TIGER-Lab/MMLU-Pro", "test",
@@ -59,8 +62,15 @@ PRESETS: Mapping[str, Preset] = {
             "question_id", "question", "answer", "category",
             choices=("options",), instruction=LETTER,
         ),
+        answer=AnswerChoice("choice"),
     ),
 }  # fmt: skip
+
+
+def answer_choice_for(dataset: str) -> AnswerChoice:
+    """How the rollouts of a data set are read: a preset has its own, others have mathematics or the
+    last number."""
+    return PRESETS[dataset].answer if dataset in PRESETS else MATH_OR_LAST_NUMBER
 
 
 def epochs_for(dataset: str, size: int) -> int:
@@ -84,9 +94,9 @@ def load(
     config: str | None = None,
     source: str | None = None,
 ) -> list[Item]:
-    """The items of a preset, a `.jsonl` file, or a data set on the Hub. `columns` renames what the
-    layout calls id, prompt, answer and level; `source` is a folder or another name to load a
-    preset's data from. Raises DatasetInvalid."""
+    """The items of a preset, a `.jsonl` or `.json` file, or a data set on the Hub. `columns`
+    renames what the layout calls id, prompt, answer and level; `source` is a folder or another name
+    to load a preset's data from. Raises DatasetInvalid."""
     layout = replace(PRESETS[name].layout if name in PRESETS else Layout(), **(columns or {}))
     if name == ARITHMETIC:
         return as_items(stream_and_held_out(0, 0, _ARITHMETIC_COUNT)[1])
@@ -94,7 +104,7 @@ def load(
         preset = PRESETS[name]
         return _fetched(source or preset.path, preset.config, preset.split, layout)
     if name.endswith((".jsonl", ".json")) or Path(name).is_file():
-        return read_jsonl(Path(name), layout)
+        return read_file(Path(name), layout)
     return _fetched(name, config, split, layout)
 
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import orjson
 
-from rewards.answers.extraction import usable
 from rewards.answers.kind import AnswerKind
+from rewards.answers.reading.statements import usable
 from rewards.answers.tally import Tally
 from rewards.estimators.evidence import Evidence, Label, Need, Signal, label_of
-from rewards.rollouts import FINISHED, Rollout
+from rewards.rollouts import ENDED, FINISHED, Rollout, ToolCall
 from rewards.token_signals import (
     QWEN_VOCABULARY,
     confidence,
@@ -138,14 +138,33 @@ def _rollouts(group: Json, field: str) -> list[Json]:
 
 def _answer(kind: AnswerKind, rollout: Json, where: str) -> str | None:
     """The recorded answer, or that of the text; None if truncated or looping."""
-    if rollout.get("finish_reason", FINISHED) != FINISHED:
+    finish_reason = rollout.get("finish_reason", FINISHED)
+    if finish_reason not in ENDED:
         return None
     if "answer" in rollout:
         return usable(_text(rollout["answer"], f"{where}.answer"))
-    text = rollout.get("text")
+    calls = _calls(rollout, f"{where}.tool_calls")
+    text = rollout.get("text", "" if calls else None)
     if not isinstance(text, str):
-        raise BadInput(f'{where}: needs "text" or "answer"')
-    return kind.read(Rollout(text, (), (), FINISHED))
+        raise BadInput(f'{where}: needs "text", "tool_calls" or "answer"')
+    return kind.read(Rollout(text, (), (), FINISHED, calls=calls))
+
+
+def _calls(rollout: Json, where: str) -> tuple[ToolCall, ...]:
+    """Its `tool_calls`, each with the name and arguments of a function, as OpenAI has them."""
+    listed = rollout.get("tool_calls") or ()
+    if not isinstance(listed, list | tuple):
+        raise BadInput(f"{where}: must be a list")
+    calls: list[ToolCall] = []
+    for at, call in enumerate(cast("Sequence[Any]", listed)):
+        function: Any = cast("Json", call).get("function", call) if isinstance(call, dict) else {}
+        if not isinstance(function, dict):
+            function = {}
+        name, arguments = (cast("Json", function).get(each) for each in ("name", "arguments"))
+        if not isinstance(name, str) or not isinstance(arguments, str):
+            raise BadInput(f"{where}[{at}]: needs the texts name and arguments")
+        calls.append(ToolCall(name, arguments))
+    return tuple(calls)
 
 
 def _text(value: Any, where: str) -> str | None:

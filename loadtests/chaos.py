@@ -55,12 +55,12 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
     from adapter.store.redis.releases import RedisReleases
     from adapter.training.scripted_trainer import ScriptedTrainer
     from rewards.advantages import grpo
-    from rewards.answers.kinds import answer_kinds
+    from rewards.answers.kinds import AnswerKinds
     from rewards.estimators.majority import Majority
 
     History(folder, "learner").write("start", pid=os.getpid())
     recipe = Recipe(
-        scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds()),
+        scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=AnswerKinds()),
         groups_per_update=_PER_UPDATE, max_lag=10**6, keep_versions=3,
     )  # fmt: skip
     worker = Worker(

@@ -34,9 +34,8 @@ from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question, stream_and_held_out
 from evals.arithmetic.sampler import MAX_NEW_TOKENS, Decoding, sample
 from evals.arithmetic.tokenizer import prompt_text
-from rewards.answers.extraction import extract_answer
-from rewards.answers.kinds import answer_kinds
-from rewards.answers.math_answers import MathAnswers
+from rewards.answers.kinds import AnswerKinds
+from rewards.answers.math_answers import MathAnswers, math_answer
 from rewards.votes import take_vote
 from server.engine.base import Batches, Draw, EngineRequest
 from server.engine.scripted import ScriptedEngine
@@ -154,11 +153,11 @@ class _Gate:
             engine=self._engine,
             share=LearningShare(alone=1024, beside=1024),
             reservoir=self._reservoir,
-            kinds=answer_kinds(),
+            kinds=AnswerKinds(),
             rules=ProbeRules(minimum=16, rollouts=8, refresh=4, temperature=1.0, seconds=60.0),
         )
         self._trial = Trial(
-            probes, answer_kinds(), Policy("ratchet", "base"), TrialRules(rules, limits)
+            probes, AnswerKinds(), Policy("ratchet", "base"), TrialRules(rules, limits)
         )
 
     def passes(self, asked: Sequence[Question], kl: float) -> bool:
@@ -225,7 +224,10 @@ def _trl(course: Course) -> dict[str, Any]:
     def majority(completions: list[str], **_: Any) -> list[float]:
         rewards: list[float] = []
         for start in range(0, len(completions), _ROLLOUTS):
-            answers = [extract_answer(text) for text in completions[start : start + _ROLLOUTS]]
+            answers = [
+                math_answer(text, last_number=True)
+                for text in completions[start : start + _ROLLOUTS]
+            ]
             tally = kind.tally(answers)
             winner = take_vote(tally).cluster
             rewards += [float(winner is not None and c == winner) for c in tally.clusters]

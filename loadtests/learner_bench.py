@@ -34,7 +34,7 @@ from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
 from loadtests.learner_workloads import WORKLOADS, Workload, batch_of, model_of
 from rewards.advantages import grpo
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.registry import build
 
 _KL = 0.001
@@ -149,7 +149,7 @@ def _scored(
     """Rewards, advantages and the update, as the learner goes about them."""
     trainer = _trainer(model, workload)
     estimator = build(reward.split()[0], _REWARDS[reward])
-    scoring = Scoring(estimator=estimator, advantage=grpo, kinds=answer_kinds(), std_floor=0.05)
+    scoring = Scoring(estimator=estimator, advantage=grpo, kinds=AnswerKinds(), std_floor=0.05)
 
     def step() -> None:
         scored = [scoring.score(tg.group, trainer) for tg in batch]

@@ -32,7 +32,7 @@ from adapter.learner.intake import is_sound
 from adapter.store.buffer import Outcome
 from ratchet.local.programs import free_port, redis_command, redis_server
 from rewards.answers.kind import answers_of
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from server.api.requests import ChatRequest
 from server.parts import Parts
 from server.settings import ServerSettings
@@ -125,7 +125,7 @@ async def journey(
         assert group is not None
         assert is_sound(group)
         answers = await asyncio.to_thread(
-            answers_of, answer_kinds()[group.answer_kind], group.rollouts
+            answers_of, AnswerKinds().of(group.answer), group.rollouts
         )
         assert len(answers) == count
         return Journey(

@@ -31,7 +31,7 @@ from ratchet.local.models import SMOLLM2
 from ratchet.recipe import with_recipe
 from ratchet.settings import StackSettings
 from rewards.advantages import grpo
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.registry import build
 from rewards.rollouts import RolloutGroup, Sampling
 from server.engine.base import EngineRequest, draw_all
@@ -60,7 +60,7 @@ class ParityBench:
         own = {name: getattr(settings, name) for name in AdapterSettings.model_fields}
         self._trainer = LoraTrainer(AdapterSettings(**own))
         self._scoring = Scoring(
-            estimator=build("majority", {}), advantage=grpo, kinds=answer_kinds(), std_floor=0.05
+            estimator=build("majority", {}), advantage=grpo, kinds=AnswerKinds(), std_floor=0.05
         )
         self._made = 0
 

@@ -106,6 +106,9 @@ def command_parser() -> argparse.ArgumentParser:
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
     evaluation = add("eval", "ratchet.commands.evaluation:evaluate", _EVAL)
     _define_endpoint(evaluation)
+    evaluation.add_argument(
+        "--answer", metavar="KIND", help=_ANSWER + " [the preset's; math, or the last number]"
+    )
     _define_dataset(evaluation, "runs/eval/DATASET-MODEL", "of a rollout [3072; arithmetic 64]")
     _define_ask(add("ask", "ratchet.commands.asking:ask", _ASK))
     comparison = add("compare", "ratchet.commands.evaluation:compare", _COMPARE)
@@ -173,8 +176,8 @@ def _define_questions(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "dataset",
         metavar="DATASET",
-        help="aime2024, amc, math500, gpqa, mmlu-pro, arithmetic, a .jsonl file, or a name on the "
-        "Hugging Face Hub",
+        help="aime2024, amc, math500, gpqa, mmlu-pro, arithmetic, a .jsonl or .json file, or a "
+        "name on the Hugging Face Hub",
     )
     command.add_argument(
         "--column", action="append", default=[], metavar="NAME=COLUMN",
@@ -202,6 +205,10 @@ def _define_dataset(command: argparse.ArgumentParser, out: str, max_tokens: str)
 
 
 _DEADLINE = "seconds for one comparison of answers [1]"
+_ANSWER = (
+    "how rollouts are read: auto, math, choice, short, json, tool_calls, pattern or text, or a "
+    "JSON object with a kind and its options"
+)
 _SCORE = "Rewards and advantages of recorded rollout groups; see docs/rewards.md."
 
 
@@ -209,6 +216,7 @@ def _define_score(score: argparse.ArgumentParser) -> None:
     score.add_argument("file", metavar="FILE.jsonl", help="a group a line; - is standard input")
     score.add_argument("--reward", default="majority", choices=ESTIMATORS, help="[majority]")
     score.add_argument("--advantage", default="grpo", choices=ADVANTAGES, help="[grpo]")
+    score.add_argument("--answer", default="auto", metavar="KIND", help=_ANSWER + " [auto]")
     score.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the reward"
     )

@@ -1,12 +1,17 @@
 """The recipes of the small models that Ratchet brings along, or makes."""
 
+import os
 from typing import Any
 
 from adapter.settings import ChannelSettings
 from ratchet.local.models import SMOLLM2, folder_of
 from ratchet.settings import StackSettings
 
+NUMBERS = '{"kind":"math","last_number":true}'
+"""How replies are read whose answers are numbers, marked or not, as those of small models are."""
+
 TINY_RECIPE: dict[str, Any] = {
+    "answer": NUMBERS,
     "dtype": "float32",
     "learning_rate": 5e-4,
     "groups_per_update": 16,
@@ -18,7 +23,7 @@ TINY_RECIPE: dict[str, Any] = {
 """Settings of the tiny model in place of the defaults."""
 
 SMOLLM2_RECIPE: dict[str, Any] = {
-    "learning_rate": 1e-4,
+    "learning_rate": 2e-4,
     "reward": "majority",
     "rollouts": 16,
     "train_rollouts": 16,
@@ -49,3 +54,11 @@ def with_recipe(settings: StackSettings) -> StackSettings:
     return settings.model_copy(
         update={name: value for name, value in recipe.items() if name not in given}
     )
+
+
+def with_all_cores(settings: StackSettings) -> StackSettings:
+    """The settings, with every core for engine and learner alike unless they are set: for a stack
+    whose questions wait while it learns. Where they do not, either would wait for the other."""
+    cores = os.cpu_count() or 1
+    unset = {"engine_threads", "threads"} - settings.model_fields_set
+    return settings.model_copy(update=dict.fromkeys(unset, cores))

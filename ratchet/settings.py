@@ -43,6 +43,13 @@ class EngineProcess(ChannelSettings):
     """vLLM's --max-model-len: longest prompt plus completion, in tokens."""
     chat_template: Path | None = None
     """Jinja file that turns messages into a prompt, in place of the model's own."""
+    tool_call_parser: str = ""
+    """How vLLM reads tool calls out of what the model writes (`hermes`, `llama3_json`, `mistral`,
+    …: its --tool-call-parser, with --enable-auto-tool-choice); empty: requests with `tools` are
+    refused."""
+    reasoning_parser: str = ""
+    """How vLLM tells reasoning from the reply (`deepseek_r1`, `qwen3`, …: its --reasoning-parser);
+    empty: all of it is the reply."""
     max_num_seqs: int = Field(default=0, ge=0)
     """Sequences that vLLM computes at once; 0 leaves its own choice (256 on most cards)."""
     tensor_parallel_size: int = Field(default=1, gt=0)

@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
+
 FINISHED = "stop"
 """Finish reason of a rollout that ended by itself; a truncated one has no answer."""
 
-DEFAULT_KIND = "math"
-"""Name of a group's answer kind if none was chosen."""
+ENDED = frozenset({FINISHED, "tool_calls", "function_call"})
+"""Those of rollouts that ended by themselves, by calling tools too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool: its name, and its arguments as the model wrote them."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +26,8 @@ class Rollout:
 
     `token_ids` and `logprobs` have one entry per generated token (the end token included);
     log-probabilities are natural, under the distribution that was sampled from. `entropy` is the
-    mean token entropy in nats, estimated from the engine's top-k, where that was recorded.
+    mean token entropy in nats, estimated from the engine's top-k, where that was recorded. `calls`
+    are the tools that the rollout calls, in its order.
     """
 
     text: str
@@ -25,6 +36,7 @@ class Rollout:
     finish_reason: str
     _: KW_ONLY
     entropy: float | None = None
+    calls: Sequence[ToolCall] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ class Sampling:
 class RolloutGroup:
     """All rollouts of one query under one policy version. Carries no label, by design.
 
-    `answer_kind` names how answers are read and compared (`rewards.answers`).
+    `answer` says how answers are read and compared (`rewards.answers.kinds`).
     """
 
     id: str
@@ -57,4 +69,4 @@ class RolloutGroup:
     sampling: Sampling
     client: str
     created_at: float
-    answer_kind: str = DEFAULT_KIND
+    answer: AnswerChoice = MATH_OR_LAST_NUMBER

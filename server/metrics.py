@@ -16,6 +16,7 @@ from prometheus_client import (
 
 from adapter.store.buffer import Append
 from adapter.store.judgement import Step, StepVerdict
+from rewards.answers.kinds import ANSWER_KINDS
 from server.policy.reasons import Unrecorded
 from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
@@ -30,9 +31,12 @@ _LIVE = f"{_ROLLING} voted queries under the live version; no value before the f
 ACCURACIES = ("maj", "avg", "label", "reward")
 OUTCOMES = (
     *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
-    Unrecorded.PARTIAL,
+    Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
+    Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR,
 )  # fmt: skip
 """What may become of a group that was to be recorded."""
+VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)
+"""What may come of a vote."""
 
 
 class ServerMetrics:
@@ -93,9 +97,17 @@ class ServerMetrics:
     def _define_votes(self) -> None:
         self.votes = self._counters(
             "ratchet_votes",
-            "Voted queries, by outcome: `answered`, or `no_answer` where no rollout had one.",
+            "Voted queries, by outcome: `answered`; `no_consensus` where no answer had the support "
+            "that it needs; `medoid` where the replies are prose; `no_answer` where no rollout had "
+            "one.",
             "outcome",
-            ("answered", "no_answer"),
+            VOTES,
+        )
+        self.kinds = self._counters(
+            "ratchet_votes_by_kind",
+            "Voted queries, by the kind of answer that was voted on (docs/answers.md).",
+            "kind",
+            sorted(ANSWER_KINDS),
         )
         self.votes_early = self._counter(
             "ratchet_votes_early",

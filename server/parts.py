@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from adapter.store.buffer import RolloutBuffer
 from adapter.store.channels import open_buffer, open_releases
 from adapter.store.releases import ReleaseStore
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.background import in_background
@@ -24,8 +24,9 @@ from server.recording.feedback import Feedback
 from server.recording.feedback_stores import open_feedback
 from server.recording.recorder import Recorder
 from server.recording.reservoir import Reservoir
+from server.recording.trainable import Trainable
 from server.recording.transcript import Transcript, vocabulary_of
-from server.settings import ServerSettings
+from server.settings import ServerSettings, kinds_in
 from server.vote.admission import Admission
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.completions import Completions
@@ -64,7 +65,7 @@ class Parts:
         self.releases = releases or open_releases(settings)
         self.tenants = Tenants(settings.keys_file)
         self.judge = MathJudge(settings.equality_deadline)
-        kinds = answer_kinds(self.judge)
+        kinds = AnswerKinds(self.judge)
         self.policy = Policy(settings.model_name, settings.engine_model)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)
@@ -99,6 +100,7 @@ class Parts:
                 top_up=self.top_up,
                 feedback=self.feedback,
                 reservoir=self.reservoir,
+                trainable=Trainable(kinds_in(settings.trainable_kinds), settings.train_support),
                 signals=self.signals,
                 recent=self.recent,
                 metrics=metrics,

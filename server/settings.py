@@ -2,10 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import orjson
 from pydantic import Field, SecretStr, field_validator
 
 from adapter.settings import ChannelSettings, SettingsGroup
+from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import ANSWER_KINDS, AnswerKinds
 
 
 class ListenSettings(SettingsGroup):
@@ -99,9 +103,32 @@ class VoteSettings(SettingsGroup):
     vote_confidence: float = Field(default=1.0, gt=0.5, le=1)
     """Answer once the leading answer is the more common one with this probability; 1: once it
     cannot be overtaken."""
+    answer: str = "auto"
+    """How answers are read and compared if the request does not say: a kind of docs/answers.md by
+    its name, or a JSON object with `kind` and what that kind takes. `auto`: a marked answer, else
+    JSON, else a reply of a few words."""
+    vote_support: float = Field(default=0.125, ge=0, le=1)
+    """Least share of the rollouts that an answer needs to win, and two of them at least. Below it
+    the rollout closest to all others is served, and `answer` is null."""
     rollout_temperature: float = Field(default=1.0, gt=0, le=2)
     """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6; in
     docs/results.md 0.6 learns less than 1.0, since its rollouts are too similar."""
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return orjson.dumps(value).decode() if isinstance(value, dict) else value
+
+    @field_validator("answer")
+    @classmethod
+    def _is_a_choice(cls, value: str) -> str:
+        AnswerKinds().of(choice_in(value))
+        return value
+
+    @property
+    def answer_choice(self) -> AnswerChoice:
+        """`answer`, read."""
+        return choice_in(self.answer)
 
 
 class RecordingSettings(SettingsGroup):
@@ -110,6 +137,12 @@ class RecordingSettings(SettingsGroup):
     train_rollouts: int = Field(default=32, ge=0)
     """Groups for the learner are completed to this many rollouts while the engine is idle; 0 never.
     The TTRL paper votes over 64; in docs/results.md 32 learn as well, for half the sampling."""
+    trainable_kinds: str = "math,choice,short,json,tool_calls,pattern"
+    """Kinds of answers that are learnt from, separated by commas. `text` has no majority: the
+    learner's reward must be one for prose (docs/rewards.md)."""
+    train_support: float = Field(default=0.125, ge=0, le=1)
+    """Least share of a query's rollouts that its leading answer must have, or its group is not
+    learnt from."""
     record_top_logprobs: int = Field(default=0, ge=0, le=20)
     """Top log-probabilities that the engine returns for every token of a vote. Entropies computed
     from them are recorded with the rollouts, for the reward `dare` with `entropy=topk`. 5 are
@@ -121,6 +154,15 @@ class RecordingSettings(SettingsGroup):
     """Groups that may wait in memory for Redis; further ones are dropped and counted."""
     feedback_seconds: float = Field(default=86_400.0, gt=0)
     """Seconds for which the answers behind a reply are remembered, so that feedback can count."""
+
+    @field_validator("trainable_kinds")
+    @classmethod
+    def _are_kinds(cls, value: str) -> str:
+        named = kinds_in(value)
+        known = ", ".join(name for name in ANSWER_KINDS if name != "auto")
+        if unknown := named - set(known.split(", ")):
+            raise ValueError(f"no kind {sorted(unknown)[0]!r}; there are {known}")
+        return value
 
 
 class GateSettings(SettingsGroup):
@@ -152,8 +194,9 @@ class GateSettings(SettingsGroup):
     """Judge this many candidates on the same queries before drawing new ones."""
     gate_file: Path | None = None
     """Labelled questions of your own, which a candidate must not answer worse either: a JSON object
-    a line, with `question` (or `messages`) and `answer`. Labels only decide promotions. 200 or more
-    prove the margin; fewer only turn away what they show to be worse."""
+    a line, with `question` (or `messages`) and `answer`; `kind` where answers are not read as the
+    setting `answer` says, `tools` or `response_format` to ask with. Labels only decide promotions.
+    200 or more prove the margin; fewer only turn away what they show to be worse."""
     gate_labels: int = Field(default=400, ge=1)
     """Most labelled questions of one drawing: of a longer `gate_file` a random part is asked. All
     of them are read before a candidate can pass."""
@@ -199,3 +242,18 @@ class ServerSettings(
     WatchSettings,
 ):
     """The live path. Nothing else in this process reads the environment."""
+
+
+def choice_in(text: str) -> AnswerChoice:
+    """An answer choice as settings have it: a name, or a JSON object. Raises ValueError."""
+    if not text.lstrip().startswith("{"):
+        return AnswerChoice.from_json(text)
+    try:
+        return AnswerChoice.from_json(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        raise ValueError("must be the name of a kind, or a JSON object") from None
+
+
+def kinds_in(text: str) -> frozenset[str]:
+    """Names that are separated by commas."""
+    return frozenset(name.strip() for name in text.split(",") if name.strip())

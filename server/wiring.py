@@ -21,9 +21,10 @@ from server.promotion.promoter import Promoter
 from server.promotion.steps import PromotionStep
 from server.promotion.trial import Trial, TrialRules
 from server.promotion.versions import Versions
-from server.recording.reservoir import Reservoir
+from server.recording.reservoir import Query, Reservoir
 from server.settings import ServerSettings
 from server.vote.rules import VoteRules
+from server.vote.support import Support
 
 
 def vote_rules(settings: ServerSettings) -> VoteRules:
@@ -33,7 +34,9 @@ def vote_rules(settings: ServerSettings) -> VoteRules:
         rollouts_min=settings.rollouts_min,
         max_rollouts=settings.max_rollouts,
         temperature=settings.rollout_temperature,
+        answer=settings.answer_choice,
         confidence=settings.vote_confidence,
+        support=Support(settings.vote_support),
         deadline=settings.engine_timeout,
         max_deadline=settings.max_deadline,
         top_logprobs=settings.record_top_logprobs,
@@ -73,7 +76,9 @@ def promoter(
         seconds=settings.gate_seconds,
         labels=settings.gate_labels,
     )
-    labelled = read_labelled_queries(settings.gate_file) if settings.gate_file else []
+    labelled: list[Query] = []
+    if settings.gate_file is not None:
+        labelled = read_labelled_queries(settings.gate_file, settings.answer_choice, kinds)
     probes = ProbeSet(
         engine=engine,
         share=share,

@@ -16,6 +16,7 @@ class Endpoint:
         self.answer = answer
         self.bodies: list[dict[str, Any]] = []
         self.finish = "stop"
+        self.models_status = 200
         self.most_at_once = 0
         self.url = ""
         self._under_way = 0
@@ -25,6 +26,8 @@ class Endpoint:
         return None
 
     async def models(self, _: web.Request) -> web.Response:
+        if self.models_status != 200:
+            return web.json_response({"detail": "Not Found"}, status=self.models_status)
         row = {"id": "theirs", "object": "model", "created": 1, "owned_by": "them"}
         return web.json_response({"object": "list", "data": [row]})
 

@@ -19,7 +19,7 @@ from adapter.store.redis.releases import RedisReleases
 from adapter.trainer import TrainingGroup
 from adapter.training.scripted_trainer import ScriptedTrainer
 from rewards.advantages import grpo
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.majority import Majority
 
 
@@ -41,7 +41,7 @@ class Mortal(ScriptedTrainer):
 def main() -> None:
     url, folder = sys.argv[1], Path(sys.argv[2])
     recipe = Recipe(
-        scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds()),
+        scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=AnswerKinds()),
         groups_per_update=4, max_lag=100, keep_versions=3,
     )  # fmt: skip
     worker = Worker(

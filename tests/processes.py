@@ -36,9 +36,12 @@ def _children(pid: int) -> set[int]:
 
 
 def _command(pid: int) -> str:
-    """Its command line; empty when it has ended, waited for or not."""
+    """Its command line; empty when it has ended, waited for or not. One that has just begun has
+    none for a moment: then it is called by its number."""
     try:
-        return subprocess.list2cmdline(psutil.Process(pid).cmdline())
+        process = psutil.Process(pid)
+        line = subprocess.list2cmdline(process.cmdline())
+        return line or ("" if process.status() == psutil.STATUS_ZOMBIE else f"process {pid}")
     except psutil.Error:
         return ""
 

@@ -9,14 +9,16 @@ import httpx
 import orjson
 
 from adapter.store.memory_buffer import MemoryBuffer
+from rewards.rollouts import RolloutGroup
 from server.engine.base import Engine
-from server.engine.scripted import ScriptedEngine
+from server.engine.scripted import ScriptedEngine, Spoken
 from server.http.app import create_app
 from server.parts import Parts
 from server.settings import ServerSettings
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
-TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", "no idea"]
+PROSE = "Nobody knows that for sure, I am afraid, and nor do I."
+TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", PROSE]
 
 
 class Api:
@@ -36,6 +38,17 @@ class Api:
     async def recorded(self) -> int:
         await self.parts.flush(2.0)
         return (await self.parts.buffer.state()).waiting
+
+    def says(self, *spoken: str | Spoken) -> None:
+        """What the engine answers, in turn."""
+        self.engine.script = lambda _m, _p, n: [spoken[i % len(spoken)] for i in range(n)]
+
+    async def group(self) -> RolloutGroup:
+        """The one group that was recorded."""
+        assert await self.recorded() == 1
+        [delivery] = await self.parts.buffer.read(1, 0.0)
+        assert delivery.group is not None
+        return delivery.group
 
     def hold_back(self, *indices: int) -> None:
         """Rollouts that are given out only when `let_go` is called."""

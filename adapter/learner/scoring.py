@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from adapter.trainer import RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
+from adapter.trainer import READ_SIGNALS, RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
+from rewards.consensus import closeness_of, kind_of
 from rewards.estimators.estimate import Estimate, RewardEstimator, ScoredGroup
 from rewards.estimators.evidence import Evidence, MissingEvidence
 from rewards.rollouts import RolloutGroup
@@ -32,12 +33,15 @@ class Scoring:
         ValueError for a group that the trainer cannot learn from."""
         trainer.check(group)
         names = TRAINER_SIGNALS & self.estimator.needs
-        kind = self.kinds[group.answer_kind]
+        kind = self.kinds.of(group.answer)
         tally = kind.tally(answers_of(kind, group.rollouts))
         signals = dict(trainer.signals(group, names)) if names else {}
+        if self.estimator.needs & READ_SIGNALS:
+            signals["closeness"] = closeness_of(kind, tally)
         if self.estimator.needs & RECORDED_SIGNALS:
             signals["topk_entropies"] = _recorded(group)
-        scored = ScoredGroup(group, self._chosen(self.estimator.estimate(Evidence(tally, signals))))
+        estimate = self._chosen(self.estimator.estimate(Evidence(tally, signals)))
+        scored = ScoredGroup(group, estimate, kind_of(kind, estimate.label))
         if dry_run and scored.estimate.informative:
             trainer.dry_run(self.advantages([scored]))
         return scored
@@ -49,18 +53,23 @@ class Scoring:
         return replace(estimate, kept=[estimate.kept[at] for at in rows])
 
     def advantages(self, batch: Sequence[ScoredGroup]) -> list[TrainingGroup]:
-        """One advantage per rollout of each group; None for rollouts left out."""
-        advantages = advantages_of(
-            [scored.estimate for scored in batch],
-            [[len(r.token_ids) for r in scored.group.rollouts] for scored in batch],
-            self.advantage,
-            std_floor=self.std_floor,
-            clip=self.clip,
-        )
-        return [
-            TrainingGroup(scored.group, values)
-            for scored, values in zip(batch, advantages, strict=True)
-        ]
+        """One advantage per rollout of each group; None for rollouts left out. Groups of different
+        kinds of answers are apart: where a whole batch shares a mean and a standard deviation, the
+        rewards of one kind would set the scale of another's."""
+        found: dict[int, TrainingGroup] = {}
+        for kind in dict.fromkeys(scored.kind for scored in batch):
+            rows = [row for row, scored in enumerate(batch) if scored.kind == kind]
+            part = [batch[row] for row in rows]
+            advantages = advantages_of(
+                [scored.estimate for scored in part],
+                [[len(r.token_ids) for r in scored.group.rollouts] for scored in part],
+                self.advantage,
+                std_floor=self.std_floor,
+                clip=self.clip,
+            )
+            for row, scored, values in zip(rows, part, advantages, strict=True):
+                found[row] = TrainingGroup(scored.group, values)
+        return [found[row] for row in range(len(batch))]
 
 
 def _recorded(group: RolloutGroup) -> list[float]:

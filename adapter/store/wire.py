@@ -1,9 +1,10 @@
 """A RolloutGroup as bytes: versioned, compact, checked on the way in.
 
-Layout: b"RG2" + zlib(u32 header length, JSON header, int32 token ids, float32 log-probabilities).
+Layout: b"RG3" + zlib(u32 header length, JSON header, int32 token ids, float32 log-probabilities).
 The prompt's ids come first, then each rollout's; the header has their lengths. Of each array all
-first bytes come first, then all second ones, and so on: that takes a tenth less room. b"RG1" has
-numbers whole, and is read.
+first bytes come first, then all second ones, and so on: that takes a tenth less room. b"RG2" has
+the name of an answer kind in place of a choice, and no calls; b"RG1" has numbers whole, too. Both
+are read.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from typing import Any
 
 import orjson
 
-from rewards.rollouts import DEFAULT_KIND, Rollout, RolloutGroup, Sampling
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
+from rewards.rollouts import Rollout, RolloutGroup, Sampling, ToolCall
 
-MAGIC, _WHOLE_NUMBERS = b"RG2", b"RG1"
+MAGIC, _NO_CHOICE, _WHOLE_NUMBERS = b"RG3", b"RG2", b"RG1"
 _BYTES = 4
 """Of a number."""
 _MAX_UNPACKED = 256 << 20
@@ -52,7 +54,8 @@ def pack(group: RolloutGroup) -> bytes:
             "sampling": [s.temperature, s.top_p, s.top_k, s.max_tokens],
             "client": group.client,
             "created_at": group.created_at,
-            "answer_kind": group.answer_kind,
+            "answer": group.answer.to_json(),
+            **_calls_of(group),
         }
     )
     body = struct.pack("<I", len(header)) + header + _by_place(ids) + _by_place(logprobs)
@@ -61,7 +64,7 @@ def pack(group: RolloutGroup) -> bytes:
 
 def unpack(data: bytes) -> RolloutGroup:
     """The group in `data`. Raises WireError for anything that `pack` did not make."""
-    if data[:3] not in (MAGIC, _WHOLE_NUMBERS):
+    if data[:3] not in (MAGIC, _NO_CHOICE, _WHOLE_NUMBERS):
         raise WireError("unknown wire version")
     try:
         inflate = zlib.decompressobj()
@@ -73,18 +76,26 @@ def unpack(data: bytes) -> RolloutGroup:
         prompt_tokens, lengths = header["prompt_tokens"], header["tokens"]
         start = 4 + header_length
         split = start + 4 * (prompt_tokens + sum(lengths))
-        read = _whole if data[:3] == MAGIC else bytes
+        read = bytes if data[:3] == _WHOLE_NUMBERS else _whole
         ids, logprobs = array("i", read(body[start:split])), array("f", read(body[split:]))
         if len(logprobs) != sum(lengths):
             raise WireError("lengths do not add up")
         _swap_if_big_endian(ids, logprobs)
         prompt_ids, token_ids = ids[:prompt_tokens], ids[prompt_tokens:]
         rollouts = [
-            Rollout(text, token_ids[begin:end], logprobs[begin:end], finish, entropy=entropy)
-            for text, finish, entropy, (begin, end) in zip(
+            Rollout(
+                text,
+                token_ids[begin:end],
+                logprobs[begin:end],
+                finish,
+                entropy=entropy,
+                calls=tuple(ToolCall(str(name), str(arguments)) for name, arguments in calls),
+            )
+            for text, finish, entropy, calls, (begin, end) in zip(
                 header["texts"],
                 header["finish"],
                 header.get("entropies", [None] * len(lengths)),  # older groups have none
+                header.get("calls", [()] * len(lengths)),
                 pairwise(accumulate(lengths, initial=0)),
                 strict=True,
             )
@@ -97,7 +108,7 @@ def unpack(data: bytes) -> RolloutGroup:
             policy_version=header["version"],
             sampling=Sampling(temperature, top_p, top_k, max_tokens),
             client=header["client"], created_at=header["created_at"],
-            answer_kind=header.get("answer_kind", DEFAULT_KIND),  # nor this
+            answer=_choice(header, data[:3]),
         )  # fmt: skip
     except (zlib.error, struct.error, orjson.JSONDecodeError) as error:
         raise WireError(f"damaged group: {error}") from None
@@ -120,6 +131,20 @@ async def unpack_aside(data: bytes) -> RolloutGroup | None:
         return await asyncio.to_thread(unpack, data)
     except WireError:
         return None
+
+
+def _calls_of(group: RolloutGroup) -> dict[str, Any]:
+    """The calls of each rollout, if any rollout calls a tool."""
+    calls = [[(call.name, call.arguments) for call in r.calls] for r in group.rollouts]
+    return {"calls": calls} if any(calls) else {}
+
+
+def _choice(header: dict[str, Any], magic: bytes) -> AnswerChoice:
+    """How a group is read: before there were choices, by its kind's name or as `math`."""
+    if magic == MAGIC:
+        return AnswerChoice.from_json(header["answer"])
+    kind = header.get("answer_kind", "math")
+    return MATH_OR_LAST_NUMBER if kind == "math" else AnswerChoice.from_json(kind)
 
 
 def _by_place(numbers: "array[Any]") -> bytes:

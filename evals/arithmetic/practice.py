@@ -20,10 +20,10 @@ from evals.arithmetic.questions import Question
 from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding, Sampler
 from rewards.advantages import ADVANTAGES
-from rewards.answers.kinds import answer_kinds
+from rewards.answer_choice import MATH_OR_LAST_NUMBER
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
 from rewards.estimators.majority import Majority
-from rewards.rollouts import DEFAULT_KIND
 
 MAJORITY = Majority()
 LEARNING_RATE = 5e-4
@@ -61,7 +61,7 @@ class Practice:
         )  # fmt: skip
         self._trainer = LoraTrainer(chosen)
         self._tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(model))
-        kinds = answer_kinds()  # integers: plain equality is all there is to decide
+        kinds = AnswerKinds()  # integers: plain equality is all there is to decide
         self._scoring = Scoring(
             estimator=estimator,
             advantage=ADVANTAGES[chosen.advantage],
@@ -75,7 +75,7 @@ class Practice:
             trainer=self._trainer,
             tokenizer=self._tokenizer,
             sampler=self._sampler,
-            kind=kinds[DEFAULT_KIND],
+            kind=kinds.of(MATH_OR_LAST_NUMBER),
             decoding=self._decoding,
         )
 

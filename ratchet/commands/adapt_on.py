@@ -17,7 +17,7 @@ from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.local.stack import Stack
 from ratchet.recipe import with_recipe
 from ratchet.settings import StackSettings, flags_of, read
-from rewards.answers.math_answers import MathAnswers
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 
 
@@ -50,7 +50,8 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
         as_configuration_error(EndpointFailed),
         ungrouped(EndpointFailed),
     ):
-        result = await Adaptation(Stack(settings), plan, MathAnswers(judge), out).run()
+        kind = AnswerKinds(judge).of(settings.answer_choice)  # as the server that is asked has it
+        result = await Adaptation(Stack(settings), plan, kind, out).run()
     result |= {"dataset": arguments.dataset, "epochs": epochs}
     result["seconds"] = round(time.monotonic() - started, 1)
     title = f"{arguments.dataset}, {epochs} epochs without labels: reward `{result['reward']}`"

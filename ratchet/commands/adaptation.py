@@ -50,7 +50,7 @@ class Adaptation:
         self._stack, self._plan, self._kind, self._out = stack, plan, kind, out
         self._log = TrafficLog()
         self._points: list[tuple[int, float]] = []
-        self._watcher = Watcher(stack, stack.settings.groups_per_update * 2)
+        self._watcher = Watcher(stack)
         self._started = 0.0
 
     async def run(self) -> dict[str, Any]:

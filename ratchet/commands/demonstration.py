@@ -16,9 +16,9 @@ from evals.smollm2 import questions as words
 from ratchet.commands.adaptation import Adaptation, Plan, echo, fresh_state
 from ratchet.local.models import SMOLLM2
 from ratchet.local.stack import Stack
-from ratchet.recipe import with_recipe
+from ratchet.recipe import NUMBERS, with_all_cores, with_recipe
 from ratchet.settings import StackSettings, flags_of, read
-from rewards.answers.math_answers import MathAnswers
+from rewards.answers.kinds import AnswerKinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,7 @@ class Course:
     every: int
     updates: int
     minutes: float
+    quick_concurrency: int = 2
     asked: int = 4000
 
 
@@ -50,7 +51,7 @@ TINY = Course(
 )  # fmt: skip
 REAL = Course(
     out="runs/demo-lm", draw=words.stream_and_held_out, held_out=60, n=8, tokens=32,
-    quick_questions=30, every=4, updates=16, minutes=7.0,
+    quick_questions=20, every=4, updates=16, minutes=12.0, quick_concurrency=8,
 )  # fmt: skip
 
 
@@ -61,6 +62,10 @@ async def demo(arguments: argparse.Namespace) -> int:
     settings = read(StackSettings, {**fresh_state(state), **flags_of(arguments)})
     course = REAL if settings.model == SMOLLM2 else TINY
     settings = with_recipe(settings)
+    if course is REAL:
+        settings = with_all_cores(settings)
+    if "answer" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"answer": NUMBERS})
     if arguments.ignorant:
         settings = settings.model_copy(update={"model": await _ignorant_base(state)})
     out = Path(arguments.out or course.out)
@@ -70,14 +75,15 @@ async def demo(arguments: argparse.Namespace) -> int:
         asked=asked,
         test=test,
         protocol=Protocol(n=course.n, max_tokens=course.tokens, concurrency=8),
-        quick=Protocol(n=4, max_tokens=course.tokens, concurrency=2),
+        quick=Protocol(n=4, max_tokens=course.tokens, concurrency=course.quick_concurrency),
         quick_questions=course.quick_questions,
         every=course.every,
         updates=arguments.updates or course.updates,
         minutes=arguments.minutes or course.minutes,
     )
     # Integers: plain equality is all there is to decide.
-    result = await Adaptation(Stack(settings), plan, MathAnswers(), out).run()
+    kind = AnswerKinds().of(settings.answer_choice)
+    result = await Adaptation(Stack(settings), plan, kind, out).run()
     result["seconds"] = round(time.monotonic() - started, 1)
     title = f"Ratchet demo: reward `{result['reward']}`, seed {result['seed']}"
     print(write_report(out, title, result, course.n))

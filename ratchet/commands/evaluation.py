@@ -16,9 +16,11 @@ from evals.evaluation import EndpointFailed, Evaluator, Graded, Protocol
 from evals.evaluation_report import comparison_page, gains, write_report
 from evals.evaluation_run import EvaluationRun, RunInvalid
 from evals.items import DatasetInvalid, Item
-from evals.presets import ARITHMETIC, load
+from evals.presets import ARITHMETIC, answer_choice_for, load
+from ratchet.commands.answers import choice_from
 from ratchet.errors import ConfigurationError, as_configuration_error
-from rewards.answers.math_answers import MathAnswers
+from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 
 _COLUMNS = ("id", "prompt", "answer", "level")
@@ -69,8 +71,11 @@ async def evaluate(arguments: argparse.Namespace) -> int:
     protocol = protocol_from(arguments, 64 if arguments.dataset == ARITHMETIC else 3072)
     name = Path(arguments.dataset).stem.replace("/", "-")
     folder = Path(arguments.out or f"runs/eval/{name}-{arguments.model.replace('/', '-')}")
+    usual = answer_choice_for(arguments.dataset)
+    answer = choice_from(arguments.answer) if arguments.answer else usual
     meta: dict[str, Any] = {
         "dataset": arguments.dataset,
+        **({} if answer == usual else {"answer": answer.to_json()}),
         "url": arguments.url,
         "model": arguments.model,
         **protocol.sampling(),
@@ -78,7 +83,7 @@ async def evaluate(arguments: argparse.Namespace) -> int:
     with as_configuration_error(RunInvalid):
         run = EvaluationRun.begin(folder, meta)
     ids = [item.id for item in items]
-    stopped = await _grade(arguments, run, items, protocol)
+    stopped = await _grade(arguments, run, items, protocol, answer)
     if run.ordered(ids):
         print(write_report(run, ids))
     print(f"{len(run.ordered(ids))} of {len(ids)} questions in {folder}")
@@ -91,7 +96,11 @@ async def evaluate(arguments: argparse.Namespace) -> int:
 
 
 async def _grade(
-    arguments: argparse.Namespace, run: EvaluationRun, items: Sequence[Item], protocol: Protocol
+    arguments: argparse.Namespace,
+    run: EvaluationRun,
+    items: Sequence[Item],
+    protocol: Protocol,
+    answer: AnswerChoice,
 ) -> EndpointFailed | None:
     """Grade what is missing; returns the failure that stopped it, if any."""
     key = os.environ.get("OPENAI_API_KEY") or "none"
@@ -114,7 +123,7 @@ async def _grade(
                 minutes = (time.monotonic() - started) / 60
                 print(f"{len(right)} of {len(items)} questions, {minutes:.1f} min", flush=True)
 
-        evaluator = Evaluator(client, arguments.model, protocol, MathAnswers(judge))
+        evaluator = Evaluator(client, arguments.model, protocol, AnswerKinds(judge).of(answer))
         try:
             await evaluator.run(items, keep, already)
         except EndpointFailed as stopped:

@@ -24,7 +24,7 @@ from ratchet.local.child import GAVE_UP
 from ratchet.settings import require_writable
 from ratchet.signals import until_signalled
 from rewards.advantages import ADVANTAGES
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 
 log = logging.getLogger("ratchet")
@@ -101,7 +101,7 @@ def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
         scoring=Scoring(
             estimator=settings.estimator(),
             advantage=ADVANTAGES[settings.advantage],
-            kinds=answer_kinds(judge),
+            kinds=AnswerKinds(judge),
             std_floor=settings.advantage_std_floor,
             clip=settings.advantage_clip,
             rollouts=settings.learn_rollouts,

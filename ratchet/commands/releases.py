@@ -13,8 +13,8 @@ from adapter.store.channels import open_buffer, open_releases
 from adapter.store.clients import pseudonym
 from adapter.store.forgetting import forget as forget_client
 from adapter.store.releases import BASE, AdapterRelease, ReleaseStore, promote_by_hand, rollback
-from ratchet.commands.explanation import explanation
 from ratchet.errors import ConfigurationError
+from ratchet.explanation import explanation
 from ratchet.settings import flags_of, read
 
 

@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 from evals.recorded_groups import BadInput
 from evals.scores import Scorer
+from ratchet.commands.answers import kind_from
 from ratchet.errors import ConfigurationError
-from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
 from rewards.estimators.registry import build, options_of
 
@@ -22,7 +22,7 @@ def score(arguments: argparse.Namespace) -> int:
     with MathJudge(arguments.deadline) as judge, _opened(arguments.file) as lines:
         scorer = Scorer(
             estimator,
-            MathAnswers(judge),
+            kind_from(arguments.answer, judge),
             advantage=arguments.advantage,
             std_floor=arguments.std_floor,
             clip=arguments.clip,

@@ -80,6 +80,10 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
         if not settings.chat_template.is_file():
             raise ConfigurationError(f"chat_template: there is no file {settings.chat_template}")
         flags += ["--chat-template", str(settings.chat_template)]
+    if settings.tool_call_parser:
+        flags += ["--enable-auto-tool-choice", "--tool-call-parser", settings.tool_call_parser]
+    if settings.reasoning_parser:
+        flags += ["--reasoning-parser", settings.reasoning_parser]
     dtype = engine_dtype(settings, cpu=cpu)
     flags += ["--dtype", dtype]
     if dtype != "float32":

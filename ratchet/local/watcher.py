@@ -11,14 +11,16 @@ from adapter.store.releases import ReleaseState
 from ratchet.local.stack import Stack
 
 _POLL_SECONDS = 0.5
+_AHEAD = 2
+"""Updates whose groups may wait, with the one that is learnt from."""
 
 
 class Watcher:
     """Polls a stack. `backlog` are groups that wait for the learner, `promoted`, `rejected` and
     `waiting` releases by their verdict; `peak_bytes` is memory by process, when it was largest."""
 
-    def __init__(self, stack: Stack, backlog_limit: int) -> None:
-        self._stack, self._backlog_limit = stack, backlog_limit
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self.peak_bytes: dict[str, int] = {}
         self.backlog, self.live = 0, 0
         self.promoted, self.rejected, self.waiting = 0, 0, 0
@@ -56,8 +58,10 @@ class Watcher:
             await store.close()
 
     async def until_backlog_is_low(self) -> None:
-        """Wait while the learner is behind: it would only drop older rollouts as stale."""
-        while self.backlog > self._backlog_limit:
+        """Wait while the learner is behind: it would only drop older rollouts as stale. While a
+        candidate is judged, it has enough in one update's worth: then the engine is the gate's."""
+        enough = self._stack.settings.groups_per_update
+        while self.backlog > (enough if self.waiting else _AHEAD * enough):
             await asyncio.sleep(0.05)
 
     async def until_settled(self) -> None:

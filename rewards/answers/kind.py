@@ -6,9 +6,9 @@ A group carries the name of its kind, so that vote, learner, gate and evaluation
 from collections.abc import Sequence
 from typing import Protocol
 
-from rewards.answers.extraction import loops
+from rewards.answers.reading.loops import loops
 from rewards.answers.tally import Tally
-from rewards.rollouts import FINISHED, Rollout
+from rewards.rollouts import ENDED, Rollout
 
 
 class AnswerKind(Protocol):
@@ -40,7 +40,7 @@ class AnswerKind(Protocol):
 
 def may_vote(rollout: Rollout) -> bool:
     """Whether a rollout can have an answer: it ended by itself and does not loop."""
-    return rollout.finish_reason == FINISHED and not loops(rollout.text)
+    return rollout.finish_reason in ENDED and not loops(rollout.text)
 
 
 def answers_of(kind: AnswerKind, rollouts: Sequence[Rollout]) -> list[str | None]:

@@ -3,44 +3,49 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from rewards.answers.canonical import Form, Kind, form_of, plainly_equal
-from rewards.answers.extraction import extract_answer
+from rewards.answers.equality.clusters import leaders, left_open
+from rewards.answers.equality.forms import Form, form_of, plainly_equal
 from rewards.answers.kind import may_vote
+from rewards.answers.reading.replies import whole_value
+from rewards.answers.reading.statements import marked
+from rewards.answers.reading.values import last_value
 from rewards.answers.tally import Tally
 from rewards.rollouts import Rollout
 
 Judge = Callable[[str, str], bool]
 """Decides whether two answers mean the same, within some deadline of its own."""
 
-MAX_JUDGED_PAIRS = 256
-"""Most pairs of one tally that go to the judge; after them only plain equality counts."""
+_MAX_VERDICTS = 65_536
 
 
-class MathAnswers:
-    """Plain equality (`rewards.answers.canonical`), then a judge for what that leaves open.
+def cached(judge: Judge) -> Judge:
+    """A judge that remembers its verdicts."""
+    return lru_cache(maxsize=_MAX_VERDICTS)(judge)
+
+
+class Equality:
+    """Plain equality (`rewards.answers.equality`), then a judge for what that leaves open.
 
     Without a judge, open pairs differ. Verdicts are cached. Thread-safe if the judge is.
     """
 
-    name = "math"
-
     def __init__(self, judge: Judge | None = None) -> None:
-        self._judge = lru_cache(maxsize=65_536)(judge) if judge else None
-
-    def read(self, rollout: Rollout) -> str | None:
-        return extract_answer(rollout.text) if may_vote(rollout) else None
+        self._judge = cached(judge) if judge else None
 
     def same(self, first: str, second: str) -> bool:
-        return self._same(form_of(first), form_of(second))
+        """Whether two answers are the same. Any doubt is a no."""
+        one, other = form_of(first), form_of(second)
+        plain = plainly_equal(one, other)
+        return self._judged(one, other) if plain is None else plain
 
     def closeness(self, first: str, second: str) -> float:
+        """1 for the same, else 0."""
         return float(self.same(first, second))
 
     def tally(self, answers: Sequence[str | None]) -> Tally:
-        """The judge's relation need not be transitive: each form, shortest first, is compared with
-        the first form of every cluster so far."""
+        """Cluster M answers, whatever their order."""
         forms = [None if answer is None else form_of(answer) for answer in answers]
-        leader = self._leaders({form.text: form for form in forms if form is not None})
+        leader = leaders({form.text: form for form in forms if form is not None}, self._judged)
         numbers: dict[str, int] = {}
         clusters = [
             None if form is None else numbers.setdefault(leader[form.text], len(numbers))
@@ -49,37 +54,35 @@ class MathAnswers:
         return Tally(answers, clusters, [form and form.text for form in forms])
 
     def instant(self, answers: Sequence[str | None]) -> bool:
-        return self._judge is None or not _open({form_of(a) for a in answers if a is not None})
+        """Whether `tally` returns without waiting for the judge."""
+        return self._judge is None or not left_open({form_of(a) for a in answers if a is not None})
 
-    def _leaders(self, forms: dict[str, Form]) -> dict[str, str]:
-        """For each form's text, the text of the form that leads its cluster."""
-        if not _open(set(forms.values())):
-            return {text: text for text in forms}
-        leader: dict[str, str] = {}
-        leading: list[Form] = []
-        budget = MAX_JUDGED_PAIRS
-        for text in sorted(forms, key=lambda text: (len(text), text)):
-            for other in leading:
-                equal = plainly_equal(other, forms[text])
-                if equal is None and budget:
-                    budget -= 1
-                    equal = self._same(other, forms[text])
-                if equal:
-                    leader[text] = other.text
-                    break
-            else:
-                leader[text] = text
-                leading.append(forms[text])
-        return leader
-
-    def _same(self, first: Form, second: Form) -> bool:
-        plain = plainly_equal(first, second)
-        if plain is not None or self._judge is None:
-            return bool(plain)
-        return self._judge(*sorted((first.source, second.source), key=lambda s: (len(s), s)))
+    def _judged(self, one: Form, other: Form) -> bool:
+        if self._judge is None:
+            return False
+        return self._judge(*sorted((one.source, other.source), key=lambda s: (len(s), s)))
 
 
-def _open(forms: set[Form]) -> bool:
-    """Whether forms that differ may still be the same answer."""
-    several = len({form.text for form in forms}) > 1
-    return several and any(form.kind is Kind.EXPRESSION or form.rounded for form in forms)
+class MathAnswers(Equality):
+    """What a text marks as its answer, or a whole reply that is a number, an expression or an
+    option letter; by `last_number` else the last number."""
+
+    name = "math"
+
+    def __init__(self, judge: Judge | None = None, *, last_number: bool = True) -> None:
+        super().__init__(judge)
+        self._last_number = last_number
+
+    def read(self, rollout: Rollout) -> str | None:
+        """The answer of a rollout, None if there is none."""
+        return math_answer(rollout.text, self._last_number) if may_vote(rollout) else None
+
+
+def math_answer(text: str, last_number: bool = False) -> str | None:
+    """What a text answers: what it marks; a whole reply that is a value or an option; the option
+    letter alone on its last line; with `last_number`, the last number."""
+    statement = marked(text)
+    if statement.found:
+        return statement.answer
+    answer = whole_value(statement.reply)
+    return last_value(statement.reply) if answer is None and last_number else answer

@@ -9,6 +9,16 @@ from typing import Any, cast
 _EQUALS = re.compile(r"(?<![<>!:\\])=")
 _QUANTITY = re.compile(r"(?=.*[A-Za-z])[^-+^]+")
 _BRACED = re.compile(r"\{[^{}]*,[^{}]*\}")
+_EXACT_DIGITS = 320
+"""So many decide whether two numbers without decimals are one."""
+_COMMAND, _LETTER = re.compile(r"\\+(?:begin|end)\{\w+\}|\\+[a-zA-Z]+"), re.compile(r"[a-zA-Z]")
+_FUNCTION = re.compile(
+    r"(?:sin|cos|tan|sec|csc|cot|log|ln|exp|sqrt|pi|and|or|mod|inf|infty|infinity)(?![a-z])"
+)
+_SEVERAL = re.compile(r"[,;]|\\pm|and|or")
+_RELATION = re.compile(r"[=<>:]|\\(?:le|ge|lt|gt|ne|in|approx|equiv|pm|mp|to)")
+_BRACKET = re.compile(r"[(\[{]")
+_AND, _OR = re.compile(r"\band\b"), re.compile(r"\bor\b")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{2,}")
 
 
@@ -16,12 +26,37 @@ def comparable(first: str, second: str) -> bool:
     """Whether math-verify may compare them. It would accept, in one direction, a set for a pair,
     and for a value an equation that names no quantity (`2x + 1 = 5`; `x = 5` and `|AB| = 5` do)."""
     for one, other in ((first, second), (second, first)):
-        if one.startswith("(") and other.startswith("\\{"):
+        if other.startswith("\\{") and (one.startswith("(") or not _SEVERAL.search(one + other)):
             return False
+        if _AND.search(one) and _OR.search(other):
+            return False
+    if first.count("'") != second.count("'") or _in_another_order(first, second):
+        return False
+    one, other = _names(first), _names(second)
+    if {name.lower() for name in one - other} & {name.lower() for name in other - one}:
+        return False  # it would take `P` for `p`
+    letters = one ^ other if not _RELATION.search(first + second) else set[str]()
+    if any(len(name) == 1 for name in letters):
+        return False  # and `5m` for `5`: it drops what may be a unit
     plain, equation = sorted((_EQUALS.split(answer) for answer in (first, second)), key=len)
     if len(plain) > 1 or len(equation) == 1:
         return True
     return _QUANTITY.fullmatch(equation[-2].rpartition(",")[2]) is not None
+
+
+def _names(answer: str) -> set[str]:
+    """Letters, and commands without their backslash."""
+    found = {name.lstrip("\\") for name in _COMMAND.findall(answer)}
+    words = _FUNCTION.sub(" ", _COMMAND.sub(" ", answer))
+    return {name for name in found if len(name) > 1} | set(_LETTER.findall(words))
+
+
+def _in_another_order(first: str, second: str) -> bool:
+    """Whether both list the same, bare, in different orders: one may have been asked for."""
+    if _RELATION.search(first + second) or _BRACKET.search(first + second):
+        return False
+    one, other = ([part.strip() for part in each.split(",")] for each in (first, second))
+    return one != other and sorted(one) == sorted(other)
 
 
 @lru_cache(maxsize=1_024)
@@ -51,7 +86,8 @@ def equivalent(first: Sequence[Any], second: Sequence[Any]) -> bool:
 
 
 def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether both are numbers that plainly differ: a cheap no, without simplification.
+    """Whether both are numbers that plainly differ: a cheap no, without simplification, and an
+    exact one for numbers so small or so large that math-verify takes them for each other.
 
     Percentages are left to math-verify, which accepts `10%` for 10 as well as for 0.1.
     """
@@ -61,4 +97,14 @@ def _numbers_apart(first: Sequence[Any], second: Sequence[Any]) -> bool:
     one, other = first[0].evalf(15), second[0].evalf(15)
     if not (one.is_finite and other.is_finite):
         return False
-    return bool(abs(one - other) > 1e-5 * max(abs(one), abs(other), 1))
+    apart, larger = abs(one - other), max(abs(one), abs(other))
+    if first[0].has(_float()) or second[0].has(_float()) or apart > 1e-5 * larger:
+        return bool(apart > 1e-5 * larger)
+    rest = abs((first[0] - second[0]).evalf(15, maxn=_EXACT_DIGITS))
+    return bool(rest > larger * 10 ** _float()(20 - _EXACT_DIGITS))
+
+
+def _float() -> Any:
+    from sympy import Float
+
+    return Float

@@ -1,6 +1,6 @@
 """The tally of one group: each rollout's answer, and which answers are the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -44,3 +44,11 @@ class Tally:
         """The canonical form of each cluster's first answer."""
         texts = self.canonical or self.answers
         return [texts[rows[0]] or "" for rows in self.members]
+
+
+def tally_by(answers: Sequence[str | None], key: Callable[[str], str]) -> Tally:
+    """The tally of M answers that are the same if their keys are equal."""
+    numbers: dict[str, int] = {}
+    keys = [None if answer is None else key(answer) for answer in answers]
+    clusters = [None if each is None else numbers.setdefault(each, len(numbers)) for each in keys]
+    return Tally(answers, clusters, keys)

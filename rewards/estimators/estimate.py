@@ -34,10 +34,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """A group and its estimate."""
+    """A group, its estimate, and the name of the kind of its leading answer."""
 
     group: RolloutGroup
     estimate: Estimate
+    kind: str = ""
 
 
 class RewardEstimator(Protocol):

@@ -9,14 +9,16 @@ from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.tally import Tally
 
 Signal = Literal[
-    "entropies", "topk_entropies", "confidences", "self_certainties", "reference_probabilities"
-]
-"""Numbers per rollout, [M], means over its tokens.
+    "entropies", "topk_entropies", "confidences", "self_certainties", "reference_probabilities",
+    "closeness",
+]  # fmt: skip
+"""Numbers per rollout, [M], means over its tokens but for the last.
 
 `entropies`: full-vocabulary token entropy, nats. `topk_entropies`: the same, estimated from top-k
 log-probabilities. `confidences`: -1/k sum of the top-k log-probabilities (DeepConf).
 `self_certainties`: KL(uniform || p), nats (INTUITOR). `reference_probabilities`: probability of the
-reference answer's tokens after this rollout's reasoning (RLPR).
+reference answer's tokens after this rollout's reasoning (RLPR). `closeness`: of its answer to what
+most rollouts say, in [0, 1] (`rewards.consensus`).
 """
 
 Need = Signal | Literal["paraphrase", "truth"]

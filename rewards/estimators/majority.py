@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rewards.estimators.estimate import Estimate, of_label, of_rewards
-from rewards.estimators.evidence import Evidence, needing
+from rewards.estimators.evidence import Evidence, Need, needing
 from rewards.votes import take_vote
 
 
@@ -11,12 +11,20 @@ from rewards.votes import take_vote
 class Majority:
     """TTRL: 1 for agreeing with the majority, else 0 (arXiv 2504.16084, equations 2 and 3).
 
-    Without any answer there is no label and nothing to learn.
+    Without any answer there is no label and nothing to learn. With `soft`, an answer that is nearly
+    the majority's gets nearly 1: the share of its fields, for JSON and tool calls, that have the
+    value of most rollouts; for prose, how close it is to the others on average.
     """
 
-    needs = needing()
+    soft: bool = False
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return needing("closeness") if self.soft else needing()
 
     def estimate(self, evidence: Evidence) -> Estimate:
+        if self.soft:
+            return of_rewards(evidence.tally, evidence.numbers("closeness"))
         vote = take_vote(evidence.tally)
         return of_label(evidence.tally, vote.answer, vote.cluster)
 

@@ -1,6 +1,7 @@
 """Errors of the HTTP boundary, and the one place where others become a status."""
 
 import math
+import re
 from typing import Any, TypeVar
 
 import orjson
@@ -11,11 +12,14 @@ from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
+from rewards.answer_choice import ChoiceInvalid
 from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
 from server.policy.leases import UnknownModel
 
 M = TypeVar("M", bound=BaseModel)
 RETRY_SECONDS = 2.0
+_BRANCH = re.compile(r"str|constrained-str|(list|dict)\[.*\]")
+"""What pydantic calls the branch of a field that takes a text or something else."""
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -117,7 +121,10 @@ def parse(kind: type[M], body: bytes) -> M:
         raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-    steps = [str(step) for step in first["loc"] if not str(step).startswith(("str", "list["))]
+    steps = [str(step) for step in first["loc"] if not _BRANCH.fullmatch(str(step))]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ChoiceInvalid) and cause.field != "kind":
+        steps.append(cause.field)
     param = ".".join(steps) or None
     if first["type"] == "extra_forbidden":
         raise ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")

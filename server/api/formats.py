@@ -44,7 +44,9 @@ class ChatFormat:
         return _choice(index, draw, "message", logprobs)
 
     def pieces(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
-        rest = {name: text for name, text in choice["message"].items() if name != "role"}
+        rest = {name: value for name, value in choice["message"].items() if name != "role"}
+        if calls := rest.get("tool_calls"):
+            rest["tool_calls"] = [{"index": at, **call} for at, call in enumerate(calls)]
         empty = {"index": choice["index"], "logprobs": None, "finish_reason": None}
         return [
             {**empty, "delta": {"role": "assistant", "content": ""}},

@@ -11,6 +11,7 @@ import orjson
 from rewards.answers.tally import Tally
 from rewards.votes import Vote
 from server.api.formats import format_of
+from server.api.functions import in_older_form
 from server.api.requests import SamplingRequest
 from server.engine.base import Draw
 from server.policy.leases import Lease
@@ -19,39 +20,57 @@ from server.policy.reasons import Unrecorded
 DONE = b"data: [DONE]\n\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What is served of a vote: the rollout in a `row` of the draws, and its `answer` if enough of
+    them agree on it, with the name of that answer's `kind`; else the `reason` why there is none.
+
+    `distribution`: each answer's share of the rollouts; of answers with fields, by field, the share
+    that has the leading value.
+    """
+
+    row: int
+    answer: str | None
+    kind: str
+    distribution: Mapping[str, float]
+    reason: Unrecorded | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A voted answer: what was drawn by then, and the vote over it. `reason` says why the learner
-    does not get the group; None if it does."""
+    """A voted answer: what was drawn by then, the vote over it, and what is served of it. `reason`
+    says why the learner does not get the group; None if it does."""
 
     draws: Sequence[Draw]
     tally: Tally
     vote: Vote
+    served: Served
     lease: Lease
     reason: Unrecorded | None
 
     @property
     def ranked(self) -> list[Draw]:
-        """The draws by the votes for their answers, the vote's own winner first."""
-        tally, vote = self.tally, self.vote
+        """The draws by the votes for their answers, the one that is served first."""
+        tally, first = self.tally, self.served.row
         sizes = [len(rows) for rows in tally.members]
         votes = [0 if cluster is None else sizes[cluster] for cluster in tally.clusters]
-        rows = sorted(range(len(tally)), key=lambda i: (i != vote.winner, -votes[i], i))
+        rows = sorted(range(len(tally)), key=lambda i: (i != first, -votes[i], i))
         return [self.draws[row] for row in rows]
 
     def extension(self) -> dict[str, Any]:
         """The reply's `ratchet` object."""
-        vote = self.vote
+        vote, served, shed = self.vote, self.served, self.reason is Unrecorded.SHED
         return {
             "strategy": "majority",
+            "kind": served.kind,
             "rollouts": vote.total,
             "valid": vote.valid,
-            "answer": vote.answer,
+            "answer": served.answer,
             "agreement": vote.agreement,
-            "distribution": _shares(vote),
+            "distribution": served.distribution,
             "policy_version": self.lease.version,
             "recorded": self.reason is None,
-            "reason": self.reason,
+            "reason": self.reason if shed else served.reason or self.reason,
         }
 
     def usage(self) -> dict[str, int]:
@@ -84,6 +103,8 @@ class Reply:
             shape.choice(index, draw, request.wanted_logprobs)
             for index, draw in enumerate(outcome.ranked[: request.n])
         ]
+        if request.legacy:
+            choices = [in_older_form(choice) for choice in choices]
         return {
             **self._object(shape.object, choices),
             "usage": outcome.usage(),
@@ -101,10 +122,10 @@ class Reply:
         chunk = self._object(format_of(self.request).chunk_object, choices)
         return {**chunk, "usage": None} if self.request.includes_usage else chunk
 
-    def progress(self, vote: Vote, asked: int) -> bytes:
+    def progress(self, vote: Vote, distribution: Mapping[str, float], asked: int) -> bytes:
         """A chunk without choices, with the vote while some of the `asked` rollouts are out."""
         counted = {"asked": asked, "rollouts": vote.total, "valid": vote.valid}
-        return sse({**self.chunk([]), "ratchet": {**counted, "distribution": _shares(vote)}})
+        return sse({**self.chunk([]), "ratchet": {**counted, "distribution": distribution}})
 
     def ending(self, chunks: Sequence[dict[str, Any]], outcome: Outcome) -> list[bytes]:
         """The stream's last events: these chunks, the last of them with the extension, then the
@@ -129,6 +150,7 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
     unvoted = dict.fromkeys(("valid", "answer", "agreement", "distribution"))
     return {
         "strategy": "single",
+        "kind": None,
         "rollouts": request.n,
         **unvoted,
         "policy_version": lease.version,
@@ -140,8 +162,3 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
 def sse(event: Mapping[str, Any]) -> bytes:
     """One server-sent event."""
     return b"data: " + orjson.dumps(event) + b"\n\n"
-
-
-def _shares(vote: Vote) -> dict[str, float]:
-    """Each answer's share of the rollouts."""
-    return {answer: count / vote.total for answer, count in vote.counts.items()}

@@ -13,20 +13,24 @@ class RatchetExtension(_Reply):
     """How an answer came about; nulls where nothing was voted on."""
 
     strategy: Literal["majority", "single"]
+    kind: str | None
+    """The kind of the answer voted on, as docs/answers.md has them; `text` for prose."""
     rollouts: int
     """Rollouts counted: fewer than asked for where the vote was decided sooner."""
     valid: int | None
     """Those of them with an answer."""
     answer: str | None
+    """The winner; null where too few rollouts agree."""
     agreement: float | None
-    """The winner's share of the rollouts counted."""
+    """The leading answer's share of the rollouts counted."""
     distribution: dict[str, float] | None
-    """Share of each answer, by its canonical form."""
+    """Share of each answer, by its canonical form; of JSON and tool calls, by field (a JSON
+    Pointer), the share that has the leading value."""
     policy_version: int
     """The one version all rollouts came from; 0 is base."""
     recorded: bool
     reason: str | None
-    """Why it is not recorded."""
+    """Why `answer` is null, or why nothing is recorded."""
 
 
 class Usage(_Reply):

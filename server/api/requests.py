@@ -3,90 +3,40 @@
 https://platform.openai.com/docs/api-reference/chat/create and …/completions/create
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from rewards.answer_choice import AnswerChoice
+from server.api.fields import (
+    WHOLE,
+    Count,
+    Message,
+    MetadataKey,
+    MetadataValue,
+    NonEmpty,
+    Penalty,
+    Positive,
+    RatchetOptions,
+    StreamOptions,
+    Strict,
+    TopLogprobs,
+    Unit,
+)
+from server.api.functions import in_todays_form
+from server.api.tools import FORM_RULES, ReplyForm
 from server.engine.base import Prompt
-
-
-def _whole(value: object) -> object:
-    """Accept 5.0, which is an integer in JSON."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_WHOLE = BeforeValidator(_whole)
-Positive = Annotated[int, Field(ge=1), _WHOLE]
-Count = Annotated[int, Field(ge=1, le=1_000_000), _WHOLE]
-TopLogprobs = Annotated[int, Field(ge=0, le=20), _WHOLE]
-NonEmpty = Annotated[str, Field(min_length=1)]
-Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-MetadataKey = Annotated[str, Field(max_length=64)]
-MetadataValue = Annotated[str, Field(max_length=512)]
-Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class TextPart(_Strict):
-    """A piece of text, the only kind of content part that is accepted."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(BaseModel):
-    """One chat message. Other fields than these go to the engine's chat template."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
-
-
-class StreamOptions(_Strict):
-    """OpenAI's `stream_options`."""
-
-    include_usage: bool = False
-    include_obfuscation: bool | None = None
-    continuous_usage_stats: bool | None = None
-
-
-class RatchetOptions(_Strict):
-    """Our extension of the request; every field is optional."""
-
-    rollouts: Positive | None = None
-    """Most rollouts to vote with; 1 means plain proxying."""
-    rollouts_min: Positive | None = None
-    """Rollouts to start with; more are drawn only while the vote is open."""
-    confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
-    """Answer once the leading answer is the more common one with this probability; 1: once it
-    cannot be overtaken."""
-    strategy: Literal["majority", "single"] = "majority"
-    """`majority` votes over the rollouts' answers; `single` passes the request through."""
-    stream: Literal["vote", "progress", "first"] = "vote"
-    """When streaming: `vote` waits for the vote, then sends the winner; `progress` also sends the
-    vote so far whenever rollouts come in, in chunks without choices; `first` sends the first
-    rollout as it is written, and the vote at the end."""
-    train: bool = True
-    """False keeps the request out of the rollout buffer."""
-    deadline: Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)] | None = None
-    """Seconds after which the answer is of no use any more."""
-
 
 # Forwarded to the engine unchanged, whatever the strategy.
 FORWARDED = frozenset({
     "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
     "logit_bias", "ignore_eos", "min_tokens", "repetition_penalty", "skip_special_tokens",
-    "include_stop_str_in_output", "chat_template_kwargs",
+    "include_stop_str_in_output", "chat_template_kwargs", *ReplyForm.model_fields,
 })  # fmt: skip
 # Forwarded only for a single rollout: they shape the sampling, or make no sense in a vote.
 FORWARDED_SINGLE = FORWARDED | {
-    "temperature", "top_p", "top_k", "min_p", "seed", "n", "tools", "tool_choice",
-    "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "echo", "suffix",
-    "stream_options",
+    "temperature", "top_p", "top_k", "min_p", "seed", "n", "logprobs", "top_logprobs", "echo",
+    "suffix", "stream_options",
 }  # fmt: skip
 
 
@@ -113,10 +63,11 @@ def _needs(field: str, other: str) -> dict[str, Any]:
 def _add_rules(schema: dict[str, Any]) -> None:
     """Say in a request's schema which fields depend on others."""
     needs = [_needs(*pair) for pair in _NEEDS.items() if pair[0] in schema["properties"]]
-    schema["allOf"] = [*needs, _FIRST_IS_ONE]
+    form = FORM_RULES if "tools" in schema["properties"] else ()
+    schema["allOf"] = [*needs, *form, _FIRST_IS_ONE]
 
 
-class SamplingRequest(_Strict):
+class SamplingRequest(Strict):
     """The fields of both kinds of requests. An unknown field is an error that names it."""
 
     model_config = ConfigDict(json_schema_extra=_add_rules)
@@ -127,7 +78,7 @@ class SamplingRequest(_Strict):
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), _WHOLE] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
@@ -137,8 +88,8 @@ class SamplingRequest(_Strict):
     ratchet: RatchetOptions = RatchetOptions()
     # vLLM's documented extra fields, which evaluation and load clients send.
     ignore_eos: bool | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000), _WHOLE] | None = None
+    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
     min_p: Unit | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
     skip_special_tokens: bool | None = None
@@ -158,8 +109,22 @@ class SamplingRequest(_Strict):
 
     @property
     def single(self) -> bool:
-        """Whether to pass through: a single rollout, or a format that no vote can compare."""
+        """Whether to pass through: a single rollout, or what no vote can compare."""
         return self.ratchet.strategy == "single" or self.ratchet.rollouts == 1
+
+    def answer(self, usual: AnswerChoice) -> AnswerChoice:
+        """How the answers of its rollouts are read: as `usual`, unless the request says."""
+        return self.ratchet.answer or usual
+
+    @property
+    def legacy(self) -> bool:
+        """Whether calls are replied with in the form of `functions`."""
+        return False
+
+    @property
+    def bends_sampling(self) -> bool:
+        """Whether the engine keeps rollouts to a grammar."""
+        return False
 
     @property
     def token_limit(self) -> int | None:
@@ -196,28 +161,23 @@ class SamplingRequest(_Strict):
         return given
 
 
-class ChatRequest(SamplingRequest):
+class ChatRequest(ReplyForm, SamplingRequest):
     """`POST /v1/chat/completions`."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
     store: bool | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     @property
     def prompt_for_engine(self) -> Prompt:
-        return [message.model_dump(exclude_unset=True) for message in self.messages]
+        return in_todays_form([message.model_dump(exclude_unset=True) for message in self.messages])
 
-    @property
-    def single(self) -> bool:
-        return super().single or bool(self.tools) or self.response_format is not None
+    def answer(self, usual: AnswerChoice) -> AnswerChoice:
+        return self.ratchet.answer or self.form_answer or usual
 
     @property
     def token_limit(self) -> int | None:
@@ -230,6 +190,10 @@ class ChatRequest(SamplingRequest):
     @property
     def opted_out(self) -> bool:
         return super().opted_out or self.store is False
+
+    def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
+        form = frozenset(ReplyForm.model_fields)
+        return super().forwarded(names - form) | (self.form_options() if form <= names else {})
 
 
 class TextRequest(SamplingRequest):
@@ -254,7 +218,7 @@ class TextRequest(SamplingRequest):
         return self.logprobs
 
 
-class FeedbackRequest(_Strict):
+class FeedbackRequest(Strict):
     """`POST /v1/feedback`: either the right answer, or a verdict on the one given."""
 
     model_config = ConfigDict(

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from rewards.rollouts import Rollout
+from rewards.rollouts import FINISHED, Rollout, ToolCall
 from server.engine.base import (
     Batches,
     Chunk,
@@ -22,7 +23,43 @@ from server.engine.base import (
     Prompt,
 )
 
-Script = Callable[[str, Any, int], Sequence[str]]
+CALLED = "tool_calls"
+"""Finish reason of a rollout that ended by calling tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A rollout with more than text: tool calls, and reasoning before it."""
+
+    text: str = ""
+    calls: Sequence[ToolCall] = ()
+    reasoning: str = ""
+    finish_reason: str = ""
+
+    @property
+    def ended(self) -> str:
+        """Its finish reason; by itself the one of what it has."""
+        return self.finish_reason or (CALLED if self.calls else FINISHED)
+
+    @property
+    def written(self) -> str:
+        """All that the model writes, a token a character."""
+        calls = "".join(f"<{call.name}>{call.arguments}" for call in self.calls)
+        return self.reasoning + self.text + calls
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """OpenAI's chat message."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.reasoning:
+            message["reasoning"] = self.reasoning
+        if self.calls:
+            message["content"] = self.text or None
+            message["tool_calls"] = [_call(at, call) for at, call in enumerate(self.calls)]
+        return message
+
+
+Script = Callable[[str, Any, int], Sequence[str | Spoken]]
 """(engine name, prompt, n) -> the n texts to answer with."""
 
 
@@ -49,19 +86,19 @@ class ScriptedEngine:
     @asynccontextmanager
     async def draw(self, request: EngineRequest) -> AsyncGenerator[Batches[Draw]]:
         count, tops = (int(request.options.get(name, 0)) for name in ("n", "top_logprobs"))
-        with self._working(request, count or 1) as texts:
-            drawn = enumerate(texts)
-            draws = [_draw(index, request.prompt, text, tops) for index, text in drawn]
+        with self._working(request, count or 1) as all_spoken:
+            drawn = enumerate(all_spoken)
+            draws = [_draw(index, request.prompt, spoken, tops) for index, spoken in drawn]
             yield self._batches(draws, request.seconds)
 
     @asynccontextmanager
     async def write(self, request: EngineRequest) -> AsyncGenerator[Batches[Piece]]:
-        with self._working(request) as [text]:
-            yield ([piece] async for piece in self._pieces(request, text))
+        with self._working(request) as [spoken]:
+            yield ([piece] async for piece in self._pieces(request, spoken))
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
-        with self._working(request, int(request.options.get("n", 1))) as texts:
-            generated = sum(map(len, texts))
+        with self._working(request, int(request.options.get("n", 1))) as all_spoken:
+            generated = sum(len(spoken.written) for spoken in all_spoken)
         chat = not isinstance(request.prompt, str)
         usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
         return {
@@ -69,17 +106,19 @@ class ScriptedEngine:
             "object": "chat.completion" if chat else "text_completion",
             "created": 0,
             "model": request.model,
-            "choices": [_choice(i, request.prompt, text) for i, text in enumerate(texts)],
+            "choices": [_choice(i, request.prompt, one) for i, one in enumerate(all_spoken)],
             "usage": usage,
         }
 
     @asynccontextmanager
     async def stream(self, request: EngineRequest, names: Names) -> AsyncGenerator[Batches[Chunk]]:
-        head = {"id": names.id, "object": "chunk", "created": 0, "model": names.model}
-        with self._working(request) as [text]:
+        raw = isinstance(request.prompt, str)
+        kind = "text_completion" if raw else "chat.completion.chunk"
+        head = {"id": names.id, "object": kind, "created": 0, "model": names.model}
+        with self._working(request) as [spoken]:
             yield (
                 [Chunk(orjson.dumps({**head, "choices": [piece.choice]}), piece.draw is not None)]
-                async for piece in self._pieces(request, text)
+                async for piece in self._pieces(request, spoken)
             )
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
@@ -111,15 +150,16 @@ class ScriptedEngine:
             raise EngineRefused(404, f"The model {model} does not exist.", "model")
 
     @contextmanager
-    def _working(self, request: EngineRequest, count: int = 1) -> Generator[Sequence[str]]:
-        """The texts to answer with, while the request is under way."""
+    def _working(self, request: EngineRequest, count: int = 1) -> Generator[Sequence[Spoken]]:
+        """The rollouts to answer with, while the request is under way."""
         self._check(request.model)
         prompt = {"prompt" if isinstance(request.prompt, str) else "messages": request.prompt}
         named = {"model": request.model, "priority": request.priority}
         self.requests.append({**prompt, **named, **request.options})
         self.under_way += 1
         try:
-            yield self.script(request.model, request.prompt, count)
+            answered = self.script(request.model, request.prompt, count)
+            yield [Spoken(one) if isinstance(one, str) else one for one in answered]
         finally:
             self.under_way -= 1
 
@@ -136,19 +176,27 @@ class ScriptedEngine:
                     raise EngineUnavailable("broken off")
                 yield [draw]
 
-    async def _pieces(self, request: EngineRequest, text: str) -> AsyncIterator[Piece]:
+    async def _pieces(self, request: EngineRequest, spoken: Spoken) -> AsyncIterator[Piece]:
         raw = isinstance(request.prompt, str)
         first = {"text": ""} if raw else {"delta": {"role": "assistant", "content": ""}}
         yield Piece(_streamed(first))
-        for c in text:
+        for field, c in [("reasoning", c) for c in spoken.reasoning] + [
+            ("content", c) for c in spoken.text
+        ]:
             await self._released(0, request.seconds)
-            delta = {"text": c} if raw else {"delta": {"content": c}}
+            delta = {"text": c} if raw else {"delta": {field: c}}
             logprobs = {"token_logprobs": [-0.1]} if raw else {"content": [_token(c)]}
             yield Piece(_streamed({**delta, "logprobs": logprobs}))
+        for at, call in enumerate(spoken.calls):  # the name, then the arguments, as vLLM has them
+            head, function = {"index": at}, _call(at, call)["function"]
+            named = {**_call(at, call), "function": {"name": function["name"]}}
+            yield Piece(_streamed({"delta": {"tool_calls": [{**head, **named}]}}))
+            written = {"function": {"arguments": function["arguments"]}}
+            yield Piece(_streamed({"delta": {"tool_calls": [{**head, **written}]}}))
         await self._released(0, request.seconds)
         last: dict[str, Any] = {"text": ""} if raw else {"delta": {}}
-        whole = _draw(0, request.prompt, text, 0)
-        yield Piece(_streamed({**last, "finish_reason": "stop"}), whole)
+        whole = _draw(0, request.prompt, spoken, 0)
+        yield Piece(_streamed({**last, "finish_reason": spoken.ended}), whole)
 
     async def _released(self, index: int, seconds: float | None = None) -> None:
         """Wait while that rollout is held back; raises EngineTimeout, or the fault."""
@@ -165,15 +213,17 @@ def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
     return {"index": 0, "finish_reason": None, **piece}
 
 
-def _draw(index: int, prompt: Prompt, text: str, tops: int) -> Draw:
-    tokens = list(text.encode())
-    rollout = Rollout(text, tokens, [-0.1] * len(tokens), "stop")
+def _draw(index: int, prompt: Prompt, spoken: Spoken, tops: int) -> Draw:
+    tokens = list(spoken.written.encode())
+    scores = [-0.1] * len(tokens)
+    rollout = Rollout(spoken.text, tokens, scores, spoken.ended, calls=tuple(spoken.calls))
     likeliest = [[-0.1, -3.0][:tops]] * len(tokens) if tops else ()
-    return Draw(index, [1], _choice(index, prompt, text, tops), rollout, likeliest)
+    return Draw(index, [1], _choice(index, prompt, spoken, tops), rollout, likeliest)
 
 
-def _choice(index: int, prompt: Prompt, text: str, tops: int = 0) -> dict[str, Any]:
-    written: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+def _choice(index: int, prompt: Prompt, spoken: Spoken, tops: int = 0) -> dict[str, Any]:
+    text = spoken.written
+    written: dict[str, Any] = {"message": spoken.message}
     logprobs: dict[str, Any] = {"content": [_token(c, tops) for c in text]}
     if isinstance(prompt, str):
         written = {"text": text}
@@ -182,7 +232,12 @@ def _choice(index: int, prompt: Prompt, text: str, tops: int = 0) -> dict[str, A
             "token_logprobs": [-0.1] * len(text),
             "top_logprobs": [{c: -0.1, "?": -3.0} for c in text],
         }
-    return {"index": index, **written, "logprobs": logprobs, "finish_reason": "stop"}
+    return {"index": index, **written, "logprobs": logprobs, "finish_reason": spoken.ended}
+
+
+def _call(at: int, call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": f"call_{at}", "type": "function", "function": function}
 
 
 def _token(token: str, tops: int = 0) -> dict[str, Any]:

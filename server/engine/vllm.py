@@ -62,7 +62,8 @@ class VllmEngine:
         lean = not (wanted or tops or path == TEXT)
         # Nobody reads a rollout as it is written, but to read one of 32,000 tokens at once would
         # keep everybody waiting.
-        body["stream_interval"] = _LEAN_INTERVAL if lean else _INTERVAL
+        if "tools" not in body:  # vLLM 0.32's llama3_json finds no call in what comes at once
+            body["stream_interval"] = _LEAN_INTERVAL if lean else _INTERVAL
         if request.priority:
             body["priority"] = int(request.priority)
         read = read_lean if lean else read_event

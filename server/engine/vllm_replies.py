@@ -11,6 +11,7 @@ import orjson
 
 from rewards.rollouts import Rollout
 from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable, Piece
+from server.engine.deltas import calls_in, message_of
 from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 
 # In vLLM's chat chunks the logprobs stand between the written text and the finish reason.
@@ -65,10 +66,11 @@ class RolloutAssembly:
         if not matched or not all(map(math.isfinite, logprobs)):
             raise ValueError("token ids and log-probabilities do not match")
         if "delta" in parts[0]:
-            message = _message(parts)
+            message = message_of(part["delta"] for part in parts)
+            calls = calls_in(message)
             text, written = message["content"] or "", {"message": message}
         else:
-            text = "".join(part["text"] for part in parts)
+            text, calls = "".join(part["text"] for part in parts), ()
             written = {"text": text}
         self._finished += 1
         reason = str(parts[-1]["finish_reason"])
@@ -79,7 +81,7 @@ class RolloutAssembly:
             "finish_reason": reason,
             "stop_reason": parts[-1].get("stop_reason"),
         }
-        rollout = Rollout(text, token_ids, logprobs, reason)
+        rollout = Rollout(text, token_ids, logprobs, reason, calls=calls)
         return Draw(index, prompt_ids, choice, rollout, tops)
 
 
@@ -167,16 +169,6 @@ def _numbers(
     return values, tops
 
 
-def _message(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The deltas of a chat choice as one message; text fields of any name are concatenated."""
-    message: dict[str, Any] = {"role": "assistant", "content": None}
-    for part in parts:
-        for field, value in part["delta"].items():
-            if field != "role" and isinstance(value, str):
-                message[field] = (message.get(field) or "") + value
-    return message
-
-
 def refusal(status: int, body: bytes) -> EngineRefused:
     """The exception for a client error of the engine."""
     try:
@@ -186,4 +178,7 @@ def refusal(status: int, body: bytes) -> EngineRefused:
         message, param, code = f"the engine refused the request with status {status}", None, None
     if status == 400 and "context length" in message:
         param, code = "messages", "context_length_exceeded"
+    if status == 400 and "--tool-call-parser" in message:
+        message = "the engine does not read tool calls: set tool_call_parser, and start it again"
+        param = "tools"
     return EngineRefused(status, message, param, None if code is None else str(code))

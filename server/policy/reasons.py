@@ -1,4 +1,4 @@
-"""Why the rollouts of an answer are not recorded for the learner."""
+"""Why an answer is null, and why its rollouts are not recorded for the learner."""
 
 from enum import StrEnum
 
@@ -9,6 +9,11 @@ class Unrecorded(StrEnum):
     OPTED_OUT = "opted_out"
     PINNED_VERSION = "pinned_version"
     NO_ANSWER = "no_answer"
+    NO_CONSENSUS = "no_consensus"
+    MEDOID = "medoid"
+    KIND_NOT_TRAINED = "kind_not_trained"
+    LOW_AGREEMENT = "low_agreement"
+    GRAMMAR = "grammar"
     TRUNCATED_SAMPLING = "truncated_sampling"
     ALTERED_SAMPLING = "altered_sampling"
     PARTIAL = "partial"

@@ -8,6 +8,9 @@ from statistics import fmean
 
 from rewards.votes import Vote
 
+_WINNER_CHARS = 1_000
+"""More of a winning answer is not kept: it may be JSON of any length."""
+
 
 @dataclass(frozen=True, slots=True)
 class VoteRecord:
@@ -27,7 +30,7 @@ class VoteRecord:
             vote.agreement,
             vote.margin,
             vote.valid / vote.total,
-            "" if vote.cluster is None else list(vote.counts)[vote.cluster],
+            "" if vote.cluster is None else list(vote.counts)[vote.cluster][:_WINNER_CHARS],
             tokens / vote.total,
         )
 

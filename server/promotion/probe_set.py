@@ -136,7 +136,7 @@ class ProbeSet:
                     engine_name, probe.query.prompt, options, order, rules.seconds
                 )
                 draws = await self._drawn_in_time(request)
-            kind = self._kinds[probe.query.answer_kind]
+            kind = self._kinds.of(probe.query.answer)
             read = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
             answers: list[str | None] = [None] * rules.rollouts
             for draw, answer in zip(draws, read, strict=True):

@@ -21,7 +21,7 @@ def query_id(query: Query) -> str:
 def slices_of(query: Query) -> Sequence[str]:
     """The slices that must hold each on its own: by client, kind of answer, and prompt template,
     which is the prompt's beginning without its numbers."""
-    found = [f"kind:{query.answer_kind}", f"template:{_template(query)}"]
+    found = [f"kind:{query.answer.kind}", f"template:{_template(query)}"]
     return [*found, f"client:{query.client}"] if query.client else found
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
+from itertools import permutations
 
 from adapter.store.judgement import Step, StepVerdict, turned_away
 from adapter.store.releases import BASE, AdapterRelease
@@ -22,8 +23,8 @@ from rewards.votes import take_vote
 from server.policy.leases import Policy
 from server.policy.limits import Alarm, GateLimits, change_alarm, learning_alarm
 from server.policy.stats import PolicyStats, VoteRecord
-from server.promotion.decision.asked import Asked
-from server.promotion.decision.comparison import UNHEARD
+from server.promotion.decision.asked import CANDIDATE, Asked
+from server.promotion.decision.comparison import UNHEARD, nearer
 from server.promotion.decision.decision import STEP, Decision, DecisionRules, Finding
 from server.promotion.decision.sequential_test import planned_looks
 from server.promotion.decision.standing import Standing
@@ -157,7 +158,7 @@ class Trial:
         labelled queries: those are no traffic."""
         asked: list[Asked] = []
         for at, probe in enumerate(drawn.probes):
-            kind, label = self.kinds[probe.query.answer_kind], probe.query.label
+            kind, label = self.kinds.of(probe.query.answer), probe.query.label
             replies = {name: found[at] for name, found in drawn.replies.items()}
             if label is None:
                 for name, rows in records.items():
@@ -183,20 +184,27 @@ def _asked(
     replies: Mapping[str, Reply],
 ) -> Asked:
     """The replies to one probe with their answers clustered together."""
-    rows = [replies[name].answers for name in (candidate, *others.values())]
-    tally = kind.tally([answer for answers in rows for answer in answers])
-    size = len(rows[0])
+    answers = {CANDIDATE: replies[candidate].answers}
+    answers |= {role: replies[name].answers for role, name in others.items()}
+    tally = kind.tally([answer for rows in answers.values() for answer in rows])
+    size = len(answers[CANDIDATE])
     clusters = [tally.clusters[start : start + size] for start in range(0, len(tally), size)]
-    label = None
+    label, near = None, dict[tuple[str, str], float]()
     if probe.query.label is not None:
         cluster = cluster_of(kind, tally, probe.query.label)
         label = UNHEARD if cluster is None else cluster
+    elif kind.name == "text":
+        near = {
+            (first, second): nearer(kind, answers[first], answers[second])
+            for first, second in permutations(answers, 2)
+        }
     return Asked(
         query_id(probe.query),
         slices_of(probe.query),
         clusters[0],
         dict(zip(others, clusters[1:], strict=True)),
         label,
+        near,
     )
 
 

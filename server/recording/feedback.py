@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Protocol
 
 from adapter.store.buffer import BufferUnavailable
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 from rewards.answers.kinds import AnswerKinds
 from rewards.metrics import avg_at_n, correctness, maj_at_n, reward_accuracy
-from rewards.rollouts import DEFAULT_KIND
 from server.metrics import ServerMetrics
 
 log = logging.getLogger("ratchet.feedback")
@@ -27,11 +27,11 @@ _RETRY_SECONDS = 1.0
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The answers [M] that one reply was voted from, None where a rollout had none, which of them
-    was `given` as the reply's, and the name of their kind."""
+    was `given` as the reply's, and how they were read."""
 
     answers: Sequence[str | None]
     given: str | None
-    answer_kind: str = DEFAULT_KIND
+    answer: AnswerChoice = MATH_OR_LAST_NUMBER
 
 
 class FeedbackStore(Protocol):
@@ -109,7 +109,7 @@ class Feedback:
         return False
 
     def _compare(self, answered: Answered, truth: str) -> bool:
-        kind, given = self._kinds[answered.answer_kind], answered.given
+        kind, given = self._kinds.of(answered.answer), answered.given
         tally = kind.tally(answered.answers)
         correct = correctness(kind, tally, truth)
         right = given is not None and kind.same(given, truth)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from adapter.store.redis.connection import connect, reach
+from rewards.answer_choice import AnswerChoice
 from server.recording.feedback import Answered, FeedbackStore
 
 # Apart from every key that the learner reads (adapter/store/redis/connection.py).
@@ -53,12 +54,12 @@ class RedisFeedback:
     async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for key, value in answered:
-            pipeline.set(_ANSWERED + key, orjson.dumps(value), px=self._milliseconds)
+            pipeline.set(_ANSWERED + key, _packed(value), px=self._milliseconds)
         await reach(pipeline.execute())
 
     async def recall(self, completion_id: str) -> Answered | None:
         data: bytes | None = await reach(self._redis.get(_ANSWERED + completion_id))
-        return None if data is None else Answered(**orjson.loads(data))
+        return None if data is None else _unpacked(data)
 
     async def first(self, completion_id: str) -> bool:
         key = _JUDGED + completion_id
@@ -66,6 +67,24 @@ class RedisFeedback:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+def _packed(answered: Answered) -> bytes:
+    return orjson.dumps(
+        {
+            "answers": answered.answers,
+            "given": answered.given,
+            "answer": answered.answer.to_json(),
+        }
+    )
+
+
+def _unpacked(data: bytes) -> Answered:
+    """What was kept, by a server of before choices too: its answers were all of `math`."""
+    kept: dict[str, Any] = orjson.loads(data)
+    if "answer" not in kept:
+        return Answered(kept["answers"], kept["given"])
+    return Answered(kept["answers"], kept["given"], AnswerChoice.from_json(kept["answer"]))
 
 
 def open_feedback(url: str, seconds: float) -> FeedbackStore:

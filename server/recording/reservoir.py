@@ -1,12 +1,15 @@
 """Recent distinct queries, kept in memory as material for the gate."""
 
+import hashlib
 import random
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.rollouts import DEFAULT_KIND
+import orjson
+
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 from server.engine.base import Prompt
 
 
@@ -19,7 +22,7 @@ class Query:
     options: Mapping[str, Any]
     label: str | None = None
     client: str = ""
-    answer_kind: str = DEFAULT_KIND
+    answer: AnswerChoice = MATH_OR_LAST_NUMBER
 
 
 class Reservoir:
@@ -37,17 +40,19 @@ class Reservoir:
 
     def add(self, key: str, query: Query) -> None:
         """Keep a query, unless others are held out for the gate; equal ones have the same `key`."""
-        if self._one_in and not self.holds_out(key):
+        if self._one_in and not self.holds_out(query.prompt):
             return
         self._queries[key] = query
         self._queries.move_to_end(key)
         while len(self._queries) > self._limit:
             self._queries.popitem(last=False)
 
-    def holds_out(self, key: str) -> bool:
-        """Whether the prompt with this key, in hexadecimal, is for the gate and never learnt
-        from."""
-        return self._one_in > 0 and int(key[:8], 16) % self._one_in == 0
+    def holds_out(self, prompt: Prompt) -> bool:
+        """Whether this prompt is for the gate and never learnt from, in whatever form it asks."""
+        if not self._one_in:
+            return False
+        digest = hashlib.sha256(orjson.dumps(prompt)).digest()
+        return int.from_bytes(digest[:4], "big") % self._one_in == 0
 
     def forget(self, clients: Collection[str]) -> None:
         """Remove the queries of these clients."""

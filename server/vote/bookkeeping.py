@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import orjson
 
 from adapter.store.clients import pseudonym
+from rewards.answer_choice import AnswerChoice
 from rewards.rollouts import RolloutGroup, Sampling
-from server.api.replies import Outcome
+from rewards.votes import Vote, take_vote
+from server.api.replies import Outcome, Served
 from server.api.requests import FORWARDED, SamplingRequest
 from server.engine.base import EngineReplyInvalid
 from server.metrics import ServerMetrics
@@ -21,14 +23,19 @@ from server.policy.stats import VoteRecord
 from server.recording.feedback import Answered, Feedback
 from server.recording.recorder import Recorder
 from server.recording.reservoir import Query, Reservoir
+from server.recording.trainable import Trainable
 from server.recording.transcript import Transcript
 from server.vote.admission import Admission
 from server.vote.recent_votes import RecentVotes
-from server.vote.rules import prompt_key
+from server.vote.rules import query_key
+from server.vote.served import served_of
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.top_up import TopUp, Unfinished
 
 log = logging.getLogger("ratchet.voted")
+
+_MAX_ANSWERS_CHARS = 100_000
+"""Longer answers of a vote, JSON for example, are not kept for feedback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,7 @@ class Bookkeeping:
     top_up: TopUp
     feedback: Feedback
     reservoir: Reservoir
+    trainable: Trainable
     signals: LiveSignals
     recent: RecentVotes
     metrics: ServerMetrics
@@ -58,27 +66,50 @@ class Bookkeeping:
             return Unrecorded.TRUNCATED_SAMPLING
         if request.alters_sampling:
             return Unrecorded.ALTERED_SAMPLING
+        if request.bends_sampling:
+            self.metrics.groups[Unrecorded.GRAMMAR].inc()
+            return Unrecorded.GRAMMAR
         return None if admitted.ticket.records else Unrecorded.SHED
 
     async def conclude(self, session: VoteSession) -> None:
         """End the vote, which releases the reply."""
-        tally, vote = session.tally, await session.tally.vote()
-        if vote.answer is None:
-            session.reason = session.reason or Unrecorded.NO_ANSWER
-        if session.reason is None and self.reservoir.holds_out(prompt_key(session.prompt)):
+        tally, counted = session.tally, await session.tally.current()
+        vote = take_vote(counted)
+        served = await served_of(tally, counted, vote)
+        if session.outcome.done():
+            return
+        session.served = served
+        if session.reason is None:
+            session.reason = self._refusal(session.answer, served, vote)
+        if session.reason is None and self.reservoir.holds_out(session.prompt):
             session.reason = Unrecorded.HELD_OUT
         if session.reason is None:
             session.reason = self.recorder.refusal()
-        counted, lease = await tally.current(), session.lease
-        outcome = Outcome(list(tally.draws), counted, vote, lease, session.reason)
-        if session.outcome.done():
-            return
+        outcome = Outcome(
+            draws=tally.draws[: len(counted)],
+            tally=counted,
+            vote=vote,
+            served=served,
+            lease=session.lease,
+            reason=session.reason,
+        )
         if tally.outstanding > 0 and not session.partial:
             self.metrics.votes_early.inc()
         session.outcome.set_result(outcome)
-        if vote.answer is not None and not self.recorder.has_opted_out(session.caller.client):
-            answered = Answered(list(counted.answers), vote.answer, tally.kind.name)
+        size = sum(len(answer or "") for answer in counted.answers)
+        forgotten = self.recorder.has_opted_out(session.caller.client) or size > _MAX_ANSWERS_CHARS
+        if served.answer is not None and not forgotten:
+            answered = Answered(list(counted.answers), served.answer, session.answer)
             self.feedback.remember(session.reply.id, answered)
+
+    def _refusal(self, answer: AnswerChoice, served: Served, vote: Vote) -> Unrecorded | None:
+        """Why a vote's rollouts teach nothing, counted; or None."""
+        prose = served.reason is Unrecorded.MEDOID and served.kind in self.trainable.kinds
+        refusal = None if prose else served.reason
+        refusal = refusal or self.trainable.refusal(served.kind, vote.agreement)
+        if refusal is not None:
+            self.metrics.groups[refusal].inc()
+        return refusal
 
     async def settle(self, session: VoteSession) -> None:
         """Count the vote, and hand the group on if it is to be recorded."""
@@ -86,9 +117,15 @@ class Bookkeeping:
         if session.reason not in (None, Unrecorded.HELD_OUT):
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
-        client, kind = pseudonym(session.caller.client), tally.kind.name
-        query = Query(session.prompt, request.forwarded(FORWARDED), client=client, answer_kind=kind)
-        self.reservoir.add(prompt_key(session.prompt), query)
+        prose = session.served is not None and session.served.kind == "text"
+        answer = AnswerChoice("text") if prose else session.answer
+        query = Query(
+            session.prompt,
+            request.forwarded(FORWARDED),
+            client=pseudonym(session.caller.client),
+            answer=answer,
+        )
+        self.reservoir.add(query_key(query), query)
         if session.reason is Unrecorded.HELD_OUT:
             return
         try:
@@ -108,7 +145,7 @@ class Bookkeeping:
             sampling=Sampling(temperature, top_p, top_k, limit),
             client=session.caller.client,
             created_at=time.time(),
-            answer_kind=kind,
+            answer=answer,
         )
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
@@ -125,8 +162,11 @@ class Bookkeeping:
             metrics.rollouts_spared.inc(max(0, tally.outstanding))
         metrics.prompt_tokens.inc(len(tally.draws[0].prompt_ids))
         metrics.completion_tokens.inc(generated)
-        metrics.votes["no_answer" if vote.answer is None else "answered"].inc()
-        if vote.answer is not None:
+        served = session.served
+        assert served is not None
+        metrics.votes[served.reason or "answered"].inc()
+        metrics.kinds[served.kind].inc()
+        if served.answer is not None:
             metrics.agreement.add(vote.agreement)
         if not session.lease.pinned:
             self.signals.add(session.lease.version, VoteRecord.of(vote, generated))

@@ -9,7 +9,10 @@ from typing import Any
 
 import orjson
 
+from rewards.answer_choice import ChoiceInvalid
+from rewards.votes import take_vote
 from server.api.errors import ApiError
+from server.api.functions import in_older_form
 from server.api.replies import sse
 from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Engine, EngineUnavailable
@@ -58,6 +61,11 @@ class Completions:
         for name, count in (*counts, ("n", request.n)):
             if (count or 1) > limit:
                 raise ApiError(400, f"at most {limit}", param=name)
+        try:
+            self.voted.kinds.of(request.answer(self.rules.answer))
+        except ChoiceInvalid as error:
+            field = "" if error.field == "kind" else f".{error.field}"
+            raise ApiError(400, str(error), param=f"ratchet.answer{field}") from None
         if ours.stream == "first" and request.n > 1:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
         self.policy.resolve(request.model)
@@ -131,7 +139,9 @@ class Completions:
                 yield _KEEP_ALIVE
                 continue
             if tally.draws and not outcome.done():
-                yield session.reply.progress(await tally.vote(), tally.size)
+                counted = await tally.current()
+                distribution = await tally.distribution(counted)
+                yield session.reply.progress(take_vote(counted), distribution, tally.size)
 
     async def _first_events(
         self, request: SamplingRequest, caller: Caller, count: CountTokens
@@ -141,10 +151,12 @@ class Completions:
         session = self._begin(request, caller, first)
         asked = session.engine_request(session.options, session.deadline)
         hidden = {} if request.wanted_logprobs is not None else {"logprobs": None}
+        shaped = in_older_form if request.legacy else dict[str, Any]
         try:
             async with self.engine.write(asked) as batches:
                 async for pieces in batches:
-                    chunks = [session.reply.chunk([{**p.choice, **hidden}]) for p in pieces]
+                    written = ({**piece.choice, **hidden} for piece in pieces)
+                    chunks = [session.reply.chunk([each]) for each in map(shaped, written)]
                     if pieces and (draw := pieces[-1].draw) is not None:
                         last = chunks.pop()
                         if not first.done():

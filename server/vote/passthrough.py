@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from server.api.functions import in_older_form
 from server.api.replies import DONE, Reply, single_extension
 from server.api.requests import FORWARDED_SINGLE, SamplingRequest
 from server.engine.base import Chunk, Engine, EngineRequest, Names
@@ -16,7 +17,9 @@ async def pass_through(
 ) -> dict[str, Any]:
     """The engine's completion, with the extension. Raises EngineError."""
     completion = await engine.complete(_engine_request(request, lease, seconds))
-    ours = {"id": Reply.to(request).id, "model": request.model}
+    ours: dict[str, Any] = {"id": Reply.to(request).id, "model": request.model}
+    if request.legacy:
+        ours["choices"] = [in_older_form(choice) for choice in completion["choices"]]
     return {**completion, **ours, "ratchet": single_extension(request, lease)}
 
 
@@ -28,6 +31,8 @@ async def stream_through(
     tail = b',"ratchet":' + orjson.dumps(single_extension(request, lease)) + b"}"
     async with engine.stream(_engine_request(request, lease, seconds), names) as batches:
         async for chunks in batches:
+            if request.legacy:
+                chunks = [_in_older_form(chunk) for chunk in chunks]
             yield b"".join(_event(chunk, tail) for chunk in chunks)
     yield DONE
 
@@ -35,6 +40,12 @@ async def stream_through(
 def _event(chunk: Chunk, tail: bytes) -> bytes:
     data = chunk.data[:-1] + tail if chunk.ends else chunk.data
     return b"data: " + data + b"\n\n"
+
+
+def _in_older_form(chunk: Chunk) -> Chunk:
+    event = orjson.loads(chunk.data)
+    event["choices"] = [in_older_form(choice) for choice in event["choices"]]
+    return Chunk(orjson.dumps(event), chunk.ends)
 
 
 def _engine_request(request: SamplingRequest, lease: Lease, seconds: float) -> EngineRequest:

@@ -50,7 +50,9 @@ class RecentVotes:
             "rollouts": vote.total,
             "counts": [count for _, count in ranked],
             "unanswered": vote.total - vote.valid,
-            "reason": session.reason,
+            "kind": session.served and session.served.kind,
+            "recorded": session.reason is None,
+            "reason": (session.served and session.served.reason) or session.reason,
         }
         recent = _RecentVote(figures, {}, "")
         if self._texts and session.reason is not Unrecorded.OPTED_OUT:

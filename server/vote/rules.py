@@ -6,8 +6,12 @@ from typing import Any
 
 import orjson
 
+from rewards.answer_choice import AnswerChoice
 from server.api.requests import FORWARDED, SamplingRequest
+from server.api.tools import ReplyForm
 from server.engine.base import Prompt
+from server.recording.reservoir import Query
+from server.vote.support import Support
 
 TOKENS_IN_TIME = 4_096
 """Tokens of a rollout that fit into the usual time; requests for more get more, in proportion."""
@@ -16,15 +20,18 @@ TOKENS_IN_TIME = 4_096
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRules:
     """Rollouts per query by default (and to start with, if not all at once) and at most, their
-    temperature, the confidence of a vote, its deadline by default (in seconds, for TOKENS_IN_TIME)
-    and at most, and the `top_logprobs` that the engine is asked for even if the client wants fewer.
+    temperature, how answers are read by default, the confidence of a vote and the support of its
+    winner, its deadline by default (in seconds, for TOKENS_IN_TIME) and at most, and the
+    `top_logprobs` that the engine is asked for even if the client wants fewer.
     """
 
     rollouts: int
     rollouts_min: int
     max_rollouts: int
     temperature: float
+    answer: AnswerChoice
     confidence: float
+    support: Support
     deadline: float
     max_deadline: float
     top_logprobs: int
@@ -55,6 +62,13 @@ class VoteRules:
 def prompt_key(prompt: Prompt) -> str:
     """A key that equal prompts share: SHA-256 in hexadecimal."""
     return hashlib.sha256(orjson.dumps(prompt)).hexdigest()
+
+
+def query_key(query: Query) -> str:
+    """A key that queries share which ask the same in the same form, and are read alike."""
+    form = {name: query.options.get(name) for name in sorted(ReplyForm.model_fields)}
+    whole = [query.prompt, form, query.answer.to_json()]
+    return hashlib.sha256(orjson.dumps(whole)).hexdigest()
 
 
 def _derived_seed(seed: int, prompt: Prompt) -> int:

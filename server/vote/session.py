@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.api.replies import Outcome, Reply
+from rewards.answer_choice import AnswerChoice
+from server.api.replies import Outcome, Reply, Served
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
@@ -42,6 +43,8 @@ class VoteSession:
     caller: Caller
     lease: Lease
     prompt: Prompt
+    answer: AnswerChoice
+    """How the answers of its rollouts are read."""
     tally: RunningTally
     options: dict[str, Any]
     deadline: float
@@ -50,6 +53,8 @@ class VoteSession:
     """Seconds that the engine has for its rollouts, top-ups included."""
     reason: Unrecorded | None
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
+    served: Served | None = None
+    """What the reply is, once the vote is over."""
     first: asyncio.Future[Draw] | None = None
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever rollouts have come in."""

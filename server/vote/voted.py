@@ -9,7 +9,6 @@ import logging
 from contextlib import ExitStack
 
 from rewards.answers.kinds import AnswerKinds
-from rewards.rollouts import DEFAULT_KIND
 from server.api.replies import Reply
 from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
@@ -32,7 +31,7 @@ class VotedAnswers:
     def __init__(
         self, engine: Engine, bookkeeping: Bookkeeping, kinds: AnswerKinds, rules: VoteRules
     ) -> None:
-        self._bookkeeping, self._kinds, self._rules = bookkeeping, kinds, rules
+        self._bookkeeping, self.kinds, self._rules = bookkeeping, kinds, rules
         self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -46,14 +45,17 @@ class VotedAnswers:
     ) -> VoteSession:
         """Start a session. What is `held` for it is released when all of it is over. `first` is the
         rollout that the caller streams, if it does."""
-        kind = self._kinds[DEFAULT_KIND]
+        answer = request.answer(self._rules.answer)
         confidence = request.ratchet.confidence or self._rules.confidence
         session = VoteSession(
             reply=Reply.to(request),
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,
-            tally=RunningTally(kind, admitted.ticket.rollouts, confidence),
+            answer=answer,
+            tally=RunningTally(
+                self.kinds.of(answer), admitted.ticket.rollouts, confidence, self._rules.support
+            ),
             options=self._rules.options(request, admitted.prompt),
             deadline=self._rules.seconds(request),
             engine_seconds=self._rules.engine_seconds(request),

@@ -5,13 +5,15 @@ A new kind needs a line in EXAMPLES.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewards.answer_choice import AnswerChoice
 from rewards.answers.kind import AnswerKind, answers_of, cluster_of
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import ANSWER_KINDS, AnswerKinds
 from rewards.answers.math_judge import MathJudge
 from rewards.rollouts import FINISHED, Rollout
 
@@ -20,10 +22,11 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """`texts`: finished rollouts and the answer of each, None where there is none. Pairs of answers
-    that have one form (`plain`), that are the same in two forms (`same`) or only by a judge
-    (`judged`), and that differ (`different`)."""
+    """`choice`: how the kind is asked for. `texts`: finished rollouts and the answer of each, None
+    where there is none. Pairs of answers that have one form (`plain`), that are the same in two
+    forms (`same`) or only by a judge (`judged`), and that differ (`different`)."""
 
+    choice: AnswerChoice
     texts: dict[str, str | None]
     plain: Pairs
     different: Pairs
@@ -42,11 +45,87 @@ class Examples:
 
 EXAMPLES = {
     "math": Examples(
+        choice=AnswerChoice("math"),
         texts={r"so \boxed{\frac12}": r"\frac12", "The answer is 7.": "7", "no idea": None},
         plain=[("1/2", "0.5"), (r"\frac12", "1/2"), ("1,000", "1e3"), ("(A)", "A"), ("No", "no")],
         same=[("1/3", "0.333333"), ("0.666667", r"\frac23")],
         judged=[("x + 1", "1 + x"), (r"\sqrt{4}", "2"), (r"\{1,2\}", r"\{2,1\}")],
         different=[("1", "2"), ("A", "B"), ("(1,2)", "(2,1)"), ("x + 1", "x + 2"), ("yes", "no")],
+    ),
+    "auto": Examples(
+        choice=AnswerChoice("auto"),
+        texts={
+            "The answer is 7.": "7",
+            "**Tokyo**": "Tokyo",
+            '{"a": 1}': '{"a": 1}',
+            "Dear Sir, your 2 parcels of March 2025 are on their way. We thank you, 12": None,
+        },
+        plain=[("Tokyo", "tokyo."), ("0.5", "1/2"), ('{"a": 1, "b": 2}', '{"b":2.0,"a":1}')],
+        same=[("5 km", "5"), ("50%", "0.5")],
+        judged=[("x + 1", "1 + x")],
+        different=[("Tokyo", "Kyoto"), ('{"a": 1}', '{"a": 2}'), ("5 MW", "5 mW"), ("7", "8")],
+    ),
+    "short": Examples(
+        choice=AnswerChoice("short"),
+        texts={
+            "Positive.": "Positive.",
+            "**yes**": "yes",
+            "I do not know what this could be": None,
+        },
+        plain=[("Positive", "positive."), ("7", "7.0"), ("2024-01-15", "15 January 2024")],
+        different=[("Positive", "Negative"), ("Aa", "aa"), ("x + 1", "1 + x"), ("E. coli", "E")],
+    ),
+    "choice": Examples(
+        choice=AnswerChoice("choice", options=("positive", "negative", "very negative")),
+        texts={
+            "It is positive!": "positive",
+            "**Very negative**": "very negative",
+            "positive or negative": None,
+            "I would not call it positive": None,
+            "neutral": None,
+        },
+        plain=[("positive", "Positive"), ("very negative", "Very  negative.")],
+        different=[("positive", "negative"), ("negative", "very negative")],
+    ),
+    "pattern": Examples(
+        choice=AnswerChoice("pattern", pattern=r"ID: (\w+-\d+)"),
+        texts={"ID: ab-1, no, ID: ab-2": "ab-2", "id ab-1": None, "ID: -": None},
+        plain=[("ab-1", " ab-1 ")],
+        different=[("ab-1", "ab-2"), ("ab-1", "AB-1"), ("ab-1", "ab-01")],
+    ),
+    "json": Examples(
+        choice=AnswerChoice("json"),
+        texts={
+            '{"a": 1}': '{"a": 1}',
+            "```json\n[1, 2]\n```": "[1, 2]",
+            '{"a": NaN}': None,
+            '{"a": 1, "a": 2}': None,
+            'So: {"a": 1}': None,
+        },
+        plain=[('{"a": 1, "b": [2]}', '{"b":[2.0],"a":1e0}'), ("null", " null ")],
+        different=[('{"a": 1}', '{"a": "1"}'), ("[1, 2]", "[2, 1]"), ('{"a": 1}', '{"A": 1}')],
+    ),
+    "tool_calls": Examples(
+        choice=AnswerChoice("tool_calls"),
+        texts={"It is sunny.": "[]"},
+        plain=[
+            (
+                '[{"name":"f","arguments":{"a":1,"b":2}}]',
+                '[{"arguments":{"b":2.0,"a":1},"name":"f"}]',
+            ),
+            ('[{"name":"f"},{"name":"g"}]', '[{"name":"g"},{"name":"f"}]'),
+        ],
+        different=[
+            ('[{"name":"f","arguments":{"a":1}}]', '[{"name":"f","arguments":{"a":2}}]'),
+            ('[{"name":"f","arguments":{}}]', "[]"),
+            ('[{"name":"f"}]', '[{"name":"f"},{"name":"f"}]'),
+        ],
+    ),
+    "text": Examples(
+        choice=AnswerChoice("text"),
+        texts={"<think>hm</think> A dog ran. ": "A dog ran.", "<think>hm": None},
+        plain=[("A dog ran.", "A dog ran.")],
+        different=[("A dog ran.", "A dog sat."), ("yes", "Yes")],
     ),
 }
 
@@ -61,9 +140,9 @@ def judge(request) -> Iterator[MathJudge | None]:
             yield judge
 
 
-@pytest.fixture(scope="module", params=answer_kinds())
+@pytest.fixture(scope="module", params=ANSWER_KINDS)
 def kind(request, judge) -> AnswerKind:
-    return answer_kinds(judge)[request.param]
+    return AnswerKinds(judge).of(EXAMPLES[request.param].choice)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +161,9 @@ def clusters(kind: AnswerKind, answers: Sequence[str | None]) -> set[frozenset[s
 
 
 def test_every_kind_goes_by_its_name_and_has_examples() -> None:
-    kinds = answer_kinds()
-    assert {name: kind.name for name, kind in kinds.items()} == {name: name for name in kinds}
-    assert set(EXAMPLES) == set(kinds)
+    assert set(EXAMPLES) == set(ANSWER_KINDS)
+    for name, examples in EXAMPLES.items():
+        assert (examples.choice.kind, AnswerKinds().of(examples.choice).name) == (name, name)
 
 
 def test_reads_the_answer_of_a_finished_rollout(kind, examples) -> None:
@@ -116,6 +195,81 @@ def test_what_is_read_is_an_answer_of_its_own(kind, text: str) -> None:
         assert answer.strip()
         assert kind.same(answer, answer)
         assert kind.tally([answer, None]).clusters == [0, None]
+
+
+hostile = st.lists(
+    st.sampled_from(
+        [
+            r"\boxed{",
+            "}",
+            "$",
+            "```",
+            "\n",
+            "The answer is ",
+            "####",
+            "<answer>",
+            "</answer>",
+            "<think>",
+            "</think>",
+            "答案是",
+            "{",
+            "[",
+            '"',
+            ":",
+            ",",
+            "1",
+            "/",
+            "-",
+            "^",
+            "**",
+            "_",
+            ".",
+            "e",
+            "A",
+            "(",
+            ")",
+            " ",
+            "%",
+            "€",
+            "½",
+            "²",
+            "\ud800",
+            "\x00",
+            "٣",
+            "NaN",
+            "1e999",
+            "ID: x-1",
+            "positive",
+            "not ",
+            "J. ",
+            "No. ",
+            "kg",
+            "pm",
+            "of",
+            "2024-01-15",
+            "\u202e",
+            "\ufeff",
+            "😀",
+        ]
+    ),
+    max_size=16,
+).map("".join)
+
+
+@given(texts=st.lists(hostile, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=300)
+def test_nothing_crashes_it_and_the_same_goes_both_ways(examples, texts: list[str]) -> None:
+    kind = AnswerKinds().of(examples.choice)
+    answers = answers_of(kind, [finished(text) for text in texts])
+    tally = kind.tally(answers)
+    assert all(answer is None or answer.strip() for answer in answers)
+    assert clusters(kind, answers) == clusters(kind, answers[::-1])
+    for first, second in pairwise(answers):
+        if first is not None and second is not None:
+            assert kind.same(first, first)
+            assert kind.same(first, second) == kind.same(second, first)
+            assert kind.closeness(first, second) == kind.closeness(second, first)
+    assert len(tally.forms) == len(tally.members)
 
 
 def test_an_answer_is_the_same_as_itself(kind, examples) -> None:
@@ -183,14 +337,14 @@ def test_plainly_equal_answers_have_one_form(kind, examples) -> None:
 
 @given(data=st.data())
 @settings(deadline=None)
-def test_an_instant_tally_asks_no_judge(examples, kind, data) -> None:
+def test_an_instant_tally_asks_no_judge(examples, data) -> None:
     asked: list[tuple[str, str]] = []
 
     def judge(first: str, second: str) -> bool:
         asked.append((first, second))
         return False
 
-    alone, judged = answer_kinds()[kind.name], answer_kinds(judge)[kind.name]
+    alone, judged = (AnswerKinds(each).of(examples.choice) for each in (None, judge))
     answers = data.draw(st.lists(st.sampled_from([*examples.answers, None]), max_size=6))
     assert alone.instant(answers)
     instant = judged.instant(answers)

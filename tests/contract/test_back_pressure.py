@@ -22,8 +22,8 @@ async def everything(buffer: RolloutBuffer) -> list[str]:
     return names
 
 
-# Compressed, these groups take 170 bytes each.
-@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 175}])
+# Compressed, these groups take 183 bytes each.
+@pytest.mark.parametrize("limit", [{"count": 5}, {"size": 5 * 188}])
 async def test_nothing_unread_is_ever_trimmed(make: Make, limit: dict[str, int]) -> None:
     buffer = make(**limit)
     outcomes = [await buffer.append(group(number)) for number in range(9)]

@@ -137,6 +137,23 @@ def test_a_single_rollout_is_vllm_s_own_reply(live: LiveStack, extra: dict[str, 
     assert ours["model"] == "ratchet@base"
 
 
+def test_json_is_voted_on_and_never_learnt_from(live: LiveStack) -> None:
+    body = {"model": "ratchet", "messages": QUESTION, "max_tokens": 24,
+            "response_format": {"type": "json_object"}, "ratchet": {"rollouts": 4}}  # fmt: skip
+    reply = httpx.post(f"{live.root}/v1/chat/completions", json=body, timeout=60).json()
+    assert (reply["ratchet"]["kind"], reply["ratchet"]["recorded"]) == ("json", False)
+    assert reply["choices"][0]["message"]["content"].lstrip().startswith(("{", "["))
+
+
+def test_an_engine_without_a_parser_refuses_tools_and_names_the_setting(live: LiveStack) -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    body = {"model": "ratchet", "messages": QUESTION, "tools": [tool]}
+    refused = httpx.post(f"{live.root}/v1/chat/completions", json=body, timeout=60)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, "tools")
+    assert "tool_call_parser" in error["message"]
+
+
 def test_a_single_text_rollout_is_vllm_s_own_reply(live: LiveStack) -> None:
     body = {"prompt": "12+34=", "max_tokens": 8, "temperature": 0.0, "logprobs": 1, "echo": True}
     url = f"http://127.0.0.1:{live.engine_port}/v1/completions"

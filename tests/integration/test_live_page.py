@@ -17,11 +17,12 @@ from server.http.app import create_app
 from server.parts import Parts
 from server.settings import ServerSettings
 from tests.browser import browser, opened
+from tests.serving import PROSE
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs("chromium")]
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
-TEXTS = [r"\boxed{4}"] * 5 + [r"\boxed{<b>5</b>}", "no idea", r"\boxed{6}"]
+TEXTS = [r"\boxed{4}"] * 5 + [r"\boxed{<b>5</b>}", PROSE, r"\boxed{6}"]
 HOUR = 1800
 
 
@@ -87,7 +88,7 @@ def test_a_question_is_voted_on_before_the_reader_s_eyes(
     page, complaints = opened(chromium, url)
     page.fill("#question", MARKUP)
     page.press("#question", "Enter")
-    expect(page.locator("#poll-state")).to_contain_text("4, say")
+    expect(page.locator("#poll-state")).to_contain_text("4 (math), say")
     expect(page.locator("#poll-state")).to_contain_text("recorded for learning")
     bars = page.locator("#poll-bars li")
     expect(bars.first).to_contain_text("4")

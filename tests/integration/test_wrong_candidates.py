@@ -22,6 +22,7 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.releases import AdapterRelease, ReleaseState
 from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
+from ratchet.recipe import NUMBERS
 from ratchet.settings import StackSettings
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from server.http.app import create_app
@@ -37,8 +38,8 @@ Damage = Callable[[Path], object]
 def settings(shared_engine: EngineProcess, tmp_path_factory) -> StackSettings:
     return StackSettings(
         engine_url=shared_engine.url, engine_timeout=20, threads=1,
-        learning_rate=1e-3, gate_prompts=2, gate_rollouts=2, gate_queries=16, rollouts=2,
-        gate_margin=0.45,
+        learning_rate=1e-3, gate_prompts=2, gate_rollouts=2, gate_queries=16, rollouts=8,
+        gate_margin=0.45, answer=NUMBERS,
         adapters_dir=tmp_path_factory.mktemp("adapters"), redis_url="memory://",
     )  # fmt: skip
 

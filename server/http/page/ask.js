@@ -32,9 +32,10 @@ function showPoll(vote, over) {
 }
 
 function verdictOf(vote) {
-  if (vote.answer === null) return `No answer among ${vote.rollouts} rollouts.`;
+  if (vote.reason === "medoid") return `Prose: of ${vote.rollouts} rollouts the one closest to the others.`;
+  if (vote.answer === null) return `No answer that enough of ${vote.rollouts} rollouts agree on (${vote.reason}).`;
   const kept = vote.recorded ? "recorded for learning" : `not recorded (${vote.reason})`;
-  return `${vote.answer}, say ${percent(vote.agreement)} of ${vote.rollouts} rollouts of ${versionName(vote.policy_version)}; ${kept}.`;
+  return `${vote.answer} (${vote.kind}), say ${percent(vote.agreement)} of ${vote.rollouts} rollouts of ${versionName(vote.policy_version)}; ${kept}.`;
 }
 
 async function ask(question) {

@@ -104,8 +104,8 @@ function showVotes(votes) {
       split.append(part);
     }
     const about = make("div", { className: "about" },
-      make("span", { text: `${clock(vote.at)} · ${versionName(vote.version)} · ${vote.counts[0] || 0} of ${vote.rollouts} agree` }),
-      make("span", { text: vote.reason ? `not recorded: ${vote.reason}` : "" }));
+      make("span", { text: `${clock(vote.at)} · ${versionName(vote.version)} · ${vote.kind} · ${vote.counts[0] || 0} of ${vote.rollouts} agree` }),
+      make("span", { text: vote.recorded ? vote.reason || "" : `not recorded: ${vote.reason}` }));
     const item = make("li", {}, about);
     if (vote.question !== undefined) item.append(make("div", { className: "asked", text: vote.question }));
     item.append(split);

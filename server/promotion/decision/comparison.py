@@ -10,7 +10,7 @@ as better even where the reference's own consensus is wrong, once it wins the po
 from collections import Counter
 from collections.abc import Sequence
 
-from rewards.answers.kind import AnswerKind, cluster_of
+from rewards.answers.kind import AnswerKind
 
 Answers = Sequence[str | None]
 Clusters = Sequence[int | None]
@@ -78,16 +78,16 @@ def novel(candidate: Clusters, reference: Clusters) -> bool:
     return bool(votes) and max(votes.values()) >= max(3, len(candidate) / 2)
 
 
-def difference(
-    kind: AnswerKind, candidate: Answers, reference: Answers, label: str | None = None
-) -> float:
-    """Mean score of the candidate's rollouts minus that of the reference's, in [-1, 1]."""
-    tally = kind.tally([*reference, *candidate])
-    theirs, ours = tally.clusters[: len(reference)], tally.clusters[len(reference) :]
-    if label is None:
-        return pooled(ours, theirs)
-    cluster = cluster_of(kind, tally, label)
-    return labelled(ours, theirs, UNHEARD if cluster is None else cluster)
+def nearer(kind: AnswerKind, candidate: Answers, reference: Answers) -> float:
+    """For prose, of which no two are the same: how much closer the candidate's rollouts are to the
+    reference's others than these are to one another. As many rollouts of each."""
+    total, pairs = 0.0, 0
+    for left_out, (own, other) in enumerate(zip(candidate, reference, strict=True)):
+        for at, third in enumerate(reference):
+            if at != left_out and third is not None:
+                near = [0.0 if a is None else kind.closeness(a, third) for a in (own, other)]
+                total, pairs = total + near[0] - near[1], pairs + 1
+    return total / pairs if pairs else 0.0
 
 
 def _share(clusters: Clusters, wanted: int) -> float:

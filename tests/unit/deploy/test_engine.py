@@ -38,6 +38,8 @@ VALUES = {
     "GPU_MEMORY_UTILIZATION": st.sampled_from([0.3, 0.5, 0.95]),
     "ENGINE_TIMEOUT": st.sampled_from([1, 0.5, 300.0, 1200.25]),
     "CHAT_TEMPLATE": st.sampled_from(["", str(TEMPLATE)]),
+    "TOOL_CALL_PARSER": st.sampled_from(["", "hermes"]),
+    "REASONING_PARSER": st.sampled_from(["", "qwen3"]),
     "KV_CACHE_GIB": st.integers(1, 9),
     "ENGINE_THREADS": st.integers(1, 9),
 }
@@ -103,6 +105,7 @@ import contextlib, io, json, sys
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMValidationError
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.launchers.launcher import validate_api_server_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 parser, told = make_arg_parser(FlexibleArgumentParser()), {}
@@ -110,9 +113,11 @@ for name, arguments in json.load(sys.stdin).items():
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            validate_parsed_serve_args(parser.parse_args(arguments))
+            parsed = parser.parse_args(arguments)
+            validate_parsed_serve_args(parsed)
+            validate_api_server_args(parsed)
         told[name] = ""
-    except (SystemExit, VLLMValidationError) as refused:
+    except (SystemExit, KeyError, VLLMValidationError) as refused:
         told[name] = complaint.getvalue() or str(refused)
 json.dump(told, open(sys.argv[1], "w"))
 """
@@ -159,6 +164,7 @@ def test_every_command_line_passes_vllm_s_own_parser(tmp_path: Path) -> None:
     everything = {
         "RATCHET_MODEL": "org/name", "RATCHET_LORA_RANK": "64", "RATCHET_MAX_NUM_SEQS": "32",
         "RATCHET_TENSOR_PARALLEL_SIZE": "2", "RATCHET_CHAT_TEMPLATE": str(TEMPLATE),
+        "RATCHET_TOOL_CALL_PARSER": "hermes", "RATCHET_REASONING_PARSER": "qwen3",
     }  # fmt: skip
     from_manifests = manifests()
     assert len(from_manifests) >= 2
@@ -168,16 +174,25 @@ def test_every_command_line_passes_vllm_s_own_parser(tmp_path: Path) -> None:
         "compose, all settings": engine.command(everything, cpu=False)[3:],
         "compose, no GPU": engine.command(everything, cpu=True)[3:],
         "ratchet up": engine_command(StackSettings(), 8100)[3:],
+        "ratchet up, with parsers": engine_command(
+            StackSettings(tool_call_parser="llama3_json", reasoning_parser="deepseek_r1"), 8100
+        )[3:],
     }
     for rank in LORA_RANKS:
         right[f"rank {rank}"] = engine_flags(StackSettings(lora_rank=rank), cpu=False)
     wrong = {
         "an unknown flag": [*right["compose"], "--no-such-flag"],
         "a rank it refuses": [*right["compose"], "--max-lora-rank=24"],
+        "a parser it has not": [
+            *right["compose"],
+            "--enable-auto-tool-choice",
+            "--tool-call-parser=telepathy",
+        ],
         "a template that is none": [*right["compose"], "--chat-template=/no/such/file"],
     }
     told = parsed_by_vllm({**right, **wrong}, tmp_path)
     assert {name: told[name] for name in right} == dict.fromkeys(right, "")
     assert "--no-such-flag" in told["an unknown flag"]
     assert "24" in told["a rank it refuses"]
+    assert "telepathy" in told["a parser it has not"]
     assert "/no/such/file" in told["a template that is none"]

@@ -7,7 +7,7 @@ import re
 import kubernetes_validate
 import pytest
 
-from deploy.manifests import settings_of
+from deploy.manifests import flags_of, settings_of
 from ratchet.local.programs import engine_environment, engine_flags
 from ratchet.settings import KNOWN
 from tests.manifests import (
@@ -287,3 +287,12 @@ def test_a_learner_of_several_nodes_is_one_group() -> None:
     assert processes == f"--nproc-per-node={first['resources']['limits']['nvidia.com/gpu']}"
     assert "ports" in first and not {"ports", "livenessProbe", "startupProbe"} & other.keys()
     assert [volume["name"] for volume in worker["volumes"]].count("adapters") == 0
+
+
+def test_parsers_of_the_config_map_reach_the_engine() -> None:
+    settings = settings_of("gpu").model_copy(
+        update={"tool_call_parser": "hermes", "reasoning_parser": "qwen3"}
+    )
+    flags = flags_of(settings, cpu=False)
+    assert flags["--enable-auto-tool-choice"] == []
+    assert (flags["--tool-call-parser"], flags["--reasoning-parser"]) == (["hermes"], ["qwen3"])

@@ -87,6 +87,27 @@ async def test_what_was_cut_short_has_no_answer(endpoint: Endpoint) -> None:
     assert (one.avg, one.maj) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("finish", ["eos_token", "stop_sequence", "END_TURN"])
+async def test_other_words_for_a_whole_rollout_are_known(endpoint: Endpoint, finish: str) -> None:
+    endpoint.finish = finish
+    (one,) = await graded(endpoint, Protocol(n=4), ITEMS[:1])
+    assert one.avg == 0.75
+
+
+async def test_an_end_that_nobody_knows_is_told(endpoint: Endpoint) -> None:
+    endpoint.finish = "because"
+    with pytest.raises(EndpointFailed, match="finish_reason 'because', which says neither"):
+        await graded(endpoint, Protocol(n=4), ITEMS[:1])
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_an_endpoint_without_a_list_of_models_is_evaluated(endpoint, status: int) -> None:
+    endpoint.models_status = status
+    (one,) = await graded(endpoint, Protocol(n=4), ITEMS[:1])
+    assert one.avg == 0.75
+    assert "ratchet" not in endpoint.bodies[0]
+
+
 def refusing(status: int, message: str):
     async def before(_: object) -> web.Response:
         return web.json_response({"error": {"message": message}}, status=status)

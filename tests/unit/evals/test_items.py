@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.items import LETTERS, DatasetInvalid, Item, Layout, items_of, read_jsonl
+from evals.items import LETTERS, DatasetInvalid, Item, Layout, items_of, read_file
 
 
 def written(folder: Path, *rows: object) -> Path:
@@ -25,7 +25,7 @@ def test_rows_become_items(tmp_path: Path) -> None:
         "",
         {"id": "b", "question": "1/2?", "answer": "so it is \\boxed{\\frac{1}{2}}", "level": 3},
     )
-    assert read_jsonl(file, Layout(instruction="!")) == [
+    assert read_file(file, Layout(instruction="!")) == [
         Item("7", "2+2?!", "4", "2"),
         Item("b", "1/2?!", "\\frac{1}{2}", "3"),
     ]
@@ -34,7 +34,35 @@ def test_rows_become_items(tmp_path: Path) -> None:
 def test_columns_can_be_renamed(tmp_path: Path) -> None:
     file = written(tmp_path, {"nr": 1, "text": "2+2?", "gold": "4"})
     layout = Layout(id="nr", prompt="text", answer="gold")
-    assert read_jsonl(file, layout) == [Item("1", "2+2?", "4")]
+    assert read_file(file, layout) == [Item("1", "2+2?", "4")]
+
+
+def test_a_list_of_rows_without_ids_is_read_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    rows = [{"prompt": "x", "answer": "34"}, {"id": "b", "prompt": "y", "answer": 5}]
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps(rows, indent=1).encode())
+    assert read_file(file, Layout()) == [Item("1", "x", "34"), Item("b", "y", "5")]
+
+
+def test_a_named_id_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(DatasetInvalid, match='column "nr": is missing'):
+        read_file(written(tmp_path, {"prompt": "x", "answer": "1"}), Layout(id="nr"))
+
+
+@pytest.mark.parametrize(
+    ("number", "label"),
+    [
+        ("9007199254740993", "9007199254740993"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("3" * 400, "3" * 400),
+        ("0.10000000000000000001", "0.10000000000000000001"),
+        ("4.0", "4"),
+        ("1e400", "1E+400"),
+    ],
+)
+def test_numbers_are_exact_however_large(tmp_path: Path, number: str, label: str) -> None:
+    file = written(tmp_path, f'{{"id": "a", "prompt": "x", "answer": {number}}}')
+    assert [item.answer for item in read_file(file, Layout())] == [label]
 
 
 GOOD = {"id": "a", "prompt": "2+2?", "answer": "4"}
@@ -44,7 +72,10 @@ GOOD = {"id": "a", "prompt": "2+2?", "answer": "4"}
     ("rows", "said"),
     [
         ([GOOD, {"id": "b", "prompt": "x"}], 'line 2: column "answer": is missing; there are id'),
-        ([GOOD, {"prompt": "x", "answer": "1"}], 'line 2: column "id": is missing'),
+        ([GOOD, {"prompt": "x"}], 'line 2: column "answer": is missing'),
+        (["[1]"], "row 1: must be an object"),
+        (['[{"id": 1}'], "not valid JSON"),
+        ([{**GOOD, "answer": math.nan}], "line 1: not valid JSON: NaN"),
         ([{**GOOD, "id": " "}], 'line 1: column "id": is empty'),
         ([GOOD, "", GOOD], "line 3: column \"id\": 'a' is also the id at line 1"),
         ([{**GOOD, "answer": None}], 'line 1: column "answer": must be text or a number'),
@@ -60,14 +91,14 @@ GOOD = {"id": "a", "prompt": "2+2?", "answer": "4"}
 def test_a_mistake_is_told_with_file_line_and_column(tmp_path, rows, said: str) -> None:
     file = written(tmp_path, *rows)
     with pytest.raises(DatasetInvalid) as found:
-        read_jsonl(file, Layout())
+        read_file(file, Layout())
     assert str(found.value).startswith(str(file))
     assert said in str(found.value)
 
 
 def test_no_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetInvalid, match="No such file"):
-        read_jsonl(tmp_path / "none.jsonl", Layout())
+        read_file(tmp_path / "none.jsonl", Layout())
 
 
 SHUFFLED = Layout(choices=("right", "w1", "w2", "w3"), answer="right", shuffled=True)

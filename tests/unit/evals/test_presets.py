@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from evals.items import DatasetInvalid
-from evals.presets import ARITHMETIC, BOXED, LETTER, PRESETS, arithmetic_stream, load
+from evals.presets import (
+    ARITHMETIC,
+    BOXED,
+    LETTER,
+    PRESETS,
+    answer_choice_for,
+    arithmetic_stream,
+    load,
+)
 
 # One row each as the Hub's viewer shows them: names and types of columns, with made-up content.
 ROWS = {
@@ -41,6 +49,12 @@ def source(folder: Path, name: str, *rows: dict) -> str:
     file = place / f"{PRESETS[name].split}.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(place)
+
+
+def test_letters_are_read_as_letters_and_the_rest_as_mathematics() -> None:
+    kinds = {name: answer_choice_for(name).kind for name in PRESETS}
+    assert kinds == {name: "choice" if name in ("gpqa", "mmlu-pro") else "math" for name in PRESETS}
+    assert answer_choice_for("mine.jsonl").last_number
 
 
 def test_every_preset_is_tested() -> None:

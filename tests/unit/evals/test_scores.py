@@ -141,7 +141,8 @@ def test_empty_lines_and_groups() -> None:
         ({"rollouts": []}, "majority", "line 2: id: is missing"),
         ({"id": 1}, "majority", "line 2: rollouts: must be a list"),
         ({"id": 1, "rollouts": ["x"]}, "majority", r"line 2: rollouts\[0\]: must be an object"),
-        ({"id": 1, "rollouts": [{}]}, "majority", r'rollouts\[0\]: needs "text" or "answer"'),
+        ({"id": 1, "rollouts": [{}]}, "majority",
+         r'rollouts\[0\]: needs "text", "tool_calls" or "answer"'),
         ({"id": 1, "rollouts": [{"answer": [5]}]}, "majority", "answer: must be text"),
         ({"id": 1, "rollouts": answers("1"), "label": True}, "majority", "label: must be text"),
         ({"id": 1, "rollouts": answers("12")}, "dare", r"rollouts\[0\].entropy: .* not null"),
@@ -191,9 +192,40 @@ def test_latex_goes_to_the_judge() -> None:
     assert json.loads(done.stdout)["rewards"] == [1, 1]
 
 
+def test_auto_votes_on_words_and_not_on_digits_in_prose() -> None:
+    letter = "Dear Ms Doe,\nyour parcel leaves on 3 March 2025.\nYours, the shop"
+    texts = ["Positive.", "positive", letter, "3 stars, I would say: it is really Negative 3"]
+    group = {"id": 1, "rollouts": [{"text": text} for text in texts]}
+    done = json.loads(command("-", given=json.dumps(group)).stdout)
+    assert done["answers"] == ["Positive.", "positive", None, None]
+    assert done["rewards"] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rollouts", "answers"),
+    [
+        ('{"kind": "choice", "options": ["yes", "no"]}', [{"text": "Yes, it is."}], ["yes"]),
+        ('{"kind": "math", "last_number": true}', [{"text": "She has 7 left"}], ["7"]),
+        ("math", [{"text": "She has 7 left"}], [None]),
+        (
+            "tool_calls",
+            [{"tool_calls": [{"function": {"name": "f", "arguments": '{"a": 1}'}}]}],
+            ['[{"arguments":{"a":1},"name":"f"}]'],
+        ),
+    ],
+)
+def test_the_kind_is_chosen(kind: str, rollouts, answers) -> None:
+    group = json.dumps({"id": 1, "rollouts": rollouts})
+    assert json.loads(command("-", "--answer", kind, given=group).stdout)["answers"] == answers
+
+
 @pytest.mark.parametrize(
     ("arguments", "given", "why"),
     [
+        (["-", "--answer", "words"], "", "--answer: kind: must be one of auto"),
+        (["-", "--answer", "{"], "", "--answer: not valid JSON"),
+        (["-", "--answer", "pattern"], "", "--answer: pattern: is missing"),
+        (["-"], '{"id": 1, "rollouts": [{"tool_calls": [7]}]}', "rollouts[0].tool_calls[0]: needs"),
         (["no/such/file"], "", "no/such/file: No such file"),
         (["-", "--reward", "dare", "--set", "aplha=1"], "", "--set: dare has no option 'aplha'"),
         (["-"], "{", "-: line 1: not valid JSON"),

@@ -34,8 +34,6 @@ def test_no_other_choice_varies_more(rewards: list[float], count: int) -> None:
     chosen = spread_most(rewards, count)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == min(count, len(rewards))
-    most = max(
-        statistics.pvariance(some) for some in itertools.combinations(rewards, len(chosen))
-    )
+    most = max(statistics.pvariance(some) for some in itertools.combinations(rewards, len(chosen)))
     assert statistics.pvariance([rewards[row] for row in chosen]) == pytest.approx(most, abs=1e-9)
     assert (max(rewards) > min(rewards)) == (statistics.pvariance(rewards[r] for r in chosen) > 0)

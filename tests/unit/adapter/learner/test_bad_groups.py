@@ -23,7 +23,7 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.redis.buffer import RedisBuffer
 from adapter.training.lora_trainer import LoraTrainer
 from rewards.advantages import grpo
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.learning import first_release
@@ -74,7 +74,7 @@ class Bench:
         self.buffer, self.releases = RedisBuffer(url), MemoryReleases()
         given = {"lora_rank": 1, "lora_alpha": 1, "threads": 1, **settings}
         self.trainer = LoraTrainer(AdapterSettings(model=str(model), **given))
-        scoring = Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds())
+        scoring = Scoring(estimator=Majority(), advantage=grpo, kinds=AnswerKinds())
         self.worker = Worker(
             buffer=self.buffer, releases=self.releases, trainer=self.trainer,
             folders=AdapterFolders(folder),

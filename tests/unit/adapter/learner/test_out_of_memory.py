@@ -14,7 +14,7 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.trainer import OutOfMemory, TrainerThread
 from adapter.training.scripted_trainer import ScriptedTrainer
 from rewards.advantages import grpo
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.dare import Dare
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.majority import Majority
@@ -35,7 +35,7 @@ class Bench:
             ScriptedTrainer(),
         )
         self.trainer.memory, self.metrics = memory, LearnerMetrics()
-        scoring = Scoring(estimator=estimator, advantage=grpo, kinds=answer_kinds())
+        scoring = Scoring(estimator=estimator, advantage=grpo, kinds=AnswerKinds())
         self.worker = Worker(
             buffer=self.buffer, releases=self.releases, trainer=self.trainer,
             folders=AdapterFolders(folder), metrics=self.metrics,

@@ -9,7 +9,8 @@ from adapter.training.scripted_trainer import ScriptedTrainer
 from ratchet.errors import ConfigurationError
 from ratchet.settings import read
 from rewards.advantages import ADVANTAGES, grpo, reinforce_pp
-from rewards.answers.kinds import answer_kinds
+from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.evidence import MissingEvidence
 from rewards.estimators.registry import ESTIMATORS, build
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
@@ -22,7 +23,7 @@ def group(answers: str, tokens: int = 1) -> RolloutGroup:
 
 def scoring(reward: str, options=None, advantage=grpo, **given) -> Scoring:
     return Scoring(
-        estimator=build(reward, options), advantage=advantage, kinds=answer_kinds(), **given
+        estimator=build(reward, options), advantage=advantage, kinds=AnswerKinds(), **given
     )
 
 
@@ -103,7 +104,7 @@ def test_recorded_entropies_cost_the_trainer_nothing() -> None:
     scoring = Scoring(
         estimator=build("dare", {"entropy": "topk", "tau": "0"}),
         advantage=grpo,
-        kinds=answer_kinds(),
+        kinds=AnswerKinds(),
     )
     rollouts = [
         Rollout(rf"\boxed{{{answer}}}", [5], [-0.5], "stop", entropy=entropy)
@@ -123,9 +124,49 @@ def test_recorded_entropies_cost_the_trainer_nothing() -> None:
 
 def test_a_group_without_entropies_is_refused_with_the_setting_to_change() -> None:
     scoring = Scoring(
-        estimator=build("dare", {"entropy": "topk"}), advantage=grpo, kinds=answer_kinds()
+        estimator=build("dare", {"entropy": "topk"}), advantage=grpo, kinds=AnswerKinds()
     )
     rollouts = [Rollout(r"\boxed{1}", [5], [-0.5], "stop")] * 2
     group = RolloutGroup("g", "p", [1], rollouts, 0, Sampling(), "c", 0.0)
     with pytest.raises(MissingEvidence, match="record_top_logprobs"):
         scoring.score(group, ScriptedTrainer())
+
+
+WEATHER = ['{"city":"Rome","days":3}', '{"city":"Rome","days":4}', '{"city":"Oslo","days":3}']
+
+
+def answering(kind: str, *texts: str) -> RolloutGroup:
+    rollouts = [Rollout(text, [5], [-0.5], "stop") for text in texts]
+    return RolloutGroup(
+        kind, "p", [1], rollouts, 0, Sampling(), "c", 0.0, answer=AnswerChoice(kind)
+    )
+
+
+def test_soft_rewards_are_shares_of_fields() -> None:
+    made = scoring("majority", {"soft": "true"})
+    assert made.score(answering("json", *WEATHER), ScriptedTrainer()).estimate.rewards == [
+        1.0, 0.5, 0.5,
+    ]  # fmt: skip
+    assert made.score(group("112"), ScriptedTrainer()).estimate.rewards == [1.0, 1.0, 0.0]
+    prose = answering("text", "a b c d", "a b c d", "a b x y")
+    near = made.score(prose, ScriptedTrainer()).estimate.rewards
+    assert near == pytest.approx([0.75, 0.75, 0.5])
+
+
+def test_a_group_is_read_by_the_choice_that_it_carries() -> None:
+    made = scoring("majority")
+    spoken = ["Tokyo", "Tokyo.", "Kyoto"]
+    assert made.score(answering("auto", *spoken), ScriptedTrainer()).kind == "short"
+    mathematics = made.score(answering("math", *spoken), ScriptedTrainer())
+    assert (mathematics.estimate.label, mathematics.kind) == (None, "math")
+
+
+def test_kinds_do_not_share_a_standardisation() -> None:
+    made = scoring("majority", {"soft": "true"}, advantage=reinforce_pp)
+    alone = [made.score(answering("json", *WEATHER), ScriptedTrainer())]
+    other = made.score(answering("short", "Rome", "Rome", "Oslo", "Bern"), ScriptedTrainer())
+    first, second, third = made.advantages([*alone, other, *alone])
+    # Rewards of .5 vary less than those of 1: whitened with the others, they would come out less.
+    [by_itself, _] = made.advantages([*alone, *alone])
+    assert first.advantages == third.advantages == by_itself.advantages
+    assert second.advantages == made.advantages([other])[0].advantages

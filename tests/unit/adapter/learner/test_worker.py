@@ -18,12 +18,12 @@ from adapter.store.memory_releases import MemoryReleases
 from adapter.store.releases import AdapterRelease, ReleaseState, rollback
 from adapter.training.scripted_trainer import ScriptedTrainer
 from rewards.advantages import grpo
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.majority import Majority
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
 from tests.unit.adapter.learner.test_training_log import written
 
-SCORING = Scoring(estimator=Majority(), advantage=grpo, kinds=answer_kinds())
+SCORING = Scoring(estimator=Majority(), advantage=grpo, kinds=AnswerKinds())
 RECIPE = Recipe(scoring=SCORING, groups_per_update=2, max_lag=1, keep_versions=2)
 
 

@@ -8,18 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.store.wire import WireError, pack, unpack
-from rewards.rollouts import DEFAULT_KIND, Rollout, RolloutGroup, Sampling
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
+from rewards.rollouts import Rollout, RolloutGroup, Sampling, ToolCall
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 tokens = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(-50, 0, width=32)), max_size=10)
 rollouts = st.builds(
-    lambda text, row, end, entropy: Rollout(
-        text, [t for t, _ in row], [p for _, p in row], end, entropy=entropy
+    lambda text, row, end, entropy, calls: Rollout(
+        text, [t for t, _ in row], [p for _, p in row], end, entropy=entropy, calls=tuple(calls)
     ),
     texts,
     tokens,
     st.sampled_from(["stop", "length"]),
     st.none() | st.floats(0, 12),
+    st.lists(st.builds(ToolCall, texts, texts), max_size=2),
 )
 
 
@@ -31,7 +33,7 @@ def test_round_trip(drawn: list[Rollout], prompt_ids: list[int], prompt: str) ->
     assert (back.policy_version, back.sampling, back.created_at) == (7, group.sampling, 1.5)
     for one, other in zip(back.rollouts, drawn, strict=True):
         assert (one.text, one.finish_reason) == (other.text, other.finish_reason)
-        assert one.entropy == other.entropy
+        assert (one.entropy, one.calls) == (other.entropy, other.calls)
         assert list(one.token_ids) == list(other.token_ids)
         assert list(one.logprobs) == list(other.logprobs)
 
@@ -59,15 +61,44 @@ GROUP = RolloutGroup(
 )
 
 
-@pytest.mark.parametrize("field", [b'"entropies":[0.5],', b',"answer_kind":"words"'])
-def test_groups_from_before_a_field_was_recorded_are_read(field: bytes) -> None:
-    body = zlib.decompress(pack(replace(GROUP, answer_kind="words"))[3:])
-    assert field in body
-    old = body.replace(field, b"")
-    length = struct.pack("<I", struct.unpack_from("<I", body)[0] - len(field))
-    back = unpack(b"RG2" + zlib.compress(length + old[4:]))
-    expected = (None, "words") if b"entropies" in field else (0.5, DEFAULT_KIND)
-    assert (back.rollouts[0].entropy, back.answer_kind) == expected
+def with_header(group: RolloutGroup, magic: bytes, old: bytes, new: bytes) -> bytes:
+    """A packed group of another version, with something else in its header."""
+    body = zlib.decompress(pack(group)[3:])
+    assert old in body
+    length = struct.pack("<I", struct.unpack_from("<I", body)[0] - len(old) + len(new))
+    return magic + zlib.compress(length + body.replace(old, new)[4:])
+
+
+CHOICE = AnswerChoice("choice", options=("yes", "no"))
+ANSWER = b',"answer":{"kind":"choice","options":["yes","no"]}'
+
+
+def test_a_group_carries_how_it_is_read() -> None:
+    assert unpack(pack(replace(GROUP, answer=CHOICE))).answer == CHOICE
+
+
+@pytest.mark.parametrize(
+    ("named", "choice"),
+    [
+        (b"", MATH_OR_LAST_NUMBER),
+        (b',"answer_kind":"math"', MATH_OR_LAST_NUMBER),
+        (b',"answer_kind":"words"', AnswerChoice("words")),
+    ],
+)
+def test_groups_of_the_second_version_name_a_kind_if_anything(named, choice) -> None:
+    data = with_header(replace(GROUP, answer=CHOICE), b"RG2", ANSWER, named)
+    assert unpack(data).answer == choice
+
+
+def test_a_group_without_a_choice_or_with_a_bad_one_is_refused() -> None:
+    for new in (b"", b',"answer":7', b',"answer":{"kind":"math","options":["a","b"]}'):
+        with pytest.raises(WireError):
+            unpack(with_header(replace(GROUP, answer=CHOICE), b"RG3", ANSWER, new))
+
+
+def test_groups_from_before_entropies_were_recorded_are_read() -> None:
+    data = with_header(GROUP, b"RG3", b'"entropies":[0.5],', b"")
+    assert unpack(data).rollouts[0].entropy is None
 
 
 def test_groups_of_the_first_version_are_read() -> None:
@@ -80,7 +111,12 @@ def test_groups_of_the_first_version_are_read() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    for candidate in (data, b"RG1" + data, b"RG2" + zlib.compress(data)):
+    for candidate in (
+        data,
+        b"RG1" + data,
+        b"RG2" + zlib.compress(data),
+        b"RG3" + zlib.compress(data),
+    ):
         with pytest.raises(WireError):
             unpack(candidate)
 

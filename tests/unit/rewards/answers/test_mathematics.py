@@ -23,7 +23,16 @@ def same(first: str, second: str) -> bool:
 @pytest.mark.parametrize(
     ("first", "second", "allowed"),
     [
-        ("5", "x", True),
+        ("5", "x", False),
+        ("5m", "5", False),
+        ("5m", "5g", False),
+        ("P", "p", False),
+        (r"\pi", r"\Pi", False),
+        ("f'(x)", "f(x)", False),
+        ("x, y", "y, x", False),
+        ("a=4, -8", "-8, 4", True),
+        ("2 and 3", "2 or 3", False),
+        (r"\{x\}", "x", False),
         ("x=5", "y=5", True),
         ("x=5", "5", True),
         ("x = y = 5", "5", True),

@@ -42,6 +42,15 @@ def test_majority_never_rewards_a_missing_answer() -> None:
     assert Majority().estimate(evidence(["1"])).stats["majority_ratio"] == 1.0
 
 
+def test_a_soft_majority_s_reward_is_how_close_an_answer_comes() -> None:
+    soft = Majority(soft=True)
+    assert (soft.needs, Majority().needs) == ({"closeness"}, frozenset())
+    estimate = soft.estimate(evidence(["A", "B", None], closeness=[1.0, 0.5, 0.9]))
+    assert (list(estimate.rewards), estimate.label) == ([1.0, 0.5, 0.0], "A")
+    with pytest.raises(MissingEvidence, match="closeness"):
+        soft.estimate(evidence(["A"]))
+
+
 def test_only_groups_whose_rewards_differ_inform() -> None:
     assert Majority().estimate(evidence(["1", "2", "1"])).informative
     assert not Majority().estimate(evidence(["1", "1.0"])).informative

@@ -112,7 +112,7 @@ def test_options_are_read_from_text() -> None:
     ("name", "options", "why"),
     [
         ("ttrl", {}, "unknown reward 'ttrl'; there are majority, dare,"),
-        ("majority", {"alpha": "1"}, "majority has no option 'alpha'; it has none"),
+        ("majority", {"alpha": "1"}, "majority has no option 'alpha'; it has soft"),
         ("dare", {"aplha": "1"}, "dare has no option 'aplha'; it has eps, alpha"),
         ("dare", {"alpha": "1.5"}, "dare: alpha: Input should be less than or equal to 1"),
         ("dare", {"eps": "-1"}, "dare: eps: .* greater than or equal to 0"),

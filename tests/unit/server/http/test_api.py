@@ -10,7 +10,7 @@ from adapter.store.buffer import BufferUnavailable
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.token_signals import entropy_estimate
 from server.engine.base import EngineReplyInvalid, EngineTimeout, EngineUnavailable
-from tests.serving import TEXTS, Api, events_of, serving, until
+from tests.serving import PROSE, TEXTS, Api, events_of, serving, until
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ async def test_a_voted_reply(api: Api) -> None:
     assert choice["message"] == {"role": "assistant", "content": r"\boxed{4}"}
     assert (choice["index"], choice["finish_reason"], choice["logprobs"]) == (0, "stop", None)
     assert body["ratchet"] == {
-        "strategy": "majority", "rollouts": 4, "valid": 3, "answer": "4", "agreement": 0.5,
+        "strategy": "majority", "kind": "math", "rollouts": 4, "valid": 3, "answer": "4",
+        "agreement": 0.5,
         "distribution": {"4": 0.5, "5": 0.25}, "policy_version": 0, "recorded": True,
         "reason": None,
     }  # fmt: skip
@@ -62,7 +63,7 @@ async def test_voting_has_its_own_temperature_and_seed(api: Api) -> None:
         ({"top_p": 0.9}, "truncated_sampling"),
         ({"ratchet": {"rollouts": 1}}, "single"),
         ({"ratchet": {"strategy": "single"}}, "single"),
-        ({"response_format": {"type": "json_object"}}, "single"),
+        ({"structured_outputs": {"regex": ".*"}}, "grammar"),
     ],
 )
 async def test_what_stays_out_of_the_buffer(api: Api, body: dict[str, Any], reason: str) -> None:
@@ -72,10 +73,12 @@ async def test_what_stays_out_of_the_buffer(api: Api, body: dict[str, Any], reas
 
 
 async def test_a_chat_without_checkable_answer_gets_one_good_rollout(api: Api) -> None:
-    api.engine.script = lambda _m, _q, n: ["hello there"] * n
+    api.engine.script = lambda _m, _q, n: [PROSE] * n
     body = (await api.chat()).json()
-    assert body["choices"][0]["message"]["content"] == "hello there"
-    assert body["ratchet"]["reason"] == "no_answer"
+    assert body["choices"][0]["message"]["content"] == PROSE
+    assert body["ratchet"]["reason"] == "medoid"
+    asked = (await api.chat(ratchet={"answer": "math"})).json()["ratchet"]
+    assert (asked["answer"], asked["reason"]) == (None, "no_answer")
 
 
 async def test_a_voted_stream(api: Api) -> None:

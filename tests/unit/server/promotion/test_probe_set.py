@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from server.engine.base import EngineUnavailable, Priority
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
@@ -30,7 +30,7 @@ class Bench:
             engine=self.engine,
             share=self.share,
             reservoir=self.reservoir,
-            kinds=answer_kinds(),
+            kinds=AnswerKinds(),
             rules=ProbeRules(
                 minimum=4, rollouts=2, refresh=refresh, temperature=0.7, seconds=seconds
             ),

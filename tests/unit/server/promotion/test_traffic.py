@@ -1,11 +1,13 @@
 """What queries are called, and their slices."""
 
+from rewards.answer_choice import AnswerChoice
 from server.promotion.traffic import query_id, slices_of
 from server.recording.reservoir import Query
 
 
-def asked(text: str, **fields: str) -> Query:
-    return Query([{"role": "user", "content": text}], {}, **fields)
+def asked(text: str, client: str = "", kind: str = "math") -> Query:
+    prompt = [{"role": "user", "content": text}]
+    return Query(prompt, {}, client=client, answer=AnswerChoice(kind))
 
 
 def test_equal_prompts_share_an_identifier() -> None:
@@ -20,6 +22,6 @@ def test_prompts_that_differ_in_numbers_share_a_template() -> None:
 
 
 def test_a_client_is_a_slice_of_its_own() -> None:
-    assert slices_of(asked("?", client="ab12", answer_kind="json"))[2] == "client:ab12"
-    assert slices_of(asked("?", answer_kind="json"))[0] == "kind:json"
+    assert slices_of(asked("?", client="ab12", kind="json"))[2] == "client:ab12"
+    assert slices_of(asked("?", kind="json"))[0] == "kind:json"
     assert len(slices_of(asked("?"))) == 2

@@ -1,4 +1,4 @@
-from rewards.answers.kinds import answer_kinds
+from rewards.answers.kinds import AnswerKinds
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
 from server.promotion.probe_set import ProbeRules, ProbeSet
@@ -19,11 +19,13 @@ def test_the_oldest_go_first() -> None:
 
 def test_of_prompts_that_are_held_out_only_those_are_kept() -> None:
     reservoir = Reservoir(one_in=8)
-    for number in range(32):
-        reservoir.add(f"{number:08x}ffff", Query(str(number), {}))
-    assert sorted(int(str(query.prompt)) for query in reservoir.draw(9)) == [0, 8, 16, 24]
-    assert reservoir.holds_out("00000010")
-    assert not Reservoir().holds_out("00000010")
+    for number in range(64):
+        reservoir.add(f"key{number}", Query(f"prompt {number}", {}))
+    kept = sorted(int(str(query.prompt).split()[1]) for query in reservoir.draw(99))
+    assert kept[:4] == [6, 8, 28, 31]
+    assert len(kept) == 11
+    assert reservoir.holds_out("prompt 6")  # in whatever form it is asked
+    assert not Reservoir().holds_out("prompt 6")
 
 
 def test_a_client_is_forgotten() -> None:
@@ -41,7 +43,7 @@ def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
         engine=engine,
         share=LearningShare(alone=8, beside=8),
         reservoir=reservoir,
-        kinds=answer_kinds(),
+        kinds=AnswerKinds(),
         rules=rules,
     )
 

@@ -2,16 +2,18 @@ from typing import Any
 
 import pytest
 
+from rewards.answer_choice import AnswerChoice
 from server.api.requests import ChatRequest
 from server.engine.base import EngineRequest
 from server.engine.scripted import ScriptedEngine
 from server.vote.rules import VoteRules
+from server.vote.support import Support
 from tests.serving import QUESTION, serving, until
 
 RULES = VoteRules(
     max_deadline=3600.0,
     rollouts=4, rollouts_min=0, max_rollouts=64, temperature=1.0, confidence=1.0, deadline=300.0,
-    top_logprobs=0,
+    top_logprobs=0, answer=AnswerChoice(), support=Support(),
 )  # fmt: skip
 
 

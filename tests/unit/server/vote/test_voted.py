@@ -269,6 +269,7 @@ async def test_what_nobody_foresaw_is_a_500_and_holds_nothing() -> None:
 
 async def test_held_out_prompts_go_to_the_gate_and_are_never_learnt_from() -> None:
     async with serving(rollouts=2, gate_holdout=2) as api:
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
         reasons: list[str | None] = []
         for number in range(24):
             reply = await api.chat(messages=[{"role": "user", "content": f"What is {number}+1?"}])

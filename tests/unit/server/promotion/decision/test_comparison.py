@@ -2,25 +2,34 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
 
+from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_answers import MathAnswers
 from server.promotion.decision.comparison import (
     UNHEARD,
     by_reference,
-    difference,
     labelled,
+    nearer,
     novel,
     pooled,
 )
 
 
+def difference(ours: Sequence[str | None], theirs: Sequence[str | None]) -> float:
+    """Answers of one letter, each a cluster of its own."""
+    clusters = MathAnswers().tally([*ours, *theirs]).clusters
+    return pooled(clusters[: len(ours)], clusters[len(ours) :])
+
+
 def test_by_hand_without_label() -> None:
     # Together 7 x7 and 3 x1: each 7 has six others against one, the 3 loses: 1 1 1 1 to 1 1 1 0.
-    assert difference(MathAnswers(), ["7"] * 4, ["7", "7", "7", "3"]) == 0.25
+    assert difference(["7"] * 4, ["7", "7", "7", "3"]) == 0.25
     # Together 3 x5 and 7 x3: the candidate wins the pooled vote, four to one.
-    assert difference(MathAnswers(), ["3"] * 4, ["7", "7", "7", "3"]) == 0.75
+    assert difference(["3"] * 4, ["7", "7", "7", "3"]) == 0.75
 
 
 def test_a_wrong_consensus_that_is_mended_counts_for_the_candidate() -> None:
@@ -42,14 +51,14 @@ def test_a_tie_counts_by_shares() -> None:
 
 
 def test_by_hand_with_a_label() -> None:
-    assert difference(MathAnswers(), ["3", "3"], ["7", "3"], "3.0") == 0.5
-    assert difference(MathAnswers(), ["3", "3"], ["7", "3"], "12") == 0.0
+    assert labelled([3, 3], [7, 3], 3) == 0.5
+    assert labelled([3, 3], [7, 3], UNHEARD) == 0.0
     assert labelled([None, None], [None, 0], UNHEARD) == 0.0  # no answer is not an unheard one
 
 
 def test_a_policy_against_itself_is_even_however_it_answers() -> None:
     for answers in itertools.product(["1", "2", None], repeat=4):
-        assert difference(MathAnswers(), answers, answers) == 0.0
+        assert difference(answers, answers) == 0.0
     for answers in itertools.product([1, 2, None], repeat=4):
         assert by_reference(answers, answers) == 0.0
 
@@ -91,7 +100,17 @@ def test_the_quick_count_is_the_definition() -> None:
 
 
 def test_silence_never_scores() -> None:
-    assert difference(MathAnswers(), [None, None], [None, None]) == 0.0
-    assert difference(MathAnswers(), [None, None], ["1", "1"]) == -1.0
-    assert difference(MathAnswers(), ["1", "1"], [None, None]) == 1.0
+    assert difference([None, None], [None, None]) == 0.0
+    assert difference([None, None], ["1", "1"]) == -1.0
+    assert difference(["1", "1"], [None, None]) == 1.0
     assert by_reference([1, 1], [None, None]) == 0.0
+
+
+def test_prose_is_judged_by_how_close_it_comes() -> None:
+    prose = AnswerKinds().of(AnswerChoice("text"))
+    reference = ["a b c d", "a b c d", None]
+    assert nearer(prose, reference, reference) == 0.0
+    # Each loses half to one other rollout; the third rollout, which is none, loses nothing to two.
+    assert nearer(prose, ["a b x y", "a b x y", None], reference) == pytest.approx(-0.25)
+    assert nearer(prose, ["a b x y", None, "a b c d"], ["a b c d", None, None]) == 0.5
+    assert nearer(prose, [None, None], [None, None]) == 0.0

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.answers.canonical import Kind, form_of, plainly_equal
+from rewards.answers.equality.forms import Kind, form_of, plainly_equal
 
 
 def canonical(answer: str) -> str:
@@ -39,7 +39,7 @@ def plain(first: str, second: str) -> bool | None:
             r"10 \times 10^{2}",
         ],
         ["-3", "\u22123", r"\left-3\right", "-3.0", "$-3$", r"\(-3\)", r"-\frac{6}{2}"],
-        ["x + 1", "X  +  1", r"\text{x + 1}", "$x + 1$"],
+        ["x + 1", "x  +  1", r"\text{x + 1}", "$x + 1$"],
         ["0", "-0", "0.0", "0/5"],
         ["918.5", r"918\frac{1}{2}", r"918 \frac 1 2"],
         ["-2.5", r"-2\frac{1}{2}", "-5/2", "5/-2", "-25e-1"],
@@ -53,7 +53,6 @@ def plain(first: str, second: str) -> bool | None:
             r"\text{B}",
             "B.",
             "(b)",
-            "b",
             "B) 42",
             "(B) 42",
             "B: because",
@@ -92,9 +91,8 @@ def test_plainly_different(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("12", "1 and 2"), ("1/0", "0"), ("pi", r"\pi"), ("x^2", "x\u00b2 + 0"), ("10", r"10\%"),
-        ("0,111", "0.111"), ("1 2", "12"), ("1e9999", "1"), ("12,34", "1234"), ("e", "2.7"),
-        (r"\frac{1}{0}", "0"), ("two words", "x = 2"), ("1.2.3", "1"), (".", "1"), ("-", "1"),
+        ("12", "1 and 2"), ("1/0", "0"), ("pi", r"\pi"), ("x^2", "x\u00b2 + 0"), ("0,111", "0.111"),
+        ("12,34", "1234"), ("e", "2.7"), (r"\frac{1}{0}", "0"), ("x=5", "5"), ("-x", "1"),
     ],
 )  # fmt: skip
 def test_left_to_mathematics(one: str, other: str) -> None:
@@ -114,13 +112,14 @@ def test_a_long_decimal_equals_what_rounds_to_it(decimal: str, exact: str) -> No
 def test_kinds() -> None:
     kinds = {"7": Kind.NUMBER, "C": Kind.OPTION, "Monday": Kind.WORDS, "x": Kind.EXPRESSION,
              "infinity": Kind.EXPRESSION, "New York": Kind.WORDS, "e": Kind.EXPRESSION,
-             "J": Kind.OPTION, "K": Kind.EXPRESSION, "x2": Kind.EXPRESSION}  # fmt: skip
+             "J": Kind.OPTION, "K": Kind.EXPRESSION, "x2": Kind.WORDS,
+             "2024-01-15": Kind.CODE, "A and B": Kind.WORDS, "H2O": Kind.WORDS}  # fmt: skip
     assert {text: form_of(text).kind for text in kinds} == kinds
 
 
 def test_exponents_survive_normalisation() -> None:
     assert form_of("x\u00b2").source == "x^2"
-    assert form_of("x\u00b9\u2070").source == "x^10"
+    assert form_of("x\u00b9\u2070").source == "x^{10}"
     assert canonical("x\u00b2") != canonical("x2")
 
 
@@ -132,8 +131,8 @@ def test_thousands_are_only_read_where_groups_are_whole() -> None:
 
 
 def test_a_number_of_five_thousand_digits_is_only_text() -> None:
-    assert form_of("7" * 400).kind is Kind.NUMBER
-    assert form_of("7" * 401).kind is Kind.EXPRESSION
+    assert form_of("7" * 1_000).kind is Kind.NUMBER
+    assert form_of("7" * 1_001).kind is Kind.EXPRESSION
     assert plain("7" * 5_000, "7" * 5_000) is True
 
 

@@ -4,11 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.answers.canonical import form_of
-from rewards.answers.extraction import MAX_ANSWER_CHARS, extract_answer, loops
+from rewards.answers.equality.forms import form_of
 from rewards.answers.kind import answers_of
-from rewards.answers.math_answers import MathAnswers
+from rewards.answers.math_answers import MathAnswers, math_answer
+from rewards.answers.reading.loops import loops
+from rewards.answers.reading.sentences import MOST_CHARS as MAX_ANSWER_CHARS
 from rewards.rollouts import Rollout
+
+
+def extract_answer(text: str) -> str | None:
+    return math_answer(text, last_number=True)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,8 @@ from rewards.rollouts import Rollout
         (r"\boxed\pi", r"\pi"),
         (r"\boxed x", "x"),
         (r"\fbox{9}", "9"),
-        (r"\boxed{5} and the answer is 6", "5"),
+        (r"\boxed{5} and the answer is 6", "6"),
+        (r"the answer is 6, that is \boxed{5}", "5"),
         ("The answer is 12. Yes.", "12"),
         ("the Answer is: x + 1\nmore", "x + 1"),
         ("answer was 3.5.", "3.5"),
@@ -52,7 +58,6 @@ from rewards.rollouts import Rollout
         ("about 1 / 3 of it", "1 / 3"),
         ("roughly .5", ".5"),
         ("so +4", "+4"),
-        ("1,2345", "2345"),
         ("Arabic \u0664\u0662", "\u0664\u0662"),
     ],
 )
@@ -62,7 +67,9 @@ def test_extracts_the_final_answer(text: str, answer: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no number here", r"\boxed{", r"\boxed{3", r"\boxed{}", r"\boxed{ }", r"\boxed", "\\boxed{"
+    ["", "no number here",
+     "about 1,2345 of", "it is x-2", r"\boxed{", r"\boxed{3", r"\boxed{}", r"\boxed{ }", r"\boxed",
+     "\\boxed{"
      + "9" * (MAX_ANSWER_CHARS + 1) + "}", r"\boxed{$ $}", "the answer is", "answer: .", r"\boxed)",
      "the answer is " + "9" * (MAX_ANSWER_CHARS + 1), r"\boxed{" + "{" * 5_000 + "1" + "}" * 5_001],
 )  # fmt: skip
@@ -90,8 +97,8 @@ def test_a_word_that_begins_like_box_is_none() -> None:
 
 
 def test_numbers_are_looked_for_in_the_last_twenty_thousand_characters() -> None:
-    assert extract_answer("7" + " " * 19_999) == "7"
-    assert extract_answer("7" + " " * 20_000) is None
+    assert extract_answer("It is 7" + " " * 19_999) == "7"
+    assert extract_answer("It is 7" + " " * 20_000) is None
     assert extract_answer(r"\boxed{7}" + " " * 30_000) == "7"
 
 

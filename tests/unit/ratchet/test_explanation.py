@@ -4,7 +4,7 @@ import pytest
 
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.releases import AdapterRelease
-from ratchet.commands.explanation import explanation
+from ratchet.explanation import explanation
 
 NUMBERS = {
     "against_parent/mean": -0.02, "against_parent/error": 0.01, "against_parent/queries": 192.0,

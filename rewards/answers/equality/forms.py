@@ -1,0 +1,159 @@
+"""The cheap half of equality: one form for answers that are plainly the same.
+
+Numbers compare by exact value and unit, dates and other codes by one text each, option letters by
+letter, words by tidied text. What is left are expressions, which `rewards.answers.math_answers` has
+judged. Where equality is not certain, answers differ.
+"""
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
+from fractions import Fraction
+from functools import lru_cache
+
+from rewards.answers.equality.codes import code
+from rewards.answers.equality.layout import plain_characters, without_layout
+from rewards.answers.equality.numbers import half_unit
+from rewards.answers.equality.quantities import PERCENT, quantity, unit_of
+from rewards.answers.equality.symbols import mathematical, source_of
+from rewards.answers.equality.words import tidied
+
+_OPTION = re.compile(
+    r"\(([A-Ja-j])\)|([A-J])\)?|\(([A-Ja-j])\)\s+(.+)|([A-J])(?:\)\s*|:\s)(.+)", re.DOTALL
+)
+_OPTION_WORD = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
+_MORE_OPTIONS = re.compile(r"(?<![A-Za-z])\(?[A-J][).:]|^\W*(?:and|or)\b|^\s*[,&/]")
+_NAMED = re.compile(r"[^=<>]*[A-Za-z][^=<>]*(?<![<>!:])=\s*([^=<>]*)")
+_LIST = re.compile(
+    r"([(\[]?)([-+\deE./\s]*\d[-+\deE./\s]*(?:,[-+\deE./\s]*\d[-+\deE./\s]*)*)([)\]]?)"
+)
+
+
+class Kind(Enum):
+    """What an answer is, judged by its form."""
+
+    NUMBER = "number"
+    CODE = "code"
+    OPTION = "option"
+    WORDS = "words"
+    EXPRESSION = "expression"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`text` is the same for plainly equal answers; `source` is the answer in plain characters.
+
+    `value`: of a number; `unit`: of a number or an expression. `rounded`: half a unit of its last
+    decimal place, if it has so many that it may be rounded. `is_list`: a list of numbers.
+    """
+
+    kind: Kind
+    text: str
+    source: str
+    _: KW_ONLY
+    value: Fraction | None = None
+    unit: str = ""
+    rounded: Fraction | None = None
+    is_list: bool = False
+
+
+class Sameness(Enum):
+    """How two forms are found to be the same."""
+
+    CERTAIN = 2
+    LOOSE = 1
+    """A number with a unit and the same one without: true unless another unit is about."""
+
+
+@lru_cache(maxsize=16_384)
+def form_of(answer: str) -> Form:
+    """The form of one answer; its text is empty for mere layout."""
+    source = plain_characters(answer).strip()
+    text = without_layout(source)
+    found = quantity(text)
+    if found is not None:
+        value, unit = found
+        shown = f"{value} {unit}" if unit else str(value)
+        rounded = half_unit(text) if not unit else None
+        return Form(Kind.NUMBER, shown, source_of(source), value=value, unit=unit, rounded=rounded)
+    named = _NAMED.fullmatch(text)
+    if (one := code(text) or (code(named[1].strip()) if named else None)) is not None:
+        return Form(Kind.CODE, one, source)
+    if letter := _letter(text):
+        return Form(Kind.OPTION, letter, source)
+    if measured := _measured(text):
+        expression, unit = measured
+        return Form(Kind.EXPRESSION, f"{expression} {unit}", source_of(expression), unit=unit)
+    if not mathematical(text):
+        return Form(Kind.WORDS, tidied(text), source)
+    items = _items(text)
+    return Form(Kind.EXPRESSION, items or text, source_of(source), is_list=bool(items))
+
+
+def plainly_equal(first: Form, second: Form) -> bool | None:
+    """Whether two answers are the same; None if that takes mathematics.
+
+    A decimal of at least six digits equals whatever rounds to it: `0.333333` is `1/3`.
+    """
+    if first.text == second.text:
+        return True
+    kinds = {first.kind, second.kind}
+    if Kind.EXPRESSION in kinds and kinds <= {Kind.EXPRESSION, Kind.NUMBER}:
+        apart = first.unit and second.unit and first.unit != second.unit
+        return False if apart or _both_lists(first, second) else None
+    return sameness(first, second) is not None
+
+
+def sameness(first: Form, second: Form) -> Sameness | None:
+    """How two forms are the same without mathematics; None if they are not."""
+    if first.text == second.text:
+        return Sameness.CERTAIN
+    if first.value is None or second.value is None:
+        return None
+    if first.unit == second.unit:
+        slack = max(first.rounded or 0, second.rounded or 0)
+        return Sameness.CERTAIN if abs(first.value - second.value) <= slack else None
+    if first.unit and second.unit:
+        return None
+    measured, bare = (first, second) if first.unit else (second, first)
+    assert measured.value is not None and bare.value is not None
+    if measured.unit == PERCENT and measured.value == 100 * bare.value:
+        return Sameness.CERTAIN
+    return Sameness.LOOSE if measured.value == bare.value else None
+
+
+def _letter(text: str) -> str | None:
+    match = _OPTION.fullmatch(_OPTION_WORD.sub("", text, count=1))
+    if match is None:
+        return None
+    alone, rest = match[1] or match[2], match[4] or match[6]
+    if alone is None and _MORE_OPTIONS.search(rest):
+        return None
+    return (alone or match[3] or match[5]).upper()
+
+
+def _measured(text: str) -> tuple[str, str] | None:
+    """An expression and the unit after it, if that is a known one of several letters."""
+    expression, _, name = text.rpartition(" ")
+    unit = unit_of(name) if len(name) > 1 else None
+    expression = expression.strip()
+    return None if unit is None or not mathematical(expression) else (expression, unit)
+
+
+def _items(text: str) -> str | None:
+    """A list of plain numbers in one form; None for anything else. Its order counts: it may have
+    been asked for."""
+    match = _LIST.fullmatch(text)
+    if match is None:
+        return None
+    found = [quantity(part.strip()) for part in match[2].split(",")]
+    values = [str(each[0]) for each in found if each is not None and not each[1]]
+    return f"{match[1]}{', '.join(values)}{match[3]}" if len(values) == len(found) else None
+
+
+def _both_lists(first: Form, second: Form) -> bool:
+    """Whether both are lists of numbers, bracketed alike."""
+    if not (first.is_list and second.is_list):
+        return False
+    bracketed = [form.text[0] in "([" for form in (first, second)]
+    return bracketed[0] == bracketed[1]

@@ -1,0 +1,129 @@
+"""Numbers with a unit: `5 km`, `€5`, `90°`, `50 %`, `3 million`."""
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from string import ascii_letters
+
+from rewards.answers.equality.numbers import exact_number
+
+PERCENT = "%"
+
+
+def _names(*groups: str) -> Mapping[str, str]:
+    """Each name of a group for its first one."""
+    return {name: group.split()[0] for group in groups for name in group.split()}
+
+
+_MONEY = _names(
+    "$ US$ USD dollar dollars", "\u20ac EUR euro euros", "\u00a3 GBP", "\u00a5", "JPY yen",
+    "CNY RMB yuan", "\u20b9 INR rupee rupees Rs Rs.", "\u20a9 KRW won", "CHF", "C$ CAD", "A$ AUD",
+    "cent cents \u00a2", "penny pence",
+)  # fmt: skip
+_UNITS = _names(
+    "s sec secs second seconds", "min mins minute minutes", "h hr hrs hour hours", "day days",
+    "week weeks", "month months", "yr yrs year years", "ms millisecond milliseconds",
+    "mm millimeter millimeters millimetre millimetres",
+    "cm centimeter centimeters centimetre centimetres", "m meter meters metre metres",
+    "km kilometer kilometers kilometre kilometres", "inch inches", "ft foot feet", "yd yard yards",
+    "mile miles", "mg milligram milligrams", "g gram grams", "kg kilogram kilograms",
+    "lb lbs pound pounds", "oz ounce ounces", "mL ml milliliter milliliters millilitre millilitres",
+    "L liter liters litre litres", "W watt watts", "kW kilowatt kilowatts", "MW megawatt megawatts",
+    "mW milliwatt milliwatts", "kWh", "MWh", "V volt volts", "mV", "kV", "MV", "mA", "MA", "kA",
+    "A ampere amperes amps", "N newton newtons", "kN", "J joule joules", "kJ", "MJ", "mJ",
+    "Pa pascal pascals", "kPa", "MPa", "mPa", "Hz hertz", "kHz", "MHz", "mHz", "GHz",
+    "K kelvin kelvins", "mol mole moles", "mmol", "M", "mM", "kb", "kB", "Mb", "MB", "Gb", "GB",
+    "TB", "Tb", "bit bits", "byte bytes", "mph", "kph", "rpm", "dB", "\u03bcm", "nm",
+    "\u03a9 ohm ohms", "cal", "kcal", "atm", "bar", "ppm", "eV", "MeV", "keV",
+    "\u00b0C degC celsius", "\u00b0F degF fahrenheit", "\u00b0 degree degrees deg",
+    "rad radian radians", "% percent pct percentage",
+)  # fmt: skip
+_SCALES: Mapping[str, int] = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+}  # fmt: skip
+_MODIFIERS = """
+and or not to of by out over per plus minus times more less than at least most about around half
+halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths eighth eighths
+tenth tenths squared cubed factorial base mod modulo remainder dozen dozens score gross pair
+pairs double twice fold am pm ad bc ce bce ago later before after from into if is are was but
+nor with without pi sin cos tan sec csc cot log ln exp sqrt max min lim inf infinity infty oo
+choose
+"""
+_NO_UNIT = frozenset(_MODIFIERS.split())
+"""Words after a number that change it, or that are no unit."""
+_NUMBER = (
+    r"[-+]?\s*(?:\d*\s*\\[dtc]?frac\s*(?:\{\d+\}\s*\{\d+\}|\d\s*\d)"
+    r"|(?:\d[\d,.']*(?: \d{3})*(?: +\d+)?(?:/\d+)?|\.\d+)(?:[eE][-+]?\d+(?!\d))?"
+    r"(?:\s*(?:x|\u00d7|\*|\\times|\\cdot)\s*10\s*\^\s*\{?[-+]?\d+\}?)?)"
+)
+_AFTER = re.compile(rf"({_NUMBER})(\s*)([^\d\s].*)")
+_LETTERS = frozenset(ascii_letters)
+_BEFORE = re.compile(r"([-+]?)\s*(US\$|[AC]\$|[$\u20ac\u00a3\u00a5\u20b9\u20a9]|[A-Z]{3} )\s*(.+)")
+_DEGREES = re.compile(
+    r"\s*\^\s*\{?\s*\\circ\s*\}?\s*|\s*\\(?:degree|circ)(?![a-z])\s*|\s*\u00b0\s*"
+)
+_WORDS = re.compile(r"[a-z]{3,}(?:[ -][a-z]{2,}){0,2}")
+_COMPOUND = re.compile(
+    r"[^\W\d_]{1,4}(?:\^\{?-?\d\}?)?(?:[/*\u00b7][^\W\d_]{1,4}(?:\^\{?-?\d\}?)?){0,3}"
+)
+
+
+def quantity(text: str) -> tuple[Fraction, str] | None:
+    """The number and its unit, in one form for names of one unit; no unit is "". None if the text
+    is anything else. Case is kept where it has a meaning: `MW` is not `mW`."""
+    text = _DEGREES.sub("\u00b0", text.replace(r"\%", "%"))
+    if (match := _BEFORE.fullmatch(text)) and (money := _MONEY.get(match[2].strip())):
+        found = _scaled(match[3])
+        sign = -1 if match[1] == "-" else 1
+        return None if found is None or found[1] else (sign * found[0], money)
+    return _scaled(text)
+
+
+def unit_of(name: str) -> str | None:
+    """The form of a known unit; None for any other word."""
+    return _MONEY.get(name) or _UNITS.get(name) or _compound(name)
+
+
+def _scaled(text: str) -> tuple[Fraction, str] | None:
+    value = exact_number(text)
+    if value is not None:
+        return value, ""
+    match = _AFTER.fullmatch(text)
+    value = None if match is None else exact_number(match[1])
+    if match is None or value is None:
+        return None
+    glued, rest = not match[2], match[3]
+    first, _, more = rest.partition(" ")
+    while first in _SCALES:
+        value *= _SCALES[first]
+        first, _, more = more.partition(" ")
+        rest = f"{first} {more}".strip()
+        if not rest:
+            return value, ""
+    unit = _unit(rest, glued)
+    return None if unit is None else (value, unit)
+
+
+def _unit(text: str, glued: bool) -> str | None:
+    """One name for a unit; None for what is none. A single letter glued to its number may be a
+    variable."""
+    if (known := _MONEY.get(text) or _UNITS.get(text)) and not (glued and text in _LETTERS):
+        return known
+    words = text.split()
+    if any(part in _NO_UNIT for word in words for part in word.split("-")) or any(
+        word in _SCALES for word in words
+    ):
+        return None
+    if not glued and _WORDS.fullmatch(text):
+        return text[:-1] if len(text) > 4 and text.endswith("s") else text
+    return _compound(text)
+
+
+def _compound(text: str) -> str | None:
+    """Units divided, multiplied or raised; None for anything else."""
+    parts = re.split(r"[/*\u00b7]", text)
+    if len(text) > 1 and _COMPOUND.fullmatch(text) and len(parts) + text.count("^") > 1:
+        names = [part.partition("^")[0] for part in parts]
+        if all(name in _UNITS for name in names):
+            return text.replace("{", "").replace("}", "")
+    return None

@@ -1,0 +1,1 @@
+"""How an answer is read out of a rollout's text."""

@@ -1,0 +1,1 @@
+"""Answers with fields: JSON, and calls of tools."""

@@ -1,0 +1,104 @@
+"""Fields that requests have in common, and the `ratchet` extension."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from rewards.answer_choice import MAX_OPTION_CHARS, MAX_OPTIONS, MAX_PATTERN_BYTES, AnswerChoice
+from rewards.answers.kinds import ANSWER_KINDS
+
+
+def _whole(value: object) -> object:
+    """Accept 5.0, which is an integer in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Positive = Annotated[int, Field(ge=1), WHOLE]
+Count = Annotated[int, Field(ge=1, le=1_000_000), WHOLE]
+TopLogprobs = Annotated[int, Field(ge=0, le=20), WHOLE]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+MetadataKey = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    """Takes the fields it has, of the types they have."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TextPart(Strict):
+    """A piece of text, the only kind of content part that is accepted."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One chat message. Other fields than these go to the engine's chat template."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+
+
+class StreamOptions(Strict):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+    include_obfuscation: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+# JSON Schema of an answer choice; `AnswerKinds.of` checks the rest.
+_CHOICE: dict[str, Any] = {
+    "anyOf": [
+        {"enum": sorted(ANSWER_KINDS.keys() - {"pattern"})},
+        {
+            "type": "object",
+            "required": ["kind"],
+            "properties": {
+                "kind": {"enum": sorted(ANSWER_KINDS)},
+                "options": {
+                    "type": "array", "minItems": 2, "maxItems": MAX_OPTIONS,
+                    "items": {"type": "string", "minLength": 1, "maxLength": MAX_OPTION_CHARS},
+                },
+                "pattern": {"type": "string", "minLength": 1, "maxLength": MAX_PATTERN_BYTES},
+                "last_number": {"type": "boolean"},
+                "parallel": {"type": "boolean"},
+            },
+            "additionalProperties": False,
+        },
+    ]
+}  # fmt: skip
+Choice = Annotated[AnswerChoice, PlainValidator(AnswerChoice.from_json), WithJsonSchema(_CHOICE)]
+
+
+class RatchetOptions(Strict):
+    """Our extension of the request; every field is optional."""
+
+    rollouts: Positive | None = None
+    """Most rollouts to vote with; 1 means plain proxying."""
+    rollouts_min: Positive | None = None
+    """Rollouts to start with; more are drawn only while the vote is open."""
+    confidence: Annotated[float, Field(gt=0.5, le=1)] | None = None
+    """Answer once the leading answer is the more common one with this probability; 1: once it
+    cannot be overtaken."""
+    strategy: Literal["majority", "single"] = "majority"
+    """`majority` votes over the rollouts' answers; `single` passes the request through."""
+    stream: Literal["vote", "progress", "first"] = "vote"
+    """When streaming: `vote` waits for the vote, then sends the winner; `progress` also sends the
+    vote so far whenever rollouts come in, in chunks without choices; `first` sends the first
+    rollout as it is written, and the vote at the end."""
+    answer: Choice | None = None
+    """How answers are read and compared: a kind by its name, or an object with `kind` and what that
+    kind takes (docs/answers.md). By itself `tools` means `tool_calls`, a JSON `response_format`
+    means `json`, and else the server's setting `answer` counts."""
+    train: bool = True
+    """False keeps the request out of the rollout buffer."""
+    deadline: Annotated[float, Field(ge=0.05, le=86_400, allow_inf_nan=False)] | None = None
+    """Seconds after which the answer is of no use any more."""

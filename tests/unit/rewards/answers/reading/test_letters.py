@@ -1,0 +1,84 @@
+# ruff: noqa: RUF001
+import pytest
+
+from rewards.answer_choice import AnswerChoice
+from rewards.answers.kinds import AnswerKinds
+from rewards.rollouts import FINISHED, Rollout
+
+CHOICE = AnswerKinds().of(AnswerChoice("choice"))
+
+
+def read(text: str) -> str | None:
+    return CHOICE.read(Rollout(text, (), (), FINISHED))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B",
+        "b",
+        "(B)",
+        "B.",
+        "B)",
+        "[B]",
+        "**B**",
+        "`B`",
+        "Option B",
+        "option (b)",
+        "B) Paris",
+        "B. Paris",
+        "B: Paris",
+        "(B) Paris",
+        "The answer is B.",
+        "The answer is (B) Paris.",
+        "The answer is b) Paris",
+        "Answer: B",
+        "Answer: b)",
+        "**Answer: B**",
+        r"\boxed{B}",
+        r"\boxed{\text{B}}",
+        r"\boxed{\textbf{(B)}\ 42}",
+        "<answer>B</answer>",
+        "The correct option is B.",
+        "I would choose B because A is wrong.",
+        "It must be option B.",
+        "My choice: B",
+        "Paris is the capital of France.\n\nB",
+        "B\n\nParis is the capital of France.",
+        "The capital is Paris, so (B) it is.",
+        "The answer is B. Paris",
+        "答案是B。",
+        "答案：B",
+        "A is wrong, C is wrong. **B**",
+        "Let me see.\n\nAnswer:\n\n(B)",
+        "#### B",
+        "<think>A? C!</think>B",
+    ],
+)
+def test_a_letter_in_any_usual_spelling(text: str) -> None:
+    assert read(text) == "B"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Paris",
+        "A dog ran.",
+        "I think so",
+        "A) yes\nB) no",
+        "(A) or (B)",
+        "option A or option B",
+        "K",
+        "AB",
+        "B2",
+        "Answer: A and C",
+        "Answer: A dog",
+        "The answer is a dog.",
+        "<think>B",
+        r"\boxed{",
+        "The answer is unknown.",
+    ],
+)
+def test_no_letter_or_several_are_no_answer(text: str) -> None:
+    assert read(text) is None

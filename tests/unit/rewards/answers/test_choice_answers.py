@@ -1,0 +1,80 @@
+# ruff: noqa: RUF001
+"""The only option that a reply mentions."""
+
+import pytest
+
+from rewards.answer_choice import AnswerChoice, ChoiceInvalid
+from rewards.answers.kinds import AnswerKinds
+from rewards.rollouts import FINISHED, Rollout
+
+
+def read(text: str, *options: str) -> str | None:
+    kind = AnswerKinds().of(AnswerChoice("choice", options=options))
+    return kind.read(Rollout(text, (), (), FINISHED))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "positive", "Positive.", "**POSITIVE**", "3. Positive", "The review is positive!",
+        "Sentiment: positive", '{"label": "positive"}', "I'd say it's *positive*.",
+        "Answer: positive",
+        "It is positive, very positive.", "<think>negative?</think>Positive", r"\boxed{positive}",
+        "Not only good but positive", "negative at first, but: the answer is positive.",
+    ],
+)  # fmt: skip
+def test_the_option_mentioned_is_the_answer(text: str) -> None:
+    assert read(text, "positive", "negative") == "positive"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "neutral", "positive or negative?", "It is not positive.", "It isn't positive",
+        "I would not call it positive", "neither positive", "non-fiction", "positively",
+        "unpositive",
+        "more negative than positive",
+    ],
+)  # fmt: skip
+def test_none_several_or_one_turned_down_are_no_answer(text: str) -> None:
+    assert read(text, "positive", "negative") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "answer"),
+    [
+        ("It is very negative.", ("negative", "very negative"), "very negative"),
+        ("It is negative.", ("negative", "very negative"), "negative"),
+        ("new  york", ("New York", "York"), "New York"),
+        ("5 mW", ("5 MW", "5 mW"), "5 mW"),
+        ("about 5 mw", ("5 MW", "5 mW"), None),
+        ("答案是正面。", ("正面", "负面"), "正面"),
+        ("这是正面的", ("正面", "负面"), "正面"),
+        ("10", ("1", "10"), "10"),
+        ("1.5", ("1", "5"), None),
+        ("2", ("1", "2"), "2"),
+        ("C++ of course", ("C", "C++"), "C++"),
+        ("The answer is (B).", ("A", "B"), "B"),
+        ("A dog ran to C.", ("A", "B"), None),
+        ("b)", ("a", "b"), "b"),
+        ("E", ("A", "B"), None),
+        ("don’t know", ("don't know", "know"), "don't know"),
+    ],
+)
+def test_options_of_all_sorts(text: str, options: tuple[str, ...], answer: str | None) -> None:
+    assert read(text, *options) == answer
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("yes", "Yes"), ("a", "a"), ("Paris", "Paris."), ("New York", "new  york"), ("!", "?"),
+        ("yes", " ")],
+)  # fmt: skip
+def test_options_that_are_the_same_or_nothing_are_refused(options: tuple[str, ...]) -> None:
+    with pytest.raises(ChoiceInvalid, match=r"^options: "):
+        AnswerKinds().of(AnswerChoice("choice", options=options))
+
+
+def test_a_reply_of_nothing_but_options_is_soon_given_up() -> None:
+    options = tuple("x " * n + "x" for n in range(64))
+    assert read("x " * 900, *options) is None
