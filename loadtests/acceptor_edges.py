@@ -14,7 +14,8 @@ from tqdm import tqdm
 from adapter.store.judgement import Cause
 from loadtests.acceptor_rules import RULES
 from server.promotion.decision.asked import Asked
-from server.promotion.decision.decision import STEP, Decision, Finding
+from server.promotion.decision.decision import Decision, Finding
+from server.promotion.decision.schedule import STEP
 
 _RIGHT, _ROLLOUTS, _REFERENCES = 0.7, 8, ("parent", "base")
 _LOSSES, _LABELS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08), (0, 200)

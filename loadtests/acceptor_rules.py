@@ -5,6 +5,7 @@ many as it likes, and never sees the truth.
 """
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,8 +16,9 @@ import numpy.typing as npt
 from loadtests.streams import Planted, Shares
 from server.promotion.decision.asked import Asked
 from server.promotion.decision.comparison import Clusters
-from server.promotion.decision.decision import STEP, Decision, DecisionRules
-from server.promotion.decision.sequential_test import planned_looks
+from server.promotion.decision.decision import Decision, DecisionRules
+from server.promotion.decision.schedule import windows
+from server.promotion.decision.spread import spread
 from server.promotion.decision.standing import Standing
 from server.settings import ServerSettings
 
@@ -153,7 +155,7 @@ class Gate:
     _best: Shares = field(init=False)
     _base: Shares = field(init=False)
     _standing: Standing = field(init=False, default_factory=Standing)
-    _queries: list[npt.NDArray[np.int64]] = field(init=False)
+    _queries: list[tuple[npt.NDArray[np.int64], int]] = field(init=False)
     _replies: dict[tuple[int, int], list[list[int | None]]] = field(init=False)
     _policies: dict[int, Shares] = field(init=False)
     _trials: int = field(init=False, default=_REFRESH)
@@ -175,9 +177,8 @@ class Gate:
         self._standing.begin(str(id(self.live)), str(id(self._best)))
         decision = Decision(list(others), RULES, len(self.sampler.labels))
         finding = None
-        for window, queries in enumerate(self._queries):
+        for window, (queries, unlabelled) in enumerate(self._queries):
             rows = [self._drawn(p, window, queries) for p in (candidate, *others.values())]
-            unlabelled = min(STEP, RULES.queries - window * STEP)
             for at, query in enumerate(queries.tolist()):
                 theirs = dict(zip(others, (row[at] for row in rows[1:]), strict=True))
                 asked = self.sampler.asked(query, rows[0][at], theirs, labelled=at >= unlabelled)
@@ -209,16 +210,15 @@ class Gate:
         return self._replies[key]
 
     def _refresh(self) -> None:
-        """Draw the queries anew, the labelled ones all before the first look that can pass."""
-        noise, count = self.sampler.noise, len(self.sampler.planted.right)
-        order = np.concatenate(
-            [noise.permutation(count) for _ in range(math.ceil(RULES.queries / count))]
-        )[: RULES.queries]
+        """Draw the queries anew: those of each window, and how many of them are no labelled
+        ones."""
+        noise, rows = self.sampler.noise, self.sampler.planted.stream.queries
+        order = spread([(row.slice,) for row in rows], random.Random(int(noise.integers(1 << 32))))
+        order = np.resize(order, RULES.queries)
         labels = noise.permutation(self.sampler.labels)
-        known = math.ceil(len(labels) / (planned_looks(RULES.queries, STEP)[0] // STEP))
         self._queries = [
-            np.concatenate([order[start : start + STEP], labels[at * known : (at + 1) * known]])
-            for at, start in enumerate(range(0, RULES.queries, STEP))
+            (np.concatenate([order[part.queries], labels[part.labels]]), len(part.queries))
+            for part in windows(RULES.queries, len(labels))
         ]
         self._replies, self._policies, self._trials = {}, {}, 0
         self._drawings += 1

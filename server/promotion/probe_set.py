@@ -14,7 +14,7 @@ from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
 from server.policy.learning_share import LearningShare
-from server.promotion.traffic import query_id
+from server.promotion.traffic import in_turn, query_id
 from server.recording.reservoir import Query, Reservoir
 
 
@@ -103,8 +103,8 @@ class ProbeSet:
         self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
-        """Draw every query in the reservoir anew, in random order."""
-        self._recent = self._reservoir.draw(len(self._reservoir))
+        """Draw every query in the reservoir anew, in random order, all clients in turn."""
+        self._recent = in_turn(self._reservoir.draw(len(self._reservoir)))
         labelled = random.sample(self._labelled, self.labels)
         self._drawn, self._drawn_labelled = [], [_probe(query) for query in labelled]
         self._replies, self._trials = {}, 0

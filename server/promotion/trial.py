@@ -25,14 +25,16 @@ from server.policy.limits import Alarm, GateLimits, change_alarm, learning_alarm
 from server.policy.stats import PolicyStats, VoteRecord
 from server.promotion.decision.asked import CANDIDATE, Asked
 from server.promotion.decision.comparison import UNHEARD, nearer
-from server.promotion.decision.decision import STEP, Decision, DecisionRules, Finding
-from server.promotion.decision.sequential_test import planned_looks
+from server.promotion.decision.decision import Decision, DecisionRules, Finding
+from server.promotion.decision.schedule import Window, windows
 from server.promotion.decision.standing import Standing
 from server.promotion.probe_set import Probe, ProbeSet, Reply
 from server.promotion.traffic import query_id, slices_of
 
-_AHEAD = 2
+_AHEAD = 4
 """Times as many queries as between two looks are under way at once."""
+_ALARMING = 16
+"""Queries before the alarms are read: the means of fewer say little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ class Trial:
                 stats = {name: PolicyStats.of(rows) for name, rows in records.items() if rows}
                 shown = {"candidate": candidate, "base": base, **others}
                 numbers = decision.numbers() | _numbers({r: stats[n] for r, n in shown.items()})
-                alarm = self._alarm(stats[candidate], stats[others[first]], stats[base], kl)
+                alarm = None
+                if len(records[candidate]) >= min(_ALARMING, self.rules.decision.queries):
+                    alarm = self._alarm(stats[candidate], stats[others[first]], stats[base], kl)
                 if alarm is not None:
                     return turned_away(Step.TRIAL, alarm.cause, alarm.reason, numbers)
                 if finding := decision.look():
@@ -117,21 +121,14 @@ class Trial:
         return _verdict(decision.last(), decision, best, numbers)
 
     async def _drawings(self, policies: Collection[str]) -> AsyncGenerator[_Drawing]:
-        """The replies of all policies to the queries, some at a time; all labelled ones are in by
-        the first look that can pass. While they are looked at, and while the last of them are
-        written, the next are begun: the engine is never half empty."""
-        queries, labels = self.rules.decision.queries, self.probes.labels
-        before = math.ceil(planned_looks(queries, STEP)[0] / STEP)
-        known = math.ceil(labels / before)
-        windows = [
-            (range(start, min(start + STEP, queries)), range(at * known, (at + 1) * known))
-            for at, start in enumerate(range(0, queries, STEP))
-        ]
+        """The replies of all policies to the queries, some at a time. While they are looked at, and
+        while the last of them are written, the next are begun: the engine is never half empty."""
+        planned = deque(windows(self.rules.decision.queries, self.probes.labels))
         drawing: deque[asyncio.Task[_Drawing]] = deque()
         try:
-            while windows or drawing:
-                while windows and len(drawing) < _AHEAD:
-                    work = self._drawn(policies, *windows.pop(0))
+            while planned or drawing:
+                while planned and len(drawing) < _AHEAD:
+                    work = self._drawn(policies, planned.popleft())
                     drawing.append(asyncio.create_task(work))
                 yield await drawing[0]
                 drawing.popleft()
@@ -140,10 +137,10 @@ class Trial:
                 task.cancel()
             await asyncio.gather(*drawing, return_exceptions=True)
 
-    async def _drawn(self, policies: Collection[str], window: range, known: range) -> _Drawing:
-        """The replies of all policies to a window of the queries, and to one of the labelled."""
-        probes = self.probes.probes(window.start, window.stop)
-        probes += self.probes.labelled_probes(known.start, known.stop)
+    async def _drawn(self, policies: Collection[str], window: Window) -> _Drawing:
+        """The replies of all policies to the queries of a window."""
+        probes = self.probes.probes(window.queries.start, window.queries.stop)
+        probes += self.probes.labelled_probes(window.labels.start, window.labels.stop)
         found = await together(self.probes.replies(name, probes) for name in policies)
         return _Drawing(probes, dict(zip(policies, found, strict=True)))
 

@@ -10,11 +10,10 @@ from statistics import NormalDist
 
 from adapter.store.judgement import Cause
 from server.promotion.decision.asked import Asked
-from server.promotion.decision.sequential_test import Moments, Proof, SequentialTest, planned_looks
+from server.promotion.decision.schedule import EARLY, planned_looks
+from server.promotion.decision.sequential_test import Moments, Proof, SequentialTest
 from server.promotion.decision.slices import Slices
 
-STEP = 16
-"""Queries between two looks."""
 _ENOUGH_LABELS = 64
 """Labels that may overrule the alarm over what the candidate changes."""
 _ALPHA = 0.05
@@ -64,7 +63,7 @@ class Decision:
 
     def __init__(self, references: Sequence[str], rules: DecisionRules, labels: int = 0) -> None:
         self._rules, self._labels = rules, labels
-        self._looks = frozenset(planned_looks(rules.queries, STEP))
+        self._looks = frozenset(planned_looks(rules.queries))
         self._tests = {name: SequentialTest(rules.margin) for name in references}
         self._known = {name: _LabelTest(rules.margin) for name in references} if labels else {}
         self._slices = Slices()
@@ -93,19 +92,25 @@ class Decision:
             if test.worse(complete=self._read >= self._labels):
                 reason = f"worse than {NAMES[name]} by the labels"
                 return self._worse(name, test.moments, reason)
-        planned = self._asked in self._looks or self._asked >= self._rules.queries
-        if not planned or self._read < self._labels:
+        if not self._may_pass:
             return None
+        share = self._asked / self._rules.queries
         for test in self._tests.values():
-            test.look(self._asked / self._rules.queries)
-        if finding := self._by_slice() or self._overturned():
+            test.look(share)
+        if finding := self._slices_found(share) or self._overturned(share):
             return finding
-        if self._asked < self._rules.queries and self._slices.suspect():
+        if share < 1 and (self._slices.suspect() or self._may_overturn(share)):
             return None
         if all(test.proof is Proof.NOT_WORSE for test in self._tests.values()):
             name, test = next(iter(self._tests.items()))
             return Finding(_found(f"not worse than {NAMES[name]}", test.moments), reference=name)
         return None
+
+    @property
+    def _may_pass(self) -> bool:
+        """Whether this is a look that was planned, with all labels read."""
+        planned = self._asked in self._looks or self._asked >= self._rules.queries
+        return planned and self._read >= self._labels
 
     def last(self) -> Finding:
         """The decision if no more queries can be asked."""
@@ -138,8 +143,8 @@ class Decision:
         parts["slices"] = self._slices.numbers()
         return {f"{part}/{key}": n for part, found in parts.items() for key, n in found.items()}
 
-    def _by_slice(self) -> Finding | None:
-        found = self._slices.found()
+    def _slices_found(self, share: float) -> Finding | None:
+        found = self._slices.found(share)
         if found is None:
             return None
         lost = self._lost_to(found.reference, found.name)
@@ -150,18 +155,30 @@ class Decision:
         reason = _found(f"{where} is worse than under {than}", found.moments)
         return Finding(reason, Cause.SLICE, found.reference, found.name, lost)
 
-    def _overturned(self) -> Finding | None:
-        if self._read >= _ENOUGH_LABELS:
+    def _may_overturn(self, share: float) -> bool:
+        """Whether an early pass would take the chance that too much is overturned."""
+        if share >= EARLY or self._read >= _ENOUGH_LABELS:
+            return False
+        for name in self._tests:
+            left, new = self._slices.overturned(name), self._slices.novel(name)
+            if left.mean - _SURE * left.error < -self._rules.max_overturned:
+                return True
+            if new.mean + _SURE * new.error > self._rules.max_novel:
+                return True
+        return False
+
+    def _overturned(self, share: float) -> Finding | None:
+        if share < EARLY or self._read >= _ENOUGH_LABELS:
             return None  # labels know whether the change is for the better
         for name in self._tests:
             moments = self._slices.overturned(name)
             if moments.mean < -self._rules.max_overturned:
                 reason = _found(f"leaves what {NAMES[name]} agrees on", moments)
                 return Finding(reason, Cause.OVERTURNED, name, lost=self._lost_to(name))
-            share = self._slices.novel(name)
-            if share.mean > self._rules.max_novel:
+            new = self._slices.novel(name)
+            if new.mean > self._rules.max_novel:
                 reason = f"agrees on answers that {NAMES[name]} never gives"
-                reason += f": {share.mean:.3f} of {share.count} queries"
+                reason += f": {new.mean:.3f} of {new.count} queries"
                 return Finding(reason, Cause.OVERTURNED, name, lost=self._lost_to(name))
         return None
 

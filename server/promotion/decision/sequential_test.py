@@ -3,7 +3,7 @@ it is proven to be worse, at any.
 
 The pass is a group-sequential test of the mean: at each planned look its lower bound must clear the
 margin, with bounds wide enough that all looks together keep alpha (Wang and Tsiatis, "Approximately
-optimal one-parameter boundaries for group sequential trials", Biometrics 43, 1987, at 1/4). The
+optimal one-parameter boundaries for group sequential trials", Biometrics 43, 1987). The
 failure is a bet, valid however often it is read (Waudby-Smith and Ramdas, "Estimating means of
 bounded random variables by betting", arXiv 2010.09686): if the claim is true, its wealth reaches
 1/alpha with a probability of alpha at most, whenever one stops (Ville's inequality).
@@ -13,11 +13,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-LOOKS = (0.4, 0.75, 1.0)
-"""The planned looks, as shares of the most queries."""
-_WIDEST = 1.80
-"""Standard errors below the mean of a 95% bound at the last of LOOKS; at the others it is wider by
-share^-1/4. tests/unit/server/promotion/test_sequential_test.py simulates it."""
+_WIDEST, _SHAPE = 1.83, 0.3
+"""Standard errors below the mean of a 95% bound at the last planned look; at the others it is wider
+by share^-_SHAPE. tests/unit/server/promotion/decision/test_sequential_test.py simulates it."""
 _CAUTION = 0.9
 """Share of the largest stake that may be bet: the worst difference must not ruin the bettor."""
 
@@ -54,13 +52,6 @@ class Moments:
         count = self.count + 2
         mean = self.total / count
         return math.sqrt(((self.squares + 2) / count - mean * mean) / count)
-
-
-def planned_looks(queries: int, step: int) -> tuple[int, ...]:
-    """The numbers of queries after which a test of at most `queries` may pass: LOOKS, rounded up
-    to a multiple of `step`."""
-    looks = (min(queries, step * math.ceil(share * queries / step)) for share in LOOKS)
-    return tuple(sorted(set(looks)))
 
 
 class SequentialTest:
@@ -102,7 +93,7 @@ class SequentialTest:
             self.proof = Proof.WORSE
 
     def look(self, share: float) -> None:
-        """Hold a planned look, after this share of all differences: one of LOOKS, or about."""
+        """Hold a planned look (schedule.py), after this share of all differences."""
         self._needed = needed(share)
         if self.proof is Proof.UNDECIDED and self.sure > self._needed:
             self.proof = Proof.NOT_WORSE
@@ -123,7 +114,7 @@ class SequentialTest:
 
 def needed(share: float) -> float:
     """Standard errors between mean and -margin that pass at a look after this share of all."""
-    return _WIDEST * min(1.0, share) ** -0.25
+    return _WIDEST * min(1.0, share) ** -_SHAPE
 
 
 class Bet:

@@ -8,10 +8,11 @@ from server.promotion.decision.asked import Asked
 from server.promotion.decision.comparison import by_reference, novel
 from server.promotion.decision.sequential_test import Moments
 
-ENOUGH, _SUSPECT = 8, 3
+ENOUGH, _SUSPECT = 8, 2
 """Queries of a slice below which nothing is proven of it, and below which nothing is suspected."""
 _ALPHA = 0.01
-"""Chance that any slice of a candidate that is no worse is found worse, at one look."""
+"""Chance that any slice of a candidate that is no worse is found worse, at the last look; at
+earlier ones in proportion to what was asked."""
 _LEAST_LOSS = 0.1
 """Smaller losses of a slice are left to the tests over all queries."""
 _SUSPECT_LOSS = 0.3
@@ -62,11 +63,11 @@ class Slices:
         """On which share of the queries the candidate agrees on what the reference never says."""
         return self._novel[reference]
 
-    def found(self) -> SliceFinding | None:
-        """The slice that is proven worse by most, if any is."""
+    def found(self, share: float = 1.0) -> SliceFinding | None:
+        """The slice that is proven worse by most, if any is, after this share of all queries."""
         found: list[SliceFinding] = []
         tests = self._at_least(ENOUGH)
-        wide = NormalDist().inv_cdf(1 - _ALPHA / max(1, len(tests)))
+        wide = NormalDist().inv_cdf(1 - _ALPHA * share / max(1, len(tests)))
         for key, moments, overturned in tests:
             least, proven = (_LEFT, _LEFT_PROVEN) if overturned else (_LEAST_LOSS, 0.0)
             lost = moments.mean <= -least and moments.mean + wide * moments.error < -proven

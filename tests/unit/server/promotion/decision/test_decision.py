@@ -41,6 +41,27 @@ def test_equal_answers_pass_at_the_first_planned_look() -> None:
     assert not decision.better_than("parent")
 
 
+def test_a_clear_gain_passes_early_unless_it_may_overturn_too_much() -> None:
+    surer = lambda _: [0, 0, 0, 0]  # noqa: E731
+    finding = fed(Decision(["parent"], RULES), surer)
+    assert finding is not None and finding.accepted
+    assert "over 24 queries" in finding.reason
+    # A fifth of all is changed to what the parent never says: few queries cannot tell how much.
+    changed = lambda n: [2, 2, 2, 2] if n % 5 == 0 else [0, 0, 0, 0]  # noqa: E731
+    finding = fed(Decision(["parent"], RULES), changed, parent=[0, 0, 1, 3])
+    assert finding is not None and finding.accepted
+    assert "over 80 queries" in finding.reason
+
+
+def test_a_slice_of_which_two_queries_look_bad_stops_an_early_pass() -> None:
+    decision = Decision(["parent"], RULES)
+    for number in range(24):
+        few = number in (5, 17)
+        answers = [2, 2, 2, 2] if few else [0, 0, 0, 0]
+        decision.add(Asked(f"q{number}", ["few" if few else "most"], answers, {"parent": EVEN}))
+    assert decision.look() is None
+
+
 def test_a_loser_is_turned_away_early_with_the_queries_that_it_lost() -> None:
     finding = fed(Decision(["parent"], RULES), lambda n: [0, 1, 2, 3] if n % 2 else EVEN)
     assert finding is not None and finding.cause is Cause.WORSE
@@ -100,8 +121,8 @@ def test_a_slice_is_named_with_its_queries() -> None:
             break
     assert finding is not None
     assert (finding.cause, finding.slice) == (Cause.SLICE, "odd")
-    assert finding.reason == "slice odd is worse than under its parent: -0.750 over 10 queries"
-    assert set(finding.lost) == {f"q{n}" for n in range(80) if n % 8 == 1}
+    assert finding.reason == "slice odd is worse than under its parent: -0.750 over 8 queries"
+    assert set(finding.lost) == {f"q{n}" for n in range(64) if n % 8 == 1}
 
 
 def test_a_slice_that_looks_bad_delays_the_pass_until_it_is_known() -> None:

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.promotion.decision.schedule import planned_looks
 from server.promotion.decision.sequential_test import (
     Moments,
     Proof,
     SequentialTest,
     needed,
-    planned_looks,
 )
 
-LOOKS = (80, 144, 192)
+LOOKS = planned_looks(192)
 
 
 def fed(differences: list[float], margin: float = 0.05) -> SequentialTest:
@@ -44,24 +44,26 @@ def test_the_first_two_bets_by_hand() -> None:
     assert test.numbers()["evidence_worse"] == pytest.approx(math.log1p(-0.45) / math.log(100))
 
 
-def test_looks_are_planned_on_whole_steps() -> None:
-    assert planned_looks(192, 16) == LOOKS
-    assert planned_looks(32, 16) == (16, 32)
-    assert planned_looks(10, 16) == (10,)
-
-
 def test_bounds_narrow_towards_the_last_look() -> None:
-    assert needed(1.0) == 1.80
-    assert needed(1 / 16) == pytest.approx(3.60)
+    assert needed(1.0) == 1.83
+    assert needed(1 / 32) == pytest.approx(1.83 * 2**1.5)
 
 
-def test_no_difference_at_all_passes_at_the_first_look_and_not_before() -> None:
+def test_a_clear_gain_passes_early() -> None:
+    # At 24: mean .2, error sqrt((24 x .04 + 2) / 26 - (4.8 / 26)^2) / sqrt(26) = .055; .25 / .055.
+    assert fed([0.2] * 24).proof is Proof.NOT_WORSE
+    assert fed([0.2] * 23).proof is Proof.UNDECIDED
+    assert fed([0.1] * 31).proof is Proof.UNDECIDED
+    assert fed([0.1] * 32).proof is Proof.NOT_WORSE
+
+
+def test_no_difference_at_all_passes_at_eighty() -> None:
     assert fed([0.0] * 79).proof is Proof.UNDECIDED
     assert fed([0.0] * 80).proof is Proof.NOT_WORSE
 
 
 def test_a_pass_is_given_at_planned_looks_only() -> None:
-    early = [-0.5] * 5 + [0.0] * 75  # sure by 0.9 at 80, by 2.6 at 143
+    early = [-0.5] * 5 + [0.0] * 75  # too little at 80, enough at 143
     assert fed(early + [0.0] * 63).proof is Proof.UNDECIDED
     assert fed(early + [0.0] * 63).sure > needed(143 / 192)
     assert fed(early + [0.0] * 64).proof is Proof.NOT_WORSE
@@ -72,7 +74,7 @@ def test_worse_on_every_query_is_seen_soon() -> None:
 
 
 def test_the_first_proof_holds() -> None:
-    assert fed([0.5] * 80 + [-1.0] * 112).proof is Proof.NOT_WORSE
+    assert fed([0.5] * 24 + [-1.0] * 168).proof is Proof.NOT_WORSE
 
 
 @pytest.mark.parametrize(
