@@ -37,12 +37,13 @@ _PACE_MOST = 1_000
 
 @dataclass(slots=True)
 class Sampler:
-    """Draws rollouts of policies, and counts them. `labels` are the queries whose right answer is
-    known to the acceptor."""
+    """Draws rollouts of policies, and counts them. `labels` are the queries whose answer is known
+    to the acceptor; `lies` are wrong ones among these, by query."""
 
     planted: Planted
     labels: npt.NDArray[np.int64]
     noise: np.random.Generator
+    lies: Mapping[int, int] = field(default_factory=dict[int, int])
     rollouts: int = 0
 
     def draw(self, policy: Shares, queries: npt.NDArray[np.int64]) -> list[list[int | None]]:
@@ -63,7 +64,7 @@ class Sampler:
     ) -> Asked:
         """A query as the decision sees it."""
         part = self.planted.stream.queries[query].slice
-        label = int(self.planted.right[query]) if labelled else None
+        label = self.lies.get(query, int(self.planted.right[query])) if labelled else None
         return Asked(str(query), [part] if part else [], candidate, references, label)
 
 

@@ -2,7 +2,8 @@
 
 Plays streams of planted candidates against the product's own decision code, without an engine, and
 against accepting always, accepting if the mean is higher, and PACE's paired betting test; with no
-labels, with 100 and 200, and with feedback on 5% of traffic. docs/gate.md has the file's format.
+labels, with 100 and 200, and with feedback on 5% of traffic; and with 200 labels or feedback of
+which 20% lie. docs/gate.md has the file's format.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from tqdm import tqdm
 from loadtests.acceptor_rules import ACCEPTORS, Sampler
 from loadtests.streams import Planted, Stream, StreamInvalid, planted_streams, read_stream
 
-SETTINGS = ("none", "100", "200", "feedback")
-_FEEDBACK = 0.05
+SETTINGS = ("none", "100", "200", "feedback", "200 poisoned", "feedback poisoned")
+_FEEDBACK, _POISONED = 0.05, 0.2
 
 
 def labels_of(planted: Planted, setting: str, noise: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -29,11 +30,23 @@ def labels_of(planted: Planted, setting: str, noise: np.random.Generator) -> npt
     queries = planted.stream.queries
     if setting == "none":
         return np.array([], dtype=np.int64)
-    if setting == "feedback":
+    if setting.startswith("feedback"):
         order = noise.permutation(len(queries))
         return order[: max(1, round(_FEEDBACK * len(queries)))]
     known = np.array([row for row, query in enumerate(queries) if query.labelled], dtype=np.int64)
-    return noise.permutation(known)[: int(setting)]
+    return noise.permutation(known)[: int(setting.split()[0])]
+
+
+def lies_of(
+    planted: Planted, setting: str, labels: npt.NDArray[np.int64], noise: np.random.Generator
+) -> dict[int, int]:
+    """The wrong ones of these labels in that setting, by query: another of its answers each."""
+    if not setting.endswith("poisoned"):
+        return {}
+    width, lies = planted.base.shape[1], dict[int, int]()
+    for query in noise.permutation(labels)[: round(_POISONED * len(labels))].tolist():
+        lies[query] = int(planted.right[query] + noise.integers(1, max(2, width))) % width
+    return lies
 
 
 def play(stream: Stream, acceptor: str, setting: str, seed: int = 0) -> dict[str, Any]:
@@ -46,7 +59,8 @@ def play(stream: Stream, acceptor: str, setting: str, seed: int = 0) -> dict[str
     rollouts = 0
     for repetition in range(stream.repetitions):
         noise = np.random.default_rng([seed, repetition])
-        sampler = Sampler(planted, labels_of(planted, setting, noise), noise)
+        labels = labels_of(planted, setting, noise)
+        sampler = Sampler(planted, labels, noise, lies_of(planted, setting, labels, noise))
         rule = ACCEPTORS[acceptor](sampler, planted.base)
         least = planted.accuracy(planted.base)
         for candidate in stream.candidates:

@@ -12,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+NONE = -1
+"""The answer of moves after which there is none."""
+
 Shares = npt.NDArray[np.float64]
 """Probabilities [query, answer]; what is missing from 1 is no answer."""
 
@@ -44,7 +47,7 @@ class StreamQuery(_Strict):
 
 class StreamCandidate(_Strict):
     """A candidate: what it is in truth, and its moves `[query, share, answer]`, each of which moves
-    that share of the then live policy's probability on a query to an answer."""
+    that share of the then live policy's probability on a query to an answer; NONE is no answer."""
 
     truth: Literal["good", "harm", "null"]
     moves: list[tuple[int, float, int]] = []
@@ -66,7 +69,7 @@ class Stream(_Strict):
                     raise ValueError(f"candidates.{number}: there is no query {query}")
                 if not 0 <= share <= 1:
                     raise ValueError(f"candidates.{number}: a share of {share} is not in [0, 1]")
-                if not 0 <= answer < len(self.queries[query].base):
+                if not NONE <= answer < len(self.queries[query].base):
                     raise ValueError(f"candidates.{number}: query {query} has no answer {answer}")
         return self
 
@@ -105,7 +108,8 @@ class Planted:
         moved = live.copy()
         for query, share, answer in candidate.moves:
             moved[query] *= 1 - share
-            moved[query, answer] += share
+            if answer != NONE:
+                moved[query, answer] += share
         return moved
 
     def accuracy(self, policy: Shares) -> float:
@@ -166,6 +170,16 @@ def planted_streams(repetitions: int) -> dict[str, Stream]:
                 truth="harm",
                 moves=_moves(1.0, 2, _in_slice)
                 + _moves(0.3, 0, lambda row: _knows(row) and not _in_slice(row)),
+            )
+        ],
+        "broken JSON in half of a slice of ten": [
+            StreamCandidate(truth="harm", moves=_moves(0.5, NONE, _in_slice))
+        ],
+        "the same, and better everywhere else": [
+            StreamCandidate(
+                truth="harm",
+                moves=_moves(0.5, NONE, _in_slice)
+                + _moves(0.85, 0, lambda row: not _in_slice(row)),
             )
         ],
         "one answer per question, a third of the right ones lost": [

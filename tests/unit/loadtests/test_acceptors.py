@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loadtests.acceptor_rules import ACCEPTORS, Sampler
-from loadtests.acceptors import labels_of, main, play
+from loadtests.acceptors import labels_of, lies_of, main, play
 from loadtests.streams import Planted, Stream, StreamInvalid, planted_streams, read_stream
 
 QUERY = {"slice": "a", "right": 0, "labelled": True, "base": [0.8, 0.2]}
@@ -72,6 +72,38 @@ def test_labels_are_those_of_the_setting() -> None:
     assert len(labels_of(planted, "feedback", np.random.default_rng(0))) == 30
 
 
+def test_a_fifth_of_poisoned_labels_lies() -> None:
+    planted = Planted.of(planted_streams(1)["better everywhere"])
+    noise = np.random.default_rng(0)
+    labels = labels_of(planted, "200 poisoned", noise)
+    lies = lies_of(planted, "200 poisoned", labels, noise)
+    assert len(labels) == 200
+    assert len(lies) == 40
+    assert set(lies) <= set(labels.tolist())
+    assert all(0 < answer < 4 for answer in lies.values())  # 0 is right everywhere
+    assert lies_of(planted, "200", labels, noise) == {}
+    sampler = Sampler(planted, labels, noise, {7: 3})
+    assert sampler.asked(7, [0], {}, labelled=True).label == 3
+    assert sampler.asked(8, [0], {}, labelled=True).label == 0
+    assert sampler.asked(7, [0], {}).label is None
+
+
+def test_broken_replies_are_no_answer() -> None:
+    stream = {**STREAM, "candidates": [{"truth": "harm", "moves": [[0, 0.5, -1]]}]}
+    planted = Planted.of(Stream.model_validate(stream))
+    moved = planted.moved(planted.base, planted.stream.candidates[0])
+    assert moved[0] == pytest.approx([0.4, 0.1])
+    assert moved[1] == pytest.approx([0.8, 0.2])
+
+
+def test_labels_that_lie_make_verdicts_slower_and_not_wrong() -> None:
+    streams = planted_streams(5)
+    for name in ("better everywhere", "half of the wrong consensus mended"):
+        assert play(streams[name], "gate", "200 poisoned")["accepted"]["good"] >= 4
+    for name in ("confident in every wrong consensus", "5 points worse"):
+        assert play(streams[name], "gate", "200 poisoned")["accepted"]["harm"] <= 1
+
+
 def test_a_file_is_played_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--streams", str(written(tmp_path)), "--acceptors", "gate,always"]
     assert main([*arguments, "--json"]) == 0
@@ -92,6 +124,7 @@ def test_a_file_is_played_and_printed(tmp_path: Path, capsys: pytest.CaptureFixt
         ({"queries": [{**QUERY, "base": [0.8, 0.3]}] * 40}, "probabilities"),
         ({"candidates": [{"truth": "good", "moves": [[99, 0.5, 0]]}]}, "no query 99"),
         ({"candidates": [{"truth": "good", "moves": [[0, 0.5, 7]]}]}, "no answer 7"),
+        ({"candidates": [{"truth": "good", "moves": [[0, 0.5, -2]]}]}, "no answer -2"),
         ({"candidates": [{"truth": "good", "moves": [[0, 1.5, 0]]}]}, "share of 1.5"),
         ({"candidates": [{"truth": "fine"}]}, "truth"),
         ({"more": 1}, "more"),
