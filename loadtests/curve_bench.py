@@ -42,6 +42,7 @@ from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
+from server.promotion.decision.decision import DecisionRules
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.promotion.trial import Trial, TrialRules
 from server.recording.reservoir import Query, Reservoir
@@ -147,15 +148,16 @@ class _Gate:
         limits = GateLimits(  # the server's defaults
             max_kl=0.25, min_margin=0.12, min_diversity=0.7, max_drop=0.1, max_stretch=2.0
         )
+        rules = DecisionRules(margin=0.05, queries=192, max_overturned=0.18, max_novel=0.25)
         probes = ProbeSet(
             engine=self._engine,
             share=LearningShare(alone=1024, beside=1024),
             reservoir=self._reservoir,
             kinds=AnswerKinds(),
-            rules=ProbeRules(minimum=16, rollouts=8, refresh=16, temperature=1.0, seconds=60.0),
+            rules=ProbeRules(minimum=16, rollouts=8, refresh=4, temperature=1.0, seconds=60.0),
         )
         self._trial = Trial(
-            probes, AnswerKinds(), Policy("ratchet", "base"), TrialRules(0.05, 160, limits)
+            probes, AnswerKinds(), Policy("ratchet", "base"), TrialRules(rules, limits)
         )
 
     def passes(self, asked: Sequence[Question], kl: float) -> bool:
@@ -166,7 +168,7 @@ class _Gate:
         self._judged += 1
         name = f"v{self._judged}"
         self._engine.weights[name] = self._trainer._adapter_state()
-        verdict = asyncio.run(self._trial.compare(name, self._live, kl))
+        verdict = asyncio.run(self._trial.compare(name, {"parent": self._live, "base": "base"}, kl))
         self._engine.show(name)
         if verdict.passed:
             self._live = name

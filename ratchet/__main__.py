@@ -92,10 +92,11 @@ def command_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     releases.add_argument(
         "action",
-        choices=["list", "show", "verify", "promote", "rollback", "pause", "resume"],
-        help="verify checks ledger, records and folders; pause stops judging candidates",
+        choices=["list", "show", "why", "verify", "promote", "rollback", "pause", "resume"],
+        help="why explains a verdict; verify checks ledger, records and folders; pause stops "
+        "judging candidates",
     )
-    releases.add_argument("version", nargs="?", type=int, help="of show, promote and rollback")
+    releases.add_argument("version", nargs="?", type=int, help="of show, why, promote and rollback")
     forget = add(
         "forget", "ratchet.commands.releases:forget",
         "Remove a client's groups and every version that learnt from them; record it no more.",

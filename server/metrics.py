@@ -228,8 +228,9 @@ class ServerMetrics:
         )
         self.rollbacks = self._counter(
             "ratchet_rollbacks",
-            "Live versions that this server rolled back because live traffic looked worse and a "
-            "trial proved it.",
+            "Live versions that this server rolled back: a trial proved them worse after live "
+            "traffic looked it, or all trials together that the lineage is worse than its best "
+            "version.",
         )
         self._live = {
             "margin": self._gauge(

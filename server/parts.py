@@ -134,7 +134,7 @@ class Parts:
 
     def _keep(self, settings: ServerSettings) -> None:
         """Build the parts that keep something of an answer."""
-        self.reservoir = Reservoir()
+        self.reservoir = Reservoir(one_in=settings.gate_holdout)
         self.recent = RecentVotes(settings.page_texts)
         self.feedback_store = open_feedback(settings.redis_url, settings.feedback_seconds)
         self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)

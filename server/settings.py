@@ -180,20 +180,35 @@ class GateSettings(SettingsGroup):
     gate_prompts: int = Field(default=16, ge=2)
     """Candidates wait until this many distinct queries have been seen: on recent ones a candidate
     is compared with the live version and base."""
-    gate_queries: int = Field(default=160, ge=1)
+    gate_holdout: int = Field(default=0, ge=0)
+    """Hold out one in so many prompts, by hash: the gate judges on these alone, and they are never
+    learnt from. 8 is a good choice, with `gate_prompts` 128, where traffic has 1,000 different
+    prompts and more; 0 holds out none, and the gate judges on recent prompts of all."""
+    gate_queries: int = Field(default=192, ge=1)
     """Most queries to spend on one candidate; it is rejected if nothing is proven by then."""
     gate_rollouts: int = Field(default=8, ge=2)
     """Rollouts per query in the gate."""
     gate_margin: float = Field(default=0.05, gt=0, lt=1)
-    """A candidate passes once it is proven, at 95%, not to score worse by this much, neither than
-    the live version nor than base. Smaller margins take more queries: about 3 / margin."""
-    gate_refresh: int = Field(default=16, ge=1)
+    """A candidate passes once it is proven, at 95%, not to score worse by this much than the live
+    version, base, or the best version so far. Half of it takes four times the queries."""
+    gate_max_overturned: float = Field(default=0.18, gt=0, le=1)
+    """Reject a candidate that leaves more than this share of what the live version, base or the
+    best version agrees on, unless at least 64 labels defend it: no consensus tells a wrong one that
+    is mended from a right one that is damaged."""
+    gate_max_novel: float = Field(default=0.25, gt=0, le=1)
+    """Reject a candidate whose rollouts agree, on more than this share of the queries, on an answer
+    that the live version, base or the best version does not give once, unless at least 64 labels
+    defend it. Learning makes answers more frequent; it invents none."""
+    gate_refresh: int = Field(default=4, ge=1)
     """Judge this many candidates on the same queries before drawing new ones."""
     gate_file: Path | None = None
     """Labelled questions of your own, which a candidate must not answer worse either: a JSON object
     a line, with `question` (or `messages`) and `answer`; `kind` where answers are not read as the
     setting `answer` says, `tools` or `response_format` to ask with. Labels only decide promotions.
-    """
+    200 or more prove the margin; fewer only turn away what they show to be worse."""
+    gate_labels: int = Field(default=400, ge=1)
+    """Most labelled questions of one drawing: of a longer `gate_file` a random part is asked. All
+    of them are read before a candidate can pass."""
     gate_max_kl: float = Field(default=0.25, gt=0)
     """Reject above this KL to base (nats per token, as the trainer measured it after the update; a
     token counts at most 10). Honest updates reach 0.12 where answers have 12 tokens

@@ -11,6 +11,8 @@ from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
 from server.policy.support import Support
 from server.promotion.canary import Canary, CanaryRules
+from server.promotion.decision.decision import DecisionRules
+from server.promotion.decision.power import check_decides
 from server.promotion.files import Files, Lineage
 from server.promotion.labelled_queries import read_labelled_queries
 from server.promotion.monitor import Monitor
@@ -54,7 +56,8 @@ def promoter(
     metrics: ServerMetrics,
 ) -> Promoter:
     """The steps of a promotion in their order, and the monitor of the live version. Raises
-    LabelledQueriesInvalid."""
+    LabelledQueriesInvalid, GateCannotDecide."""
+    check_decides(settings.gate_margin, settings.gate_queries, settings.gate_rollouts)
     limits = GateLimits(
         max_kl=settings.gate_max_kl,
         min_margin=settings.gate_min_margin,
@@ -71,6 +74,7 @@ def promoter(
         refresh=settings.gate_refresh,
         temperature=settings.rollout_temperature,
         seconds=settings.gate_seconds,
+        labels=settings.gate_labels,
     )
     labelled: list[Query] = []
     if settings.gate_file is not None:
@@ -83,8 +87,13 @@ def promoter(
         rules=probe_rules,
         labelled=labelled,
     )
-    trial_rules = TrialRules(settings.gate_margin, settings.gate_queries, limits)
-    trial = Trial(probes, kinds, policy, trial_rules)
+    decision_rules = DecisionRules(
+        margin=settings.gate_margin,
+        queries=settings.gate_queries,
+        max_overturned=settings.gate_max_overturned,
+        max_novel=settings.gate_max_novel,
+    )
+    trial = Trial(probes, kinds, policy, TrialRules(decision_rules, limits))
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
     if settings.canary_share:
         rules = CanaryRules(settings.canary_share, settings.canary_seconds, limits)

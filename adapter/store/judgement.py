@@ -5,7 +5,7 @@ The names that these numbers have on record are made here, and read back through
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -38,6 +38,8 @@ class Cause(StrEnum):
     ANSWERED_SHARE = "answered_share"
     LENGTH = "length"
     WORSE = "worse"
+    SLICE = "slice"
+    OVERTURNED = "overturned"
     UNDECIDED = "undecided"
 
 
@@ -49,7 +51,9 @@ _STAGE = {Step.LINEAGE: "wait", Step.FILES: "load", Step.TRIAL: "gate"}
 @dataclass(frozen=True, slots=True)
 class StepVerdict:
     """One step's verdict in words, the `cause` if it turns the candidate away, the finite numbers
-    it was decided on, and the seconds it took: of the lineage step, those since publication."""
+    it was decided on, and the seconds it took: of the lineage step, those since publication. Of a
+    comparison, the `reference` and the `slice` of the traffic that decided, "" for all of it, and
+    the identifiers of queries that were `lost`."""
 
     step: Step
     passed: bool
@@ -57,6 +61,9 @@ class StepVerdict:
     cause: Cause | None = None
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     seconds: float = 0.0
+    reference: str = ""
+    slice: str = ""
+    lost: Sequence[str] = field(default_factory=list[str])
 
     @property
     def stage(self) -> str:
@@ -73,11 +80,16 @@ class StepVerdict:
 
 
 def turned_away(
-    step: Step, cause: Cause, reason: str, numbers: Mapping[str, float] | None = None
+    step: Step,
+    cause: Cause,
+    reason: str,
+    numbers: Mapping[str, float] | None = None,
+    **where: Any,
 ) -> StepVerdict:
-    """A verdict that ends a promotion, without numbers that are not finite: JSON has none."""
+    """A verdict that ends a promotion, without numbers that are not finite: JSON has none. `where`
+    are the fields of the verdict that say where it was found."""
     kept = {name: value for name, value in (numbers or {}).items() if math.isfinite(value)}
-    return StepVerdict(step, passed=False, reason=reason, cause=cause, numbers=kept)
+    return StepVerdict(step, passed=False, reason=reason, cause=cause, numbers=kept, **where)
 
 
 def numbers_on_record(steps: Iterable[StepVerdict]) -> dict[str, float]:

@@ -215,6 +215,17 @@ def ancestry(version: int, known: Mapping[int, AdapterRelease]) -> list[int]:
     return line
 
 
+def best_of(version: int, known: Mapping[int, AdapterRelease]) -> int:
+    """The best version of the lineage of `version`: the newest that its trial proved better than
+    the best before it, and that can still be served; base if there is none."""
+    while version in known:
+        release = known[version]
+        if release.state not in CLOSED and release.numbers.get("gate/better") == 1.0:
+            return version
+        version = release.parent
+    return BASE
+
+
 async def promote_by_hand(store: ReleaseStore, version: int) -> int:
     """Serve a candidate or retired version whatever the gate says. Returns the one served before.
 

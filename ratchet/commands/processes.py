@@ -21,6 +21,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
     from server.api.tenants import KeysInvalid
     from server.http.listeners import serve
+    from server.promotion.decision.power import GateCannotDecide
     from server.promotion.labelled_queries import LabelledQueriesInvalid
 
     settings = read(ServerSettings, flags_of(arguments))
@@ -29,7 +30,7 @@ def serve(arguments: argparse.Namespace) -> int:
     usable_port(settings.host, settings.port, "port")
     if settings.admin_port:
         usable_port(settings.host, settings.admin_port, "admin_port")
-    with as_configuration_error(LabelledQueriesInvalid, KeysInvalid):
+    with as_configuration_error(LabelledQueriesInvalid, GateCannotDecide, KeysInvalid):
         return uvloop.run(serve(settings))
 
 

@@ -12,8 +12,9 @@ from adapter.store.audit import faults
 from adapter.store.channels import open_buffer, open_releases
 from adapter.store.clients import pseudonym
 from adapter.store.forgetting import forget as forget_client
-from adapter.store.releases import BASE, AdapterRelease, promote_by_hand, rollback
+from adapter.store.releases import BASE, AdapterRelease, ReleaseStore, promote_by_hand, rollback
 from ratchet.errors import ConfigurationError
+from ratchet.explanation import explanation
 from ratchet.settings import flags_of, read
 
 
@@ -50,6 +51,9 @@ async def _releases(settings: ChannelSettings, action: str, version: int | None)
             case "show":
                 shown = version if version is not None else await store.live()
                 print(json.dumps((await store.get(shown)).shown(), indent=2))
+            case "why":
+                shown = version if version is not None else await _latest(store)
+                print(explanation(await store.get(shown)))
             case _:
                 for release in await store.all():
                     print(_line(release))
@@ -59,6 +63,14 @@ async def _releases(settings: ChannelSettings, action: str, version: int | None)
     finally:
         await store.close()
     return 0
+
+
+async def _latest(store: ReleaseStore) -> int:
+    """The newest version that was judged."""
+    judged = [release.version for release in await store.all() if release.steps]
+    if not judged:
+        raise ConfigurationError("no version was judged yet")
+    return judged[-1]
 
 
 async def _forget(settings: ChannelSettings, client: str, undo: bool) -> int:

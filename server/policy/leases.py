@@ -31,6 +31,8 @@ class Policy:
         self._names = {BASE: base_engine_name}
         self.live = BASE
         """Version that answers under the plain model name; set by `switch`."""
+        self.best = BASE
+        """The best version so far, which trials compare with too: loaded, or base."""
         self.canary: int | None = None
         """Version that answers a share of the requests for the plain model name, if any does."""
         self._canary_share = 0.0

@@ -19,6 +19,7 @@ class Unrecorded(StrEnum):
     PARTIAL = "partial"
     SHED = "shed"
     SINGLE = "single"
+    HELD_OUT = "held_out"
     BUFFER_UNAVAILABLE = "buffer_unavailable"
     RECORDER_FULL = "recorder_full"
     UNUSABLE = "unusable"

@@ -14,6 +14,7 @@ from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
 from server.policy.learning_share import LearningShare
+from server.promotion.traffic import in_turn, query_id
 from server.recording.reservoir import Query, Reservoir
 
 
@@ -37,17 +38,20 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRules:
     """Recent queries needed to begin, `rollouts` of each and their temperature, the number of
-    trials held on one drawing, and the seconds that the engine gets for a query."""
+    trials held on one drawing, the seconds that the engine gets for a query, and the most `labels`
+    of a drawing."""
 
     minimum: int
     rollouts: int
     refresh: int
     temperature: float
     seconds: float
+    labels: int = 400
 
 
 class ProbeSet:
-    """Labelled queries, if the operator gave any, and recent ones from the reservoir.
+    """Labelled queries, if the operator gave any, in a new order for each drawing, and recent ones
+    from the reservoir.
 
     One drawing serves several trials, so that base and live are sampled once for all of them; then
     the queries are drawn anew, so that no lineage can adapt to them. A query may come up more than
@@ -65,18 +69,20 @@ class ProbeSet:
         labelled: Sequence[Query] = (),
     ) -> None:
         self._engine, self._share = engine, share
-        self._reservoir, self._labelled = reservoir, labelled
+        self._reservoir = reservoir
+        self._labelled = list({query_id(query): query for query in labelled}.values())
         self._kinds, self._rules = kinds, rules
         self._recent: list[Query] = []
-        self._drawn: dict[bool, list[Probe]] = {True: [], False: []}
+        self._drawn: list[Probe] = []
+        self._drawn_labelled: list[Probe] = []
         self._replies: dict[tuple[str, int], Reply] = {}
         self._trials = 0
         self._forgotten = 0
 
     @property
-    def labelled(self) -> bool:
-        """Whether there are labelled queries."""
-        return bool(self._labelled)
+    def labels(self) -> int:
+        """Labelled queries of one drawing."""
+        return min(len(self._labelled), self._rules.labels)
 
     @property
     def ready(self) -> bool:
@@ -97,19 +103,22 @@ class ProbeSet:
         self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
-        """Draw every query in the reservoir anew, in random order."""
-        self._recent = self._reservoir.draw(len(self._reservoir))
-        self._drawn = {True: [], False: []}
+        """Draw every query in the reservoir anew, in random order, all clients in turn."""
+        self._recent = in_turn(self._reservoir.draw(len(self._reservoir)))
+        labelled = random.sample(self._labelled, self.labels)
+        self._drawn, self._drawn_labelled = [], [_probe(query) for query in labelled]
         self._replies, self._trials = {}, 0
         self._forgotten = self._reservoir.forgotten
 
-    def probes(self, start: int, stop: int, *, labelled: bool = False) -> list[Probe]:
+    def probes(self, start: int, stop: int) -> list[Probe]:
         """The probes [start, stop) of the drawing."""
-        drawn, queries = self._drawn[labelled], self._labelled if labelled else self._recent
-        while len(drawn) < stop:
-            query = queries[len(drawn) % len(queries)]
-            drawn.append(Probe(query, random.getrandbits(31)))
-        return drawn[start:stop]
+        while len(self._drawn) < stop:
+            self._drawn.append(_probe(self._recent[len(self._drawn) % len(self._recent)]))
+        return self._drawn[start:stop]
+
+    def labelled_probes(self, start: int, stop: int) -> list[Probe]:
+        """Those of the probes [start, stop) with a label that there are."""
+        return self._drawn_labelled[start:stop]
 
     async def replies(self, engine_name: str, probes: Sequence[Probe]) -> list[Reply]:
         """The replies of the policy with that engine name. Raises EngineError."""
@@ -145,3 +154,7 @@ class ProbeSet:
         except EngineTimeout:
             pass
         return draws
+
+
+def _probe(query: Query) -> Probe:
+    return Probe(query, random.getrandbits(31))

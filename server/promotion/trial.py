@@ -1,63 +1,68 @@
-"""The trial of a version: its answers are compared with its parent's and base's until it decides.
+"""The trial of a version: its answers are compared with those of its parent, of base and of the
+best version until it decides.
 
-It passes only if it is proven, query by query, not to be worse than either by more than a margin,
-and nothing raises an alarm. Running out of queries is "undecided", which is not a pass.
+It passes only if it is proven, query by query, not to be worse than any of them by more than a
+margin, no slice of the traffic is, and nothing raises an alarm (server/promotion/decision/).
+Running out of queries is "undecided", which is not a pass.
 """
 
 import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field
+from itertools import permutations
 
-from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
+from adapter.store.judgement import Step, StepVerdict, turned_away
 from adapter.store.releases import BASE, AdapterRelease
 from adapter.tasks import together
+from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.kinds import AnswerKinds
 from rewards.votes import take_vote
 from server.policy.leases import Policy
 from server.policy.limits import Alarm, GateLimits, change_alarm, learning_alarm
 from server.policy.stats import PolicyStats, VoteRecord
-from server.promotion.comparison import difference
+from server.promotion.decision.asked import CANDIDATE, Asked
+from server.promotion.decision.comparison import UNHEARD, nearer
+from server.promotion.decision.decision import Decision, DecisionRules, Finding
+from server.promotion.decision.schedule import Window, windows
+from server.promotion.decision.standing import Standing
 from server.promotion.probe_set import Probe, ProbeSet, Reply
-from server.promotion.sequential_test import Decision, SequentialTest
+from server.promotion.traffic import query_id, slices_of
 
-_BATCH = 16
-"""Queries between two readings of the tests."""
-_AHEAD = 2
-"""Times as many are under way at once."""
-
-_NAMES = {"parent": "its parent", "base": "base", "labels": "its parent by the labels"}
+_AHEAD = 4
+"""Times as many queries as between two looks are under way at once."""
+_ALARMING = 16
+"""Queries before the alarms are read: the means of fewer say little."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRules:
-    """`margin` of the comparison, most `queries` to spend on one, and the alarms' bounds."""
+    """The rules of the decision, and the alarms' bounds."""
 
-    margin: float
-    queries: int
+    decision: DecisionRules
     limits: GateLimits
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """Replies by engine name to some probes, and to some labelled ones."""
+    """Probes, and the replies to each by engine name."""
 
     probes: Sequence[Probe]
     replies: Mapping[str, Sequence[Reply]]
-    labelled: Sequence[Probe]
-    known: Mapping[str, Sequence[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Compares a candidate with the live version and with base."""
+    """Compares a candidate with the live version, base and the best version so far."""
 
     probes: ProbeSet
     kinds: AnswerKinds
     policy: Policy
     rules: TrialRules
+    standing: Standing = field(default_factory=Standing)
+    """Live with best, by all trials since that was the best."""
 
     @property
     def ready(self) -> bool:
@@ -65,53 +70,65 @@ class Trial:
         return self.probes.ready
 
     async def judge(self, release: AdapterRelease) -> StepVerdict:
-        live, kl = self.policy.live, release.metrics.get("kl", math.nan)
-        with self.policy.hold(live):
-            return await self.compare(release.folder, self.policy.engine_name(live), kl)
+        policy, kl = self.policy, release.metrics.get("kl", math.nan)
+        references = {"parent": policy.live, "base": BASE, "best": policy.best}
+        with ExitStack() as held:
+            for version in references.values():
+                held.enter_context(policy.hold(version))
+            names = {role: policy.engine_name(v) for role, v in references.items()}
+            self.standing.begin(names["parent"], names["best"])
+            return await self.compare(release.folder, names, kl)
 
-    async def compare(self, candidate: str, parent: str, kl: float | None) -> StepVerdict:
-        """Compare policies by their engine names, with base too. `kl` is the candidate's distance
-        from base in nats per token; None if this is not about learning, but about which of two
-        versions to serve. Raises EngineError.
+    async def compare(
+        self, candidate: str, references: Mapping[str, str], kl: float | None
+    ) -> StepVerdict:
+        """Compare a policy with others, by role and engine name; alarms are against the first.
+        `kl` is the candidate's distance from base in nats per token; None if this is not about
+        learning, but about which version to serve. Raises EngineError.
         """
-        base, probes = self.policy.engine_name(BASE), self.probes
-        policies = {"candidate": candidate, "parent": parent, "base": base}
-        probes.begin(set(policies.values()))
-        wanted = {"parent": True, "base": parent != base, "labels": probes.labelled}
-        tests = {name: SequentialTest(self.rules.margin) for name in wanted if wanted[name]}
-        records: dict[str, list[VoteRecord]] = {name: [] for name in policies}
+        base = self.policy.engine_name(BASE)
+        roles: dict[str, str] = {}
+        for role, name in references.items():
+            roles.setdefault(name, role)  # a policy has one comparison, under its first role
+        others = {role: name for name, role in roles.items()}
+        everyone = {candidate, base, *others.values()}
+        first = next(iter(others))
+        best = roles[references.get("best", others[first])]
+        standing = self.standing if kl is not None and best != first else None
+        self.probes.begin(everyone)
+        decision = Decision(list(others), self.rules.decision, self.probes.labels)
+        records = {name: list[VoteRecord]() for name in everyone}
         numbers: dict[str, float] = {}
-        async with aclosing(self._drawings(policies, labels="labels" in tests)) as drawings:
+        async with aclosing(self._drawings(everyone)) as drawings:
             async for drawn in drawings:
                 # Mathematics may take a while.
-                await asyncio.to_thread(self._add, drawn, policies, tests, records)
-                stats = {name: PolicyStats.of(rows) for name, rows in records.items()}
-                numbers = _numbers(tests, stats)
-                if alarm := self._alarm(stats, kl):
+                asked = await asyncio.to_thread(self._asked, drawn, candidate, others, records)
+                for probe, row in zip(drawn.probes, asked, strict=True):
+                    decision.add(row)
+                    if standing is not None:
+                        standing.add(probe.seed, row.between(first, best))
+                stats = {name: PolicyStats.of(rows) for name, rows in records.items() if rows}
+                shown = {"candidate": candidate, "base": base, **others}
+                numbers = decision.numbers() | _numbers({r: stats[n] for r, n in shown.items()})
+                alarm = None
+                if len(records[candidate]) >= min(_ALARMING, self.rules.decision.queries):
+                    alarm = self._alarm(stats[candidate], stats[others[first]], stats[base], kl)
+                if alarm is not None:
                     return turned_away(Step.TRIAL, alarm.cause, alarm.reason, numbers)
-                if worse := _first(tests, Decision.WORSE):
-                    return turned_away(Step.TRIAL, Cause.WORSE, worse, numbers)
-                if all(test.decision is Decision.NOT_WORSE for test in tests.values()):
-                    proven = _first(tests, Decision.NOT_WORSE)
-                    return StepVerdict(Step.TRIAL, passed=True, reason=proven, numbers=numbers)
-        probes.refresh()  # on the same queries the next candidate would hardly fare better
-        undecided = _first(tests, Decision.UNDECIDED)
-        return turned_away(Step.TRIAL, Cause.UNDECIDED, undecided, numbers)
+                if finding := decision.look():
+                    return _verdict(finding, decision, best, numbers)
+        self.probes.refresh()  # on the same queries the next candidate would hardly fare better
+        return _verdict(decision.last(), decision, best, numbers)
 
-    async def _drawings(
-        self, policies: Mapping[str, str], *, labels: bool
-    ) -> AsyncGenerator[_Drawing]:
+    async def _drawings(self, policies: Collection[str]) -> AsyncGenerator[_Drawing]:
         """The replies of all policies to the queries, some at a time. While they are looked at, and
         while the last of them are written, the next are begun: the engine is never half empty."""
-        windows = [
-            range(start, min(start + _BATCH, self.rules.queries))
-            for start in range(0, self.rules.queries, _BATCH)
-        ]
+        planned = deque(windows(self.rules.decision.queries, self.probes.labels))
         drawing: deque[asyncio.Task[_Drawing]] = deque()
         try:
-            while windows or drawing:
-                while windows and len(drawing) < _AHEAD:
-                    work = self._drawn(policies, windows.pop(0), labels)
+            while planned or drawing:
+                while planned and len(drawing) < _AHEAD:
+                    work = self._drawn(policies, planned.popleft())
                     drawing.append(asyncio.create_task(work))
                 yield await drawing[0]
                 drawing.popleft()
@@ -120,67 +137,101 @@ class Trial:
                 task.cancel()
             await asyncio.gather(*drawing, return_exceptions=True)
 
-    async def _drawn(self, policies: Mapping[str, str], window: range, labels: bool) -> _Drawing:
+    async def _drawn(self, policies: Collection[str], window: Window) -> _Drawing:
         """The replies of all policies to the queries of a window."""
-        probes = self.probes.probes(window.start, window.stop)
-        replies = await self._replies(probes, set(policies.values()))
-        labelled, known = list[Probe](), dict[str, list[Reply]]()
-        if labels:
-            labelled = self.probes.probes(window.start, window.stop, labelled=True)
-            known = await self._replies(labelled, {policies["candidate"], policies["parent"]})
-        return _Drawing(probes, replies, labelled, known)
+        probes = self.probes.probes(window.queries.start, window.queries.stop)
+        probes += self.probes.labelled_probes(window.labels.start, window.labels.stop)
+        found = await together(self.probes.replies(name, probes) for name in policies)
+        return _Drawing(probes, dict(zip(policies, found, strict=True)))
 
-    def _add(
+    def _asked(
         self,
         drawn: _Drawing,
-        policies: Mapping[str, str],
-        tests: Mapping[str, SequentialTest],
+        candidate: str,
+        others: Mapping[str, str],
         records: Mapping[str, list[VoteRecord]],
-    ) -> None:
-        """Add replies to tests and records."""
-        for name, rows in records.items():
-            rows.extend(map(self._record, drawn.probes, drawn.replies[policies[name]]))
-        for name, test in tests.items():
-            asked, found = drawn.probes, drawn.replies
-            if name == "labels":
-                asked, found = drawn.labelled, drawn.known
-            ours = found[policies["candidate"]]
-            theirs = found[policies["parent" if name == "labels" else name]]
-            for probe, own, other in zip(asked, ours, theirs, strict=True):
-                kind, label = self.kinds.of(probe.query.answer), probe.query.label
-                test.add(difference(kind, own.answers, other.answers, label))
+    ) -> list[Asked]:
+        """The replies to each query; adds them to the records of the policies, which have no
+        labelled queries: those are no traffic."""
+        asked: list[Asked] = []
+        for at, probe in enumerate(drawn.probes):
+            kind, label = self.kinds.of(probe.query.answer), probe.query.label
+            replies = {name: found[at] for name, found in drawn.replies.items()}
+            if label is None:
+                for name, rows in records.items():
+                    vote = take_vote(kind.tally(replies[name].answers))
+                    rows.append(VoteRecord.of(vote, replies[name].tokens))
+            asked.append(_asked(kind, probe, candidate, others, replies))
+        return asked
 
-    async def _replies(
-        self, probes: Sequence[Probe], policies: Collection[str]
-    ) -> dict[str, list[Reply]]:
-        found = await together(self.probes.replies(name, probes) for name in policies)
-        return dict(zip(policies, found, strict=True))
-
-    def _alarm(self, stats: Mapping[str, PolicyStats], kl: float | None) -> Alarm | None:
-        limits, base = self.rules.limits, stats["base"]
+    def _alarm(
+        self, candidate: PolicyStats, parent: PolicyStats, base: PolicyStats, kl: float | None
+    ) -> Alarm | None:
+        limits = self.rules.limits
         if kl is not None and (alarm := learning_alarm(base, kl, limits)):
             return alarm
-        return change_alarm(stats["candidate"], stats["parent"], limits, base)
-
-    def _record(self, probe: Probe, reply: Reply) -> VoteRecord:
-        kind = self.kinds.of(probe.query.answer)
-        return VoteRecord.of(take_vote(kind.tally(reply.answers)), reply.tokens)
+        return change_alarm(candidate, parent, limits, base)
 
 
-def _first(tests: Mapping[str, SequentialTest], decision: Decision) -> str:
-    """The first test with that decision in words; empty if there is none."""
-    than = "against" if decision is Decision.UNDECIDED else "than"
-    for name, test in tests.items():
-        if test.decision is decision:
-            found = f"{test.mean:+.3f} over {test.count} queries"
-            return f"{decision} {than} {_NAMES[name]}: {found}"
-    return ""
+def _asked(
+    kind: AnswerKind,
+    probe: Probe,
+    candidate: str,
+    others: Mapping[str, str],
+    replies: Mapping[str, Reply],
+) -> Asked:
+    """The replies to one probe with their answers clustered together."""
+    answers = {CANDIDATE: replies[candidate].answers}
+    answers |= {role: replies[name].answers for role, name in others.items()}
+    tally = kind.tally([answer for rows in answers.values() for answer in rows])
+    size = len(answers[CANDIDATE])
+    clusters = [tally.clusters[start : start + size] for start in range(0, len(tally), size)]
+    label, near = None, dict[tuple[str, str], float]()
+    if probe.query.label is not None:
+        cluster = cluster_of(kind, tally, probe.query.label)
+        label = UNHEARD if cluster is None else cluster
+    elif kind.name == "text":
+        near = {
+            (first, second): nearer(kind, answers[first], answers[second])
+            for first, second in permutations(answers, 2)
+        }
+    return Asked(
+        query_id(probe.query),
+        slices_of(probe.query),
+        clusters[0],
+        dict(zip(others, clusters[1:], strict=True)),
+        label,
+        near,
+    )
 
 
-def _numbers(
-    tests: Mapping[str, SequentialTest], stats: Mapping[str, PolicyStats]
-) -> dict[str, float]:
-    """The numbers of all tests and policies, by name."""
-    parts = {f"against_{name}": test.numbers() for name, test in tests.items()}
-    parts |= {name: stat.numbers() for name, stat in stats.items()}
-    return {f"{part}/{name}": n for part, numbers in parts.items() for name, n in numbers.items()}
+def _verdict(
+    finding: Finding, decision: Decision, best: str, numbers: dict[str, float]
+) -> StepVerdict:
+    """The step's verdict; `best` is the role of the best version so far. A candidate that passes
+    and is proven `better` than that is the best version from now on."""
+    if finding.cause is not None:
+        return turned_away(
+            Step.TRIAL,
+            finding.cause,
+            finding.reason,
+            numbers,
+            reference=finding.reference,
+            slice=finding.slice,
+            lost=finding.lost,
+        )
+    numbers["better"] = float(decision.better_than(best))
+    return StepVerdict(
+        Step.TRIAL,
+        passed=True,
+        reason=finding.reason,
+        numbers=numbers,
+        reference=finding.reference,
+    )
+
+
+def _numbers(stats: Mapping[str, PolicyStats]) -> dict[str, float]:
+    """The numbers of policies, by role and name."""
+    return {
+        f"{role}/{name}": n for role, stat in stats.items() for name, n in stat.numbers().items()
+    }

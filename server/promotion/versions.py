@@ -4,7 +4,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from adapter.store.releases import BASE, CLOSED, AdapterRelease, ReleaseState, ReleaseStore
+from adapter.store.releases import (
+    BASE,
+    CLOSED,
+    AdapterRelease,
+    ReleaseState,
+    ReleaseStore,
+    best_of,
+)
 from server.engine.base import Engine, EngineError
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
@@ -48,6 +55,7 @@ class Versions:
         await self._follow()
         self.releases = await self._releases.all()
         self._drop_withdrawn()
+        await self._keep_best()
         self.paused = await self._releases.paused()
         self._metrics.paused.set(self.paused is not None)
 
@@ -61,6 +69,7 @@ class Versions:
         self._metrics.recorded_version.set(version)
         in_use = (BASE, self._policy.live, self._policy.canary)
         adapters = [v for v in self._policy.loaded if v not in in_use]
+        adapters.sort(key=lambda v: (v == self._policy.best, v))  # the best one goes last
         for old in adapters[: max(0, len(adapters) + 1 - self._keep_loaded)]:
             self._drain(old)
 
@@ -104,6 +113,15 @@ class Versions:
                 log.error("v%d cannot be served: %s", release.version, verdict.reason)
                 return
         self._policy.add(release.version, release.folder)
+
+    async def _keep_best(self) -> None:
+        """Have trials compare with the best version so far, if the engine holds it or has room."""
+        known = {release.version: release for release in self.releases}
+        policy = self._policy
+        best = best_of(policy.live, known)
+        if best not in policy.loaded and len(policy.loaded) - 1 < self._keep_loaded:
+            await self._load(known[best])
+        policy.best = best if best in policy.loaded else BASE
 
     def _drop_withdrawn(self) -> None:
         """Stop offering withdrawn versions, even to requests that pin one."""

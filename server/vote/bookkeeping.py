@@ -84,7 +84,11 @@ class Bookkeeping:
             return
         session.served = served
         if session.reason is None:
-            session.reason = self._refusal(session.answer, served, vote) or self.recorder.refusal()
+            session.reason = self._refusal(session.answer, served, vote)
+        if session.reason is None and self.reservoir.holds_out(session.prompt):
+            session.reason = Unrecorded.HELD_OUT
+        if session.reason is None:
+            session.reason = self.recorder.refusal()
         outcome = Outcome(
             draws=tally.draws[: len(counted)],
             tally=counted,
@@ -116,7 +120,7 @@ class Bookkeeping:
     async def settle(self, session: VoteSession) -> None:
         """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
-        if session.reason is not None:
+        if session.reason not in (None, Unrecorded.HELD_OUT):
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
         prose = session.served is not None and session.served.kind == "text"
@@ -128,6 +132,8 @@ class Bookkeeping:
             answer=answer,
         )
         self.reservoir.add(query_key(query), query)
+        if session.reason is Unrecorded.HELD_OUT:
+            return
         try:
             rollouts = await self.transcript.rollouts(tally.draws)
         except EngineReplyInvalid as error:

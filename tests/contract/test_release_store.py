@@ -208,7 +208,7 @@ async def test_every_change_is_in_the_ledger_and_sealed(store) -> None:
     assert entries[2].record is not None
     assert entries[2].record["steps"] == [
         {"step": "trial", "passed": True, "reason": "", "cause": None, "numbers": {"n": 1.0},
-         "seconds": 0.0}
+         "seconds": 0.0, "reference": "", "slice": "", "lost": []}
     ]  # fmt: skip
     assert fault_in(entries) is None
     await store.close()

@@ -38,7 +38,7 @@ async def test_the_next_queries_are_under_way_before_the_first_are_answered(
 ) -> None:
     bench = Bench(tmp_path)
     bench.engine.held_back[1] = slow = asyncio.Event()
-    trial = asyncio.create_task(bench.parts.promoter.trial.compare("v1", "base", 0.01))
+    trial = asyncio.create_task(bench.parts.promoter.trial.compare("v1", {"parent": "base"}, 0.01))
     await until(lambda: bench.asked() == 2 * 2 * 16)
     slow.set()
     verdict = await trial
@@ -55,6 +55,6 @@ async def test_what_was_begun_ahead_is_broken_off(tmp_path: Path) -> None:
         return ["?" if model == "v1" else messages[0]["content"]] * n
 
     bench.engine.script = script
-    verdict = await bench.parts.promoter.trial.compare("v1", "base", 0.01)
+    verdict = await bench.parts.promoter.trial.compare("v1", {"parent": "base"}, 0.01)
     assert not verdict.passed  # an alarm: it does not answer
     assert bench.engine.under_way == 0

@@ -17,6 +17,17 @@ def test_the_oldest_go_first() -> None:
     assert {q.client for q in filled("a", "b", "c", "d", "e").draw(9)} == {"b", "c", "d", "e"}
 
 
+def test_of_prompts_that_are_held_out_only_those_are_kept() -> None:
+    reservoir = Reservoir(one_in=8)
+    for number in range(64):
+        reservoir.add(f"key{number}", Query(f"prompt {number}", {}))
+    kept = sorted(int(str(query.prompt).split()[1]) for query in reservoir.draw(99))
+    assert kept[:4] == [6, 8, 28, 31]
+    assert len(kept) == 11
+    assert reservoir.holds_out("prompt 6")  # in whatever form it is asked
+    assert not Reservoir().holds_out("prompt 6")
+
+
 def test_a_client_is_forgotten() -> None:
     reservoir = filled("a", "b", "a")
     reservoir.forget({"a", "x"})

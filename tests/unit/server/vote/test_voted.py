@@ -265,3 +265,21 @@ async def test_what_nobody_foresaw_is_a_500_and_holds_nothing() -> None:
         assert reply.json()["error"]["type"]
         assert "2+2" not in reply.text
         await until(lambda: api.at_rest)
+
+
+async def test_held_out_prompts_go_to_the_gate_and_are_never_learnt_from() -> None:
+    async with serving(rollouts=2, gate_holdout=2) as api:
+        api.engine.script = lambda _m, _p, n: AGREEING[:n]
+        reasons: list[str | None] = []
+        for number in range(24):
+            reply = await api.chat(messages=[{"role": "user", "content": f"What is {number}+1?"}])
+            reasons.append(reply.json()["ratchet"].get("reason"))
+        held = [number for number, reason in enumerate(reasons) if reason == "held_out"]
+        assert 4 <= len(held) <= 20
+        assert set(reasons) == {None, "held_out"}
+        await until(lambda: api.at_rest)
+        assert await api.recorded() == 24 - len(held)
+        learnt = {d.group.prompt for d in await api.parts.buffer.read(99, 0.0) if d.group}
+        kept = {query.prompt[0]["content"] for query in api.parts.reservoir.draw(99)}  # type: ignore[index]
+        assert kept == {f"What is {number}+1?" for number in held}
+        assert not any(text in prompt for text in kept for prompt in learnt)

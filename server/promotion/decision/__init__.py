@@ -1,0 +1,1 @@
+"""The decision over a candidate: pure, and fed query by query."""
