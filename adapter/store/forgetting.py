@@ -42,7 +42,10 @@ async def forget(
     client: str, buffer: RolloutBuffer, releases: ReleaseStore, folders: AdapterFolders
 ) -> Report:
     """Opt a client out, remove all that is stored of it, and go back to the newest version that
-    never saw it. Raises BufferUnavailable, and Fenced if another process took over the lease."""
+    never saw it. Raises BufferUnavailable, and Fenced if another process took over the lease; and
+    ReleaseCorrupt, before anything is touched, for a record whose folder is none of ours."""
+    for release in await releases.all():
+        folders.path(release)
     await buffer.opt_out(pseudonym(client))  # from here on nothing new comes in
     if await releases.paused() is None:
         await releases.pause(REASON)

@@ -8,11 +8,18 @@ from datetime import UTC, datetime
 
 from adapter.settings import ChannelSettings
 from adapter.store.adapter_folders import AdapterFolders
-from adapter.store.audit import faults
+from adapter.store.audit import authentication, faults
 from adapter.store.channels import open_buffer, open_releases
 from adapter.store.clients import pseudonym
 from adapter.store.forgetting import forget as forget_client
-from adapter.store.releases import BASE, AdapterRelease, promote_by_hand, rollback
+from adapter.store.ledger import KEY_FILE, LedgerKeyFile
+from adapter.store.releases import (
+    BASE,
+    AdapterRelease,
+    ReleaseStore,
+    promote_by_hand,
+    rollback,
+)
 from ratchet.errors import ConfigurationError
 from ratchet.settings import flags_of, read
 
@@ -43,10 +50,7 @@ async def _releases(settings: ChannelSettings, action: str, version: int | None)
                 await store.pause("paused by hand" if action == "pause" else None)
                 print("candidates wait" if action == "pause" else "candidates are judged again")
             case "verify":
-                folders = AdapterFolders(settings.adapters_dir)
-                found = [fault async for fault in faults(store, folders)]
-                print("\n".join(found) or "ledger, records and folders agree")
-                return int(bool(found))
+                return await _verify(store, AdapterFolders(settings.adapters_dir))
             case "show":
                 shown = version if version is not None else await store.live()
                 print(json.dumps((await store.get(shown)).shown(), indent=2))
@@ -58,6 +62,17 @@ async def _releases(settings: ChannelSettings, action: str, version: int | None)
                     print(f"candidates wait: {why}")
     finally:
         await store.close()
+    return 0
+
+
+async def _verify(store: ReleaseStore, folders: AdapterFolders) -> int:
+    """Print every fault, or by what the ledger is known; 1 if there is a fault."""
+    if found := [fault async for fault in faults(store, folders)]:
+        print("\n".join(found))
+        return 1
+    print("ledger, records and folders agree")
+    key = LedgerKeyFile(folders.root / KEY_FILE).read()
+    print(f"ledger: {authentication(await store.ledger(), key)}")
     return 0
 
 
