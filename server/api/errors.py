@@ -13,7 +13,13 @@ from starlette.responses import Response
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
 from rewards.answer_choice import ChoiceInvalid
-from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
+from server.engine.base import (
+    EngineError,
+    EngineFailed,
+    EngineRefused,
+    EngineReplyInvalid,
+    EngineTimeout,
+)
 from server.policy.leases import UnknownModel
 
 M = TypeVar("M", bound=BaseModel)
@@ -104,6 +110,8 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(error.status, str(error), param=error.param, code=error.code)
         case EngineTimeout():
             return ApiError(504, "the engine did not answer in time", code="engine_timeout")
+        case EngineFailed():
+            return ApiError(502, "the engine failed at this request", code="engine_failed")
         case EngineReplyInvalid():
             return ApiError(502, "the engine's reply was unusable", code="engine_reply_invalid")
         case EngineError():

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from server.api.errors import EXPECTED, api_error
 from server.api.requests import ChatRequest, TextRequest
+from server.http.doors import Doors, is_local
 from server.http.live_page import LivePage
 from server.http.middleware import Edge
 from server.http.openapi import describe
@@ -41,7 +42,15 @@ def create_app(parts: Parts) -> ASGIApp:
     if parts.settings.page:
         LivePage(parts).add_to(app)
     describe(app, parts.settings.max_rollouts)
-    return Edge(app, parts.settings.max_body_bytes, parts.tenants, parts.metrics)
+    settings = parts.settings
+    doors = Doors(
+        open=settings.keys_file is None,
+        local=is_local(settings.host),
+        names=frozenset(settings.host_names),
+    )
+    return Edge(
+        app, settings.max_body_bytes, tenants=parts.tenants, doors=doors, metrics=parts.metrics
+    )
 
 
 def handle_errors(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Pure ASGI around every request: request id, keys, a limit on the body, counting and timing.
+"""Pure ASGI around every request: request id, keys, doors, a limit on the body, counting, timing.
 
 Starlette's BaseHTTPMiddleware would hide disconnects and take most of the CPU.
 """
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import ApiError
 from server.api.tenants import Tenants
+from server.http.doors import Doors, values_of
 from server.http.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
 
@@ -24,10 +25,16 @@ class Edge:
     """The outermost layer of the server."""
 
     def __init__(
-        self, app: ASGIApp, max_body_bytes: int, tenants: Tenants, metrics: ServerMetrics
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        *,
+        tenants: Tenants,
+        doors: Doors,
+        metrics: ServerMetrics,
     ) -> None:
         self._app, self._limit = app, max_body_bytes
-        self._tenants, self._metrics = tenants, metrics
+        self._tenants, self._doors, self._metrics = tenants, doors, metrics
         self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +67,9 @@ class Edge:
                 await _NO_KEY.response()(scope, receive, stamped_send)
                 return
             scope["tenant"] = tenant
-            if _declared_length(scope) > self._limit:
+            if (refusal := self._doors.refusal(scope)) is not None:
+                await refusal.response()(scope, receive, stamped_send)
+            elif _declared_length(scope) > self._limit:
                 await self._too_large.response()(scope, receive, stamped_send)
             else:
                 await self._app(scope, counted_receive, stamped_send)
@@ -76,4 +85,4 @@ def _declared_length(scope: Scope) -> int:
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes | None:
-    return next((value for name, value in scope["headers"] if name == wanted), None)
+    return next(values_of(scope, wanted), None)
