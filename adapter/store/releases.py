@@ -45,7 +45,7 @@ class AdapterRelease:
     `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `steps` the
     server's verdicts once judged, `reason` its words; `verdict` such numbers of before steps were
     kept; `config` the hash of the learner's settings; `clients` the pseudonyms of those whose
-    groups are in it.
+    groups are in it, and of their holders.
     """
 
     version: int

@@ -4,13 +4,14 @@ take a client's groups out of them."""
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from adapter.settings import ChannelSettings
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.audit import authentication, faults
 from adapter.store.channels import open_buffer, open_releases
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonym_under
 from adapter.store.forgetting import forget as forget_client
 from adapter.store.ledger import KEY_FILE, LedgerKeyFile
 from adapter.store.releases import (
@@ -22,6 +23,7 @@ from adapter.store.releases import (
 )
 from ratchet.errors import ConfigurationError
 from ratchet.settings import flags_of, read
+from server.recording.feedback_stores import open_feedback
 
 
 def releases(arguments: argparse.Namespace) -> int:
@@ -31,7 +33,7 @@ def releases(arguments: argparse.Namespace) -> int:
 
 
 def forget(arguments: argparse.Namespace) -> int:
-    """Forget a client, or only record it again."""
+    """Forget a client, or all users of a holder, or only record it again."""
     settings = read(ChannelSettings, flags_of(arguments))
     return asyncio.run(_forget(settings, arguments.client, arguments.undo))
 
@@ -78,25 +80,37 @@ async def _verify(store: ReleaseStore, folders: AdapterFolders) -> int:
 
 async def _forget(settings: ChannelSettings, client: str, undo: bool) -> int:
     buffer, store = open_buffer(settings), open_releases(settings)
+    answers = open_feedback(settings.redis_url, seconds=1.0)  # it stores none
     try:
         if undo:
-            await buffer.opt_in(pseudonym(client))
+            await buffer.opt_in(pseudonym_under(client))
             print("its requests are recorded again")
             return 0
         report = await forget_client(client, buffer, store, AdapterFolders(settings.adapters_dir))
+        judged = await answers.forget(pseudonym_under(client))
     finally:
-        await buffer.close()
-        await store.close()
+        for one in (buffer, store, answers):
+            await one.close()
     removed = report.removed
     print(
         f"removed: {removed.waiting} waiting groups, {removed.dead} dead letters, "
-        f"{removed.kept} groups kept after training"
+        f"{removed.kept} groups kept after training, {judged} answers kept for feedback"
     )
+    for server, gone in report.servers.items():
+        print(f"memory of server {server}: {_cleared(gone)}")
     print(_moved(report.left, report.live))
     print(f"withdrawn: {' '.join(map(_name, report.withdrawn)) or 'nothing'}")
     print(f"groups of other clients to be trained again: {report.replayed}")
     print("its requests are answered, but not recorded any more; --undo changes that")
     return 0
+
+
+def _cleared(gone: Mapping[str, int] | None) -> str:
+    """What a server has removed, in words."""
+    if gone is None:
+        return "not cleared yet: it does so as soon as it reaches Redis, or when it ends"
+    said = [f"{count} {what}" for what, count in sorted(gone.items()) if count]
+    return ", ".join(said) or "nothing"
 
 
 def _moved(old: int, new: int) -> str:

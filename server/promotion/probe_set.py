@@ -14,7 +14,7 @@ from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
 from server.policy.learning_share import LearningShare
-from server.recording.reservoir import Query, Reservoir
+from server.recording.reservoir import Query, Reservoir, is_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,19 @@ class ProbeSet:
         self._replies, self._trials = {}, 0
         self._forgotten = self._reservoir.forgotten
 
+    def forget(self, clients: Collection[str]) -> None:
+        """Remove the queries of these clients or holders, and what was replied to them, at once. A
+        trial under way is given others in their place, if there are any."""
+        self._recent = [query for query in self._recent if not is_of(query, clients)]
+        gone = {probe.seed for probe in self._drawn[False] if is_of(probe.query, clients)}
+        self._replies = {key: r for key, r in self._replies.items() if key[1] not in gone}
+        kept = [probe for probe in self._drawn[False] if probe.seed not in gone]
+        self._drawn[False] = kept if self._recent else []
+
     def probes(self, start: int, stop: int, *, labelled: bool = False) -> list[Probe]:
-        """The probes [start, stop) of the drawing."""
+        """The probes [start, stop) of the drawing; fewer if no queries are left."""
         drawn, queries = self._drawn[labelled], self._labelled if labelled else self._recent
-        while len(drawn) < stop:
+        while queries and len(drawn) < stop:
             query = queries[len(drawn) % len(queries)]
             drawn.append(Probe(query, random.getrandbits(31)))
         return drawn[start:stop]

@@ -1,9 +1,10 @@
 """Recent distinct queries, kept in memory as material for the gate."""
 
 import random
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
@@ -12,22 +13,27 @@ from server.engine.base import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A voted query as it went to the engine: `options` without n, seed and model; `client` is a
-    pseudonym. Only the operator's own queries have a `label`."""
+    """A voted query as it went to the engine: `options` without n, seed and model; `client` and
+    `holder` are pseudonyms, of who asked and of whose key it was. Only the operator's own queries
+    have a `label`."""
 
     prompt: Prompt
     options: Mapping[str, Any]
     label: str | None = None
     client: str = ""
     answer: AnswerChoice = MATH_OR_LAST_NUMBER
+    holder: str = ""
 
 
 class Reservoir:
-    """The last `limit` distinct queries that could be recorded."""
+    """The last distinct queries that could be recorded, at most `limit`. Who has most of them gives
+    way first, so that nobody owns the gate by asking more: by key, and within it by user."""
 
     def __init__(self, limit: int = 512) -> None:
         self._limit = limit
         self._queries: OrderedDict[str, Query] = OrderedDict()
+        self._held: Counter[str] = Counter()
+        self._held_by_user: Counter[tuple[str, str]] = Counter()
         self.forgotten = 0
         """Queries removed since the start because their clients opted out."""
 
@@ -36,18 +42,53 @@ class Reservoir:
 
     def add(self, key: str, query: Query) -> None:
         """Keep a query; equal ones have the same `key`."""
+        if key in self._queries:
+            self._remove(key)
         self._queries[key] = query
-        self._queries.move_to_end(key)
+        self._count(query, 1)
         while len(self._queries) > self._limit:
-            self._queries.popitem(last=False)
+            self._remove(self._dispensable())
 
-    def forget(self, clients: Collection[str]) -> None:
-        """Remove the queries of these clients."""
-        gone = [key for key, query in self._queries.items() if query.client in clients]
+    def forget(self, clients: Collection[str]) -> int:
+        """Remove the queries of these clients or holders. Returns how many."""
+        gone = [key for key, query in self._queries.items() if is_of(query, clients)]
         for key in gone:
-            del self._queries[key]
+            self._remove(key)
         self.forgotten += len(gone)
+        return len(gone)
 
     def draw(self, count: int) -> list[Query]:
-        """At most `count` of them, in random order."""
-        return random.sample(list(self._queries.values()), min(count, len(self)))
+        """At most `count` of them in random order, the keys in turn, and within each its users."""
+        keys: dict[str, dict[str, list[Query]]] = {}
+        for query in random.sample(list(self._queries.values()), len(self)):
+            keys.setdefault(query.holder, {}).setdefault(query.client, []).append(query)
+        return _in_turn([_in_turn(list(users.values())) for users in keys.values()])[:count]
+
+    def _dispensable(self) -> str:
+        """The oldest query of the user with most, of the keys with most."""
+        most = max(self._held.values())
+        able = {user: n for user, n in self._held_by_user.items() if self._held[user[0]] == most}
+        best = max(able.values())
+        return next(k for k, q in self._queries.items() if able.get((q.holder, q.client)) == best)
+
+    def _remove(self, key: str) -> None:
+        self._count(self._queries.pop(key), -1)
+
+    def _count(self, query: Query, more: int) -> None:
+        user = query.holder, query.client
+        self._held[query.holder] += more
+        self._held_by_user[user] += more
+        if not self._held[query.holder]:
+            del self._held[query.holder]
+        if not self._held_by_user[user]:
+            del self._held_by_user[user]
+
+
+def is_of(query: Query, clients: Collection[str]) -> bool:
+    """Whether a query is of one of these clients or holders, by their pseudonyms."""
+    return query.client in clients or query.holder in clients
+
+
+def _in_turn(lists: Sequence[Sequence[Query]]) -> list[Query]:
+    """The first of each list, then the second of each, and so on."""
+    return [query for row in zip_longest(*lists) for query in row if query is not None]
