@@ -1,8 +1,8 @@
 """What an image is made of, as a CycloneDX document, from the locks alone: `make sbom`.
 
-`python -m deploy.sbom server|adapter|cpu [cpu|cuda]` writes it to standard output: each package with the
-hashes of which one is installed, and the base image by its digest. Nothing is looked up: the same
-locks give the same document.
+`python -m deploy.sbom server|adapter|cpu [cpu|cuda]` writes it to standard output: each package with
+the hashes of which one is installed, and the base image by its digest. Nothing is looked up: the
+same locks give the same document.
 """
 
 import json
@@ -56,19 +56,14 @@ def _packages(lock: str) -> Iterator[dict[str, Any]]:
         name, version, marker = found.groups()
         purl = f"pkg:pypi/{name.lower().replace('_', '-')}@{version.replace('+', '%2B')}"
         hashes = [{"alg": "SHA-256", "content": digest} for digest in _HASH.findall(entry)]
+        source = {"type": "distribution", "url": f"https://pypi.org/project/{name}/"}
         component: dict[str, Any] = {
             "type": "library",
             "bom-ref": f"{purl}#{marker}" if marker else purl,
             "name": name,
             "version": version,
             "purl": purl,
-            "externalReferences": [
-                {
-                    "type": "distribution",
-                    "url": f"https://pypi.org/project/{name}/",
-                    "hashes": hashes,
-                }
-            ],
+            "externalReferences": [{**source, "hashes": hashes}],
         }
         if marker:
             component["properties"] = [{"name": "ratchet:marker", "value": marker}]
