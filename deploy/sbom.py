@@ -1,8 +1,8 @@
 """What an image is made of, as a CycloneDX document, from the locks alone: `make sbom`.
 
-`python -m deploy.sbom server|adapter|cpu [cpu|cuda]` writes it to standard output: each package with
-the hashes of which one is installed, and the base image by its digest. Nothing is looked up: the
-same locks give the same document.
+`python -m deploy.sbom server|adapter|cpu [cpu|cuda]` writes it to standard output: each package
+with the hashes of which one is installed, and the base image by its digest. Nothing is looked up:
+the same locks give the same document.
 """
 
 import json

@@ -107,7 +107,11 @@ def command_parser() -> argparse.ArgumentParser:
         "Remove a client's groups and every version that learnt from them; record it no more.",
         ChannelSettings,
     )  # fmt: skip
-    forget.add_argument("client", metavar="CLIENT", help="what its requests have in `user`")
+    forget.add_argument(
+        "client",
+        metavar="CLIENT",
+        help="NAME, as in `user` or of a key; NAME/USER of one of a key's users",
+    )
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
     evaluation = add("eval", "ratchet.commands.evaluation:evaluate", _EVAL)
     _define_endpoint(evaluation)
