@@ -108,10 +108,10 @@ def command_parser() -> argparse.ArgumentParser:
         ChannelSettings,
     )  # fmt: skip
     forget.add_argument(
-        "client",
-        metavar="CLIENT",
-        help="NAME, as in `user` or of a key; NAME/USER of one of a key's users",
-    )
+        "client", metavar="CLIENT",
+        help="what requests have in `user`, or the name of a key with all its users; NAME/USER is "
+        "one of them",
+    )  # fmt: skip
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
     evaluation = add("eval", "ratchet.commands.evaluation:evaluate", _EVAL)
     _define_endpoint(evaluation)
