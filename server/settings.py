@@ -29,9 +29,10 @@ class ListenSettings(SettingsGroup):
     port is not opened."""
     allowed_hosts: str = ""
     """Names under which clients reach the server, separated by commas, as `Host` and `Origin` have
-    them; others are refused. Addresses and names without a dot are always let in. Without any, a
-    server that needs no key and listens on this machine alone is reached by no other name, and no
-    page of another origin may ask a server that needs no key."""
+    them; others are refused. Addresses, names without a dot and those under `.localhost`,
+    `.internal`, `.local` and `.home.arpa` are always let in. Without any, a server that needs no
+    key and listens on this machine alone is reached by no other name, and no page of another origin
+    may ask a server that needs no key."""
     max_body_bytes: int = Field(default=4 << 20, gt=0)
     """Largest request body accepted (413 above)."""
     drain_seconds: float = Field(default=0.0, ge=0)

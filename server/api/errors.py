@@ -8,6 +8,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
@@ -81,8 +82,8 @@ def json_response(
 
 
 EXPECTED = (
-    ApiError, HTTPException, RequestValidationError, UnknownModel, UnknownRelease,
-    BufferUnavailable, Overloaded, EngineError,
+    ApiError, HTTPException, RequestValidationError, ClientDisconnect, UnknownModel,
+    UnknownRelease, BufferUnavailable, Overloaded, EngineError,
 )  # fmt: skip
 """Errors with a status of their own; any other one is a fault of ours."""
 
@@ -97,6 +98,8 @@ def api_error(error: Exception) -> ApiError:
         case RequestValidationError():
             first = error.errors()[0]
             return ApiError(400, str(first["msg"]), param=str(first["loc"][-1]))
+        case ClientDisconnect():  # nobody receives it; it is counted
+            return ApiError(499, "the client has disconnected")
         case UnknownModel():
             message = f"{error}; see /v1/models"
             return ApiError(404, message, param="model", code="model_not_found")

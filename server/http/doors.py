@@ -1,8 +1,8 @@
 """Turns away what a web page could have a browser send here: by Host, Origin and content type.
 
 A page of anywhere can post to a server on its reader's machine, and read from it once a name of its
-own leads there (DNS rebinding). A key stops both; without keys these checks do. A name needs a dot
-to be anybody's on the internet: addresses and bare names are let in.
+own leads there (DNS rebinding). A key stops both; without keys these checks do. Addresses, names
+without a dot and those under suffixes that nobody can register are let in: they lead nowhere else.
 """
 
 import ipaddress
@@ -17,14 +17,16 @@ from server.api.errors import ApiError
 _JSON = re.compile(rb"application/(?:[\w.+-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(?::\d*)?", re.IGNORECASE)
 _ORIGIN = re.compile(r"https?://([^/?#@]*)", re.IGNORECASE)
+_PRIVATE = (".localhost", ".internal", ".local", ".home.arpa")
+"""RFC 6761, RFC 6762, RFC 8375, and ICANN's resolution of July 2024."""
 _NOT_JSON = ApiError(415, "send JSON, with content-type: application/json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
     """`open`: no key is needed. `local`: only this machine is listened to. `names` are those under
-    which clients reach the server, besides addresses and names without a dot; if there are none, a
-    server that is not open, or not local, is reached by any."""
+    which clients reach the server, besides addresses and private ones; if there are none, a server
+    that is not open, or not local, is reached by any."""
 
     open: bool
     local: bool
@@ -47,7 +49,8 @@ class Doors:
         return None
 
     def _is_ours(self, name: str) -> bool:
-        return _is_address(name) or "." not in name or name in self.names or _is_loopback(name)
+        private = "." not in name or name.endswith(_PRIVATE)
+        return private or _is_address(name) or name in self.names
 
     def _may_ask(self, origin: bytes, hosts: list[str]) -> bool:
         """Whether a page of that origin is served by us, by this machine or by a name of ours."""

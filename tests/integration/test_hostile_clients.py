@@ -80,6 +80,16 @@ def test_an_error_event_of_the_engine_is_that_request_s_failure(served: Gateway)
     assert httpx.post(f"{served.root}/v1/chat/completions", json=asked("2+2?")).status_code == 200
 
 
+def test_who_hangs_up_in_the_middle_of_a_body_is_counted_and_not_logged(served: Gateway) -> None:
+    gone = 'ratchet_requests_total{route="/v1/chat/completions",status="499"}'
+    before, logged = served.metric(gone), len(served.log())
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+            connection.sendall(f"{POST}\r\nhost: x\r\ncontent-length: 10\r\n\r\n{{".encode())
+    wait_until(lambda: served.metric(gone) == before + 20)
+    assert served.log()[logged:] == ""
+
+
 def texts_in(port: int) -> str:
     """All of Redis' texts and groups."""
     client, found = redis.Redis(port=port), list[object]()

@@ -29,7 +29,7 @@ async def ask(api: Api, *headers: tuple[str, str], path: str = "/v1/chat/complet
 @pytest.mark.parametrize(
     "host",
     ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST", "server", "a.localhost:1",
-     "10.0.0.7:80", "localhost."],
+     "10.0.0.7:80", "localhost.", "host.docker.internal:8000", "nas.local", "pc.home.arpa"],
 )  # fmt: skip
 async def test_addresses_and_bare_names_are_let_in(host: str) -> None:
     async with serving() as api:
@@ -40,7 +40,8 @@ async def test_addresses_and_bare_names_are_let_in(host: str) -> None:
     "host",
     ["evil.example:8000", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example",
      "evil.example.", "EVIL.example:1", "[::1].evil.example", "127.0.0.1:8000.evil.example",
-     "user@evil.example", "1.2.3.4.5"],
+     "user@evil.example", "1.2.3.4.5",
+     "internal.evil.example", "local.com", "xlocal.com", "my.lan"],
 )  # fmt: skip
 async def test_another_name_on_an_open_local_server_is_misdirected(host: str) -> None:
     async with serving(page_texts=True) as api:
