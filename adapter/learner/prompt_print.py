@@ -74,6 +74,8 @@ class PromptPrint:
 def _plain(text: str) -> str:
     """A text in one case, without what cannot be seen, and with look-alikes as what they look
     like."""
+    if text.isascii():
+        return text.casefold()
     seen = (c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Cf")
     folded = "".join(seen).translate(_REMOVED).casefold()
     return unicodedata.normalize("NFKC", folded.translate(_LOOK_ALIKES))

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import Scope
 
@@ -19,6 +20,8 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(?::\d*)?", re.IGNORECASE)
 _ORIGIN = re.compile(r"https?://([^/?#@]*)", re.IGNORECASE)
 _PRIVATE = (".localhost", ".internal", ".local", ".home.arpa")
 """RFC 6761, RFC 6762, RFC 8375, and ICANN's resolution of July 2024."""
+_REMEMBERED = 1024
+"""Names whose form is not looked at again."""
 _NOT_JSON = ApiError(415, "send JSON, with content-type: application/json")
 
 
@@ -71,12 +74,14 @@ def is_local(host: str) -> bool:
     return _is_loopback(host.lower())
 
 
+@lru_cache(_REMEMBERED)
 def _name(value: bytes) -> str:
     """The name or address in `HOST:PORT`, or a name nobody has."""
     found = _HOST.fullmatch(value.decode("latin-1").strip())
     return found[1].strip("[]").lower().rstrip(".") if found else "unreadable.invalid"
 
 
+@lru_cache(_REMEMBERED)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

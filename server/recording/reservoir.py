@@ -33,7 +33,7 @@ class Reservoir:
         self._limit = limit
         self._queries: OrderedDict[str, Query] = OrderedDict()
         self._held: Counter[str] = Counter()
-        self._held_by_user: Counter[tuple[str, str]] = Counter()
+        self._held_by_user: dict[str, Counter[str]] = {}
         self.forgotten = 0
         """Queries removed since the start because their clients opted out."""
 
@@ -65,23 +65,24 @@ class Reservoir:
         return _in_turn([_in_turn(list(users.values())) for users in keys.values()])[:count]
 
     def _dispensable(self) -> str:
-        """The oldest query of the user with most, of the keys with most."""
-        most = max(self._held.values())
-        able = {user: n for user, n in self._held_by_user.items() if self._held[user[0]] == most}
-        best = max(able.values())
-        return next(k for k, q in self._queries.items() if able.get((q.holder, q.client)) == best)
+        """The oldest query of the user with most, of the key with most; of equals the first."""
+        holder = max(self._held, key=self._held.__getitem__)
+        users = self._held_by_user[holder]
+        client = max(users, key=users.__getitem__)
+        queries = self._queries.items()
+        return next(k for k, q in queries if q.client == client and q.holder == holder)
 
     def _remove(self, key: str) -> None:
         self._count(self._queries.pop(key), -1)
 
     def _count(self, query: Query, more: int) -> None:
-        user = query.holder, query.client
+        users = self._held_by_user.setdefault(query.holder, Counter())
         self._held[query.holder] += more
-        self._held_by_user[user] += more
-        if not self._held[query.holder]:
-            del self._held[query.holder]
-        if not self._held_by_user[user]:
-            del self._held_by_user[user]
+        users[query.client] += more
+        if not users[query.client]:
+            del users[query.client]
+        if not users:
+            del self._held[query.holder], self._held_by_user[query.holder]
 
 
 def is_of(query: Query, clients: Collection[str]) -> bool:
