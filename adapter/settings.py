@@ -184,6 +184,9 @@ class BatchSettings(SettingsGroup):
     """Most groups of nearly the same prompt (adapter/learner/prompt_print.py) in one update; none
     for no limit. With 1, an update needs `groups_per_update` different questions, which is no more
     than the gate needs."""
+    variant_limit: int | None = Field(default=None, gt=0)
+    """Most groups of one client in one update whose prompts differ in numbers and signs alone, as
+    with a number made up for each request; none for no limit, as practice in arithmetic needs."""
 
 
 class LoraSettings(SettingsGroup):
@@ -269,7 +272,10 @@ class AdapterSettings(
 ):  # fmt: skip
     """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
 
-    @field_validator("advantage_clip", "log_dir", "client_groups", "duplicate_limit", mode="before")
+    @field_validator(
+        "advantage_clip", "log_dir", "client_groups", "duplicate_limit", "variant_limit",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value in ("", "none", "None") else value

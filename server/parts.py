@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from adapter.store.buffer import RolloutBuffer
@@ -21,7 +21,7 @@ from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
 from server.recording.feedback import Feedback
-from server.recording.feedback_stores import open_feedback
+from server.recording.feedback_stores import MemoryFeedback, open_feedback
 from server.recording.recorder import Recorder
 from server.recording.reservoir import Reservoir
 from server.recording.trainable import Trainable
@@ -138,7 +138,7 @@ class Parts:
         self.recent = RecentVotes(settings.page_texts)
         self.feedback_store = open_feedback(settings.redis_url, settings.feedback_seconds)
         self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
-        self.recorder.on_opt_out = self._forget_clients
+        self.recorder.on_opt_out = self._forget
         vocabulary = settings.vocab_size or vocabulary_of(settings.model)
         self._transcript = Transcript(settings.record_top_logprobs, vocabulary)
         self.top_up = TopUp(
@@ -152,10 +152,19 @@ class Parts:
             metrics=self.metrics,
         )
 
-    def _forget_clients(self, clients: Collection[str]) -> None:
-        """Remove what is kept in memory of clients that have opted out, by pseudonym."""
-        self.reservoir.forget(clients)
-        self.recent.forget(clients)
+    async def _forget(self, client: str) -> Mapping[str, int]:
+        """Remove what this process keeps of a client that has opted out, by its pseudonym; returns
+        how much of what."""
+        self.promoter.trial.probes.forget({client})
+        removed = {
+            "queries": self.reservoir.forget({client}),
+            "texts": self.recent.forget({client}),
+            "groups": self.top_up.forget(),
+            "answers": self.feedback.forget(client),
+        }
+        if isinstance(self.feedback_store, MemoryFeedback):  # `ratchet forget` clears Redis itself
+            removed["answers"] += await self.feedback_store.forget(client)
+        return removed
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

@@ -24,8 +24,15 @@ class ListenSettings(SettingsGroup):
     needed."""
     admin_port: int = Field(default=0, ge=0, le=65535)
     """Port on which releases can be listed and the live pointer moved over HTTP; 0 for none."""
-    admin_key: SecretStr | None = None
-    """Key of the admin port, as `Authorization: Bearer …`. Without it the port is not opened."""
+    admin_key: SecretStr | None = Field(default=None, min_length=16)
+    """Key of the admin port, as `Authorization: Bearer …`: at least 16 characters. Without it the
+    port is not opened."""
+    allowed_hosts: str = ""
+    """Names under which clients reach the server, separated by commas, as `Host` and `Origin` have
+    them; others are refused. Addresses, names without a dot and those under `.localhost`,
+    `.internal`, `.local` and `.home.arpa` are always let in. Without any, a server that needs no
+    key and listens on this machine alone is reached by no other name, and no page of another origin
+    may ask a server that needs no key."""
     max_body_bytes: int = Field(default=4 << 20, gt=0)
     """Largest request body accepted (413 above)."""
     unknown_fields: Literal["refuse", "ignore"] = "refuse"
@@ -36,6 +43,11 @@ class ListenSettings(SettingsGroup):
     `*` for all. None by default."""
     drain_seconds: float = Field(default=0.0, ge=0)
     """Seconds after SIGTERM in which answers go on and `/readyz` says 503, for load balancers."""
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """`allowed_hosts`, one by one."""
+        return frozenset(name.lower().rstrip(".") for name in kinds_in(self.allowed_hosts))
 
 
 class PageSettings(SettingsGroup):

@@ -1,8 +1,8 @@
 """A stand-in for vLLM where only timing and failures matter: `python -m tests.fake_vllm PORT`.
 
 Every rollout says `\\boxed{4}`, one character a token. The prompt may hold `pace=SECONDS`, the
-pause before each token, and `tokens=N`, filler before the answer. `GET /stats` counts what is under
-way, served and broken off by the client.
+pause before each token, and `tokens=N`, filler before the answer; a stream ends with an error after
+`error=1`. `GET /stats` counts what is under way, served and broken off by the client.
 """
 
 import asyncio
@@ -67,6 +67,11 @@ async def complete(request: web.Request) -> web.StreamResponse:
 
         await send([choice(i, "", None, chat, whole=False) for i in range(count)],
                    prompt_token_ids=[1])  # fmt: skip
+        if told(prompt, "error", 0.0):
+            error = {"message": "EngineCore encountered an issue", "code": 500}
+            await reply.write(b"data: " + json.dumps({"error": error}).encode() + b"\n\n")
+            await reply.write(b"data: [DONE]\n\n")
+            return reply
         if body.get("stream_interval", 1) > 1:
             await asyncio.sleep(pace * len(text))
             for index in range(count):

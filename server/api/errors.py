@@ -6,11 +6,18 @@ from typing import Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
-from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
+from server.engine.base import (
+    EngineError,
+    EngineFailed,
+    EngineRefused,
+    EngineReplyInvalid,
+    EngineTimeout,
+)
 from server.policy.leases import UnknownModel
 
 RETRY_SECONDS = 2.0
@@ -69,8 +76,8 @@ def json_response(
 
 
 EXPECTED = (
-    ApiError, HTTPException, RequestValidationError, UnknownModel, UnknownRelease,
-    BufferUnavailable, Overloaded, EngineError,
+    ApiError, HTTPException, RequestValidationError, ClientDisconnect, UnknownModel,
+    UnknownRelease, BufferUnavailable, Overloaded, EngineError,
 )  # fmt: skip
 """Errors with a status of their own; any other one is a fault of ours."""
 
@@ -85,6 +92,8 @@ def api_error(error: Exception) -> ApiError:
         case RequestValidationError():
             first = error.errors()[0]
             return ApiError(400, str(first["msg"]), param=str(first["loc"][-1]))
+        case ClientDisconnect():  # nobody receives it; it is counted
+            return ApiError(499, "the client has disconnected")
         case UnknownModel():
             message = f"{error}; see /v1/models"
             return ApiError(404, message, param="model", code="model_not_found")
@@ -98,6 +107,8 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(error.status, str(error), param=error.param, code=error.code)
         case EngineTimeout():
             return ApiError(504, "the engine did not answer in time", code="engine_timeout")
+        case EngineFailed():
+            return ApiError(502, "the engine failed at this request", code="engine_failed")
         case EngineReplyInvalid():
             return ApiError(502, "the engine's reply was unusable", code="engine_reply_invalid")
         case EngineError():

@@ -26,6 +26,10 @@ class EngineTimeout(EngineError):
     """No whole reply within the deadline."""
 
 
+class EngineFailed(EngineUnavailable):
+    """The engine failed at this request. Whether it would at others too, a probe tells."""
+
+
 class EngineReplyInvalid(EngineError):
     """A reply that is malformed, short, or not finite."""
 

@@ -21,6 +21,7 @@ from server.engine.base import (
     Draw,
     Engine,
     EngineError,
+    EngineFailed,
     EngineRefused,
     EngineReplyInvalid,
     EngineRequest,
@@ -58,9 +59,9 @@ class Replica:
     in_flight: int = 0
     suspected: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def suspect(self) -> None:
-        """Take it out after a failed request, and have it probed now."""
-        self.up = False
+    def suspect(self, error: EngineUnavailable) -> None:
+        """Have it probed now after a failed request, and take it out unless that alone failed."""
+        self.up = self.up and isinstance(error, EngineFailed)
         self.suspected.set()
 
 
@@ -213,8 +214,8 @@ class ReplicaSet:
                 async with AsyncExitStack() as stack:
                     try:
                         opened = await stack.enter_async_context(call(replica.engine))
-                    except EngineUnavailable:
-                        replica.suspect()
+                    except EngineUnavailable as error:
+                        replica.suspect(error)
                         if not left:
                             raise
                         continue
@@ -229,8 +230,8 @@ class ReplicaSet:
                         continue
                     try:
                         yield opened
-                    except EngineUnavailable:
-                        replica.suspect()
+                    except EngineUnavailable as error:
+                        replica.suspect(error)
                         raise
                     return
             finally:

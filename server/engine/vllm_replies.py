@@ -10,7 +10,14 @@ from typing import Any
 import orjson
 
 from rewards.rollouts import Rollout
-from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable, Piece
+from server.engine.base import (
+    Draw,
+    EngineFailed,
+    EngineRefused,
+    EngineReplyInvalid,
+    EngineUnavailable,
+    Piece,
+)
 from server.engine.deltas import calls_in, message_of
 from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 
@@ -122,8 +129,8 @@ def check_not_broken_off(reply: bytes) -> None:
 
 
 def read_event(event: bytes) -> dict[str, Any]:
-    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable for an error, or for
-    what was broken off."""
+    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineFailed for an error, and
+    EngineUnavailable for what was broken off."""
     check_not_broken_off(event)
     chunk = read_object(event)
     if "error" in chunk:
@@ -131,7 +138,7 @@ def read_event(event: bytes) -> dict[str, Any]:
         code: Any = error.get("code") if isinstance(error, dict) else None  # pyright: ignore
         if isinstance(code, int) and 400 <= code < 500:
             raise refusal(code, event)
-        raise EngineUnavailable("the engine aborted the stream")
+        raise EngineFailed("the engine failed in the middle of this request")
     return chunk
 
 

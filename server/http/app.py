@@ -12,6 +12,7 @@ from server.api.errors import EXPECTED, api_error
 from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
 from server.api.requests import ChatRequest, TextRequest
 from server.http.cors import Origins
+from server.http.doors import Doors, is_local
 from server.http.live_page import LivePage
 from server.http.middleware import Edge
 from server.http.openapi import describe
@@ -46,12 +47,19 @@ def create_app(parts: Parts) -> ASGIApp:
     if parts.settings.page:
         LivePage(parts).add_to(app)
     describe(app, parts.settings.max_rollouts)
+    settings = parts.settings
+    doors = Doors(
+        open=settings.keys_file is None,
+        local=is_local(settings.host),
+        names=frozenset(settings.host_names),
+    )
     return Edge(
         app,
-        max_body_bytes=parts.settings.max_body_bytes,
+        max_body_bytes=settings.max_body_bytes,
         tenants=parts.tenants,
+        doors=doors,
         metrics=parts.metrics,
-        origins=Origins(parts.settings.cors_origins),
+        origins=Origins(settings.cors_origins),
     )
 
 

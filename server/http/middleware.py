@@ -1,4 +1,4 @@
-"""Pure ASGI around every request: request id, keys, a limit on the body, counting and timing.
+"""Pure ASGI around every request: request id, keys, doors, a limit on the body, counting, timing.
 
 Starlette's BaseHTTPMiddleware would hide disconnects and take most of the CPU.
 """
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.api.errors import ApiError
 from server.api.tenants import Tenants
 from server.http.cors import Origins
+from server.http.doors import Doors, values_of
 from server.http.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
 
@@ -30,11 +31,12 @@ class Edge:
         *,
         max_body_bytes: int,
         tenants: Tenants,
+        doors: Doors,
         metrics: ServerMetrics,
         origins: Origins,
     ) -> None:
         self._app, self._limit, self._origins = app, max_body_bytes, origins
-        self._tenants, self._metrics = tenants, metrics
+        self._tenants, self._doors, self._metrics = tenants, doors, metrics
         self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +75,9 @@ class Edge:
                 await _NO_KEY.response()(scope, receive, stamped_send)
                 return
             scope = {**scope, "tenant": tenant, "method": "GET" if head else scope["method"]}
-            if _declared_length(scope) > self._limit:
+            if (refusal := self._doors.refusal(scope)) is not None:
+                await refusal.response()(scope, receive, stamped_send)
+            elif _declared_length(scope) > self._limit:
                 await self._too_large.response()(scope, receive, stamped_send)
             else:
                 await self._app(scope, counted_receive, stamped_send)
@@ -89,4 +93,4 @@ def _declared_length(scope: Scope) -> int:
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes | None:
-    return next((value for name, value in scope["headers"] if name == wanted), None)
+    return next(values_of(scope, wanted), None)

@@ -82,11 +82,12 @@ class Routes:
         return handed_on
 
     async def feedback(self, http: Request) -> Response:
-        """A label for an answer, or whether it was right: for metrics only."""
+        """A label for an answer to the same key, or whether it was right: for metrics only."""
         request = self._parse(FeedbackRequest, await http.body())
+        tenant: Tenant = http.scope["tenant"]
         try:
             correct = await self._parts.feedback.give(
-                request.completion_id, request.label, request.correct
+                request.completion_id, request.label, request.correct, tenant.holder
             )
         except UnknownCompletion:
             message = "no voted answer is remembered under this id"

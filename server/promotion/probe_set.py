@@ -15,7 +15,7 @@ from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
 from server.policy.learning_share import LearningShare
 from server.promotion.traffic import in_turn, query_id
-from server.recording.reservoir import Query, Reservoir
+from server.recording.reservoir import Query, Reservoir, is_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ProbeSet:
         self._drawn: list[Probe] = []
         self._drawn_labelled: list[Probe] = []
         self._replies: dict[tuple[str, int], Reply] = {}
-        self._trials = 0
+        self._trials, self._known = 0, 0
         self._forgotten = 0
 
     @property
@@ -96,7 +96,7 @@ class ProbeSet:
 
     def begin(self, policies: Collection[str]) -> None:
         """Begin a trial of the policies with these engine names. Needs `ready`."""
-        grown = len(self._reservoir) >= 2 * len(self._recent)
+        grown = len(self._reservoir) >= 2 * self._known
         if not self._current or grown or self._trials >= self._rules.refresh:
             self.refresh()
         self._trials += 1
@@ -104,15 +104,25 @@ class ProbeSet:
 
     def refresh(self) -> None:
         """Draw every query in the reservoir anew, in random order, all clients in turn."""
-        self._recent = in_turn(self._reservoir.draw(len(self._reservoir)))
+        self._known = len(self._reservoir)
+        self._recent = in_turn(self._reservoir.draw(self._known))
         labelled = random.sample(self._labelled, self.labels)
         self._drawn, self._drawn_labelled = [], [_probe(query) for query in labelled]
         self._replies, self._trials = {}, 0
         self._forgotten = self._reservoir.forgotten
 
+    def forget(self, clients: Collection[str]) -> None:
+        """Remove the queries of these clients or holders, and what was replied to them, at once. A
+        trial under way is given others in their place, if there are any."""
+        self._recent = [query for query in self._recent if not is_of(query, clients)]
+        gone = {probe.seed for probe in self._drawn if is_of(probe.query, clients)}
+        self._replies = {key: r for key, r in self._replies.items() if key[1] not in gone}
+        kept = [probe for probe in self._drawn if probe.seed not in gone]
+        self._drawn = kept if self._recent else []
+
     def probes(self, start: int, stop: int) -> list[Probe]:
-        """The probes [start, stop) of the drawing."""
-        while len(self._drawn) < stop:
+        """The probes [start, stop) of the drawing; fewer if no queries are left."""
+        while self._recent and len(self._drawn) < stop:
             self._drawn.append(_probe(self._recent[len(self._drawn) % len(self._recent)]))
         return self._drawn[start:stop]
 

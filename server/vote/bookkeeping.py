@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonyms
 from rewards.answer_choice import AnswerChoice
 from rewards.consensus import kind_of
 from rewards.rollouts import Reflection, RolloutGroup, Sampling
@@ -83,6 +83,7 @@ class Bookkeeping:
         if session.outcome.done():
             return
         session.served = served
+        self._heed_opt_out(session)
         if session.reason is None:
             session.reason = self._refusal(session.answer, served, vote)
         if session.reason is None and self.reservoir.holds_out(session.prompt):
@@ -103,10 +104,17 @@ class Bookkeeping:
             self.metrics.votes_early.inc()
         session.outcome.set_result(outcome)
         size = sum(len(answer or "") for answer in counted.answers)
-        forgotten = self.recorder.has_opted_out(session.caller.client) or size > _MAX_ANSWERS_CHARS
-        if served.answer is not None and not forgotten:
-            answered = Answered(list(counted.answers), served.answer, session.answer)
+        kept = session.reason is not Unrecorded.OPTED_OUT and size <= _MAX_ANSWERS_CHARS
+        if served.answer is not None and kept:
+            whose = pseudonyms(session.caller.client)
+            answered = Answered(list(counted.answers), served.answer, session.answer, *whose)
             self.feedback.remember(session.reply.id, answered)
+
+    def _heed_opt_out(self, session: VoteSession) -> None:
+        """Keep nothing of a session whose client has opted out since it began. Call it after every
+        wait, before anything is kept: memory is cleared of a client when it opts out, not later."""
+        if self.recorder.has_opted_out(session.caller.client):
+            session.reason = Unrecorded.OPTED_OUT
 
     def _refusal(self, answer: AnswerChoice, served: Served, vote: Vote) -> Unrecorded | None:
         """Why a vote's rollouts teach nothing, counted; or None."""
@@ -120,17 +128,15 @@ class Bookkeeping:
     async def settle(self, session: VoteSession) -> None:
         """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
+        self._heed_opt_out(session)
         if session.reason not in (None, Unrecorded.HELD_OUT):
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
         prose = session.served is not None and session.served.kind == "text"
         answer = AnswerChoice("text") if prose else session.answer
-        query = Query(
-            session.prompt,
-            request.forwarded(FORWARDED),
-            client=pseudonym(session.caller.client),
-            answer=answer,
-        )
+        client, holder = pseudonyms(session.caller.client)
+        options = request.forwarded(FORWARDED)
+        query = Query(session.prompt, options, client=client, answer=answer, holder=holder)
         self.reservoir.add(query_key(query), query)
         if session.reason is Unrecorded.HELD_OUT:
             return
@@ -164,6 +170,7 @@ class Bookkeeping:
         """Count all rollouts that finished, and the vote over them."""
         tally, metrics = session.tally, self.metrics
         vote, generated = await tally.vote(), sum(draw.tokens for draw in tally.draws)
+        self._heed_opt_out(session)
         self.admission.finished(generated, vote.total)
         metrics.rollouts.inc(vote.total)
         if not session.partial:

@@ -9,7 +9,7 @@ import pytest
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.token_signals import entropy_estimate
-from server.engine.base import EngineReplyInvalid, EngineTimeout, EngineUnavailable
+from server.engine.base import EngineFailed, EngineReplyInvalid, EngineTimeout, EngineUnavailable
 from tests.serving import PROSE, TEXTS, Api, events_of, serving, until
 
 
@@ -178,7 +178,12 @@ async def test_a_body_over_the_limit_is_a_413() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [(EngineUnavailable("x"), 503), (EngineTimeout("x"), 504), (EngineReplyInvalid("x"), 502)],
+    [
+        (EngineUnavailable("x"), 503),
+        (EngineTimeout("x"), 504),
+        (EngineReplyInvalid("x"), 502),
+        (EngineFailed("x"), 502),
+    ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_engine_faults(api: Api, fault: Any, status: int, stream: bool) -> None:
