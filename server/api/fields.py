@@ -58,8 +58,8 @@ def nullable(schema: dict[str, Any]) -> None:
     for name in properties.keys() - set(schema.get("required", ())):
         field = properties[name]
         options: list[dict[str, Any]] = field.get("anyOf", [])
-        if _NULL in options or field.get("type") == "null":
-            continue
+        if _NULL in options or field.get("type") == "null" or "$ref" in field:
+            continue  # an object of ours says so itself
         if options:
             field["anyOf"] = [*options, _NULL]
         elif "type" in field and not field.keys() & {"enum", "const"}:
@@ -69,10 +69,16 @@ def nullable(schema: dict[str, Any]) -> None:
             properties[name] = {"anyOf": [field, _NULL], **kept}
 
 
+def _optional(schema: dict[str, Any]) -> None:
+    """Say that null may stand for an object, and for its fields."""
+    nullable(schema)
+    schema["type"] = ["object", "null"]
+
+
 class Options(Strict):
     """An object of optional fields; null stands for "not given" in each of them."""
 
-    model_config = ConfigDict(json_schema_extra=nullable)
+    model_config = ConfigDict(json_schema_extra=_optional)
 
     @model_validator(mode="before")
     @classmethod
