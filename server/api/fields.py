@@ -58,8 +58,8 @@ def nullable(schema: dict[str, Any]) -> None:
     for name in properties.keys() - set(schema.get("required", ())):
         field = properties[name]
         options: list[dict[str, Any]] = field.get("anyOf", [])
-        if _NULL in options or field.get("type") == "null":
-            continue
+        if _NULL in options or field.get("type") == "null" or "$ref" in field:
+            continue  # an object of ours says so itself
         if options:
             field["anyOf"] = [*options, _NULL]
         elif "type" in field and not field.keys() & {"enum", "const"}:
@@ -69,10 +69,16 @@ def nullable(schema: dict[str, Any]) -> None:
             properties[name] = {"anyOf": [field, _NULL], **kept}
 
 
+def _optional(schema: dict[str, Any]) -> None:
+    """Say that null may stand for an object, and for its fields."""
+    nullable(schema)
+    schema["type"] = ["object", "null"]
+
+
 class Options(Strict):
     """An object of optional fields; null stands for "not given" in each of them."""
 
-    model_config = ConfigDict(json_schema_extra=nullable)
+    model_config = ConfigDict(json_schema_extra=_optional)
 
     @model_validator(mode="before")
     @classmethod
@@ -91,27 +97,33 @@ class StreamOptions(Options):
     continuous_usage_stats: bool | None = None
 
 
+def _kind(names: list[str], **fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON Schema of an object for these kinds, with the fields that only they have."""
+    properties = {"kind": {"enum": names}, **fields}
+    required = ["kind", "pattern"] if "pattern" in fields else ["kind"]
+    closed = {"type": "object", "additionalProperties": False}
+    return {**closed, "required": required, "properties": properties}
+
+
+_OPTIONS: dict[str, Any] = {
+    "type": "array", "minItems": 2, "maxItems": MAX_OPTIONS, "uniqueItems": True,
+    "items": {"type": "string", "minLength": 1, "maxLength": MAX_OPTION_CHARS},
+}  # fmt: skip
+_PLAIN = sorted(ANSWER_KINDS.keys() - {"choice", "pattern", "math", "tool_calls"})
 # JSON Schema of an answer choice; `AnswerKinds.of` checks the rest.
 _CHOICE: dict[str, Any] = {
     "anyOf": [
         {"enum": sorted(ANSWER_KINDS.keys() - {"pattern"})},
-        {
-            "type": "object",
-            "required": ["kind"],
-            "properties": {
-                "kind": {"enum": sorted(ANSWER_KINDS)},
-                "options": {
-                    "type": "array", "minItems": 2, "maxItems": MAX_OPTIONS,
-                    "items": {"type": "string", "minLength": 1, "maxLength": MAX_OPTION_CHARS},
-                },
-                "pattern": {"type": "string", "minLength": 1, "maxLength": MAX_PATTERN_BYTES},
-                "last_number": {"type": "boolean"},
-                "parallel": {"type": "boolean"},
-            },
-            "additionalProperties": False,
-        },
+        _kind(_PLAIN),
+        _kind(["choice"], options=_OPTIONS),
+        _kind(
+            ["pattern"],
+            pattern={"type": "string", "minLength": 1, "maxLength": MAX_PATTERN_BYTES},
+        ),
+        _kind(["math"], last_number={"type": "boolean"}),
+        _kind(["tool_calls"], parallel={"type": "boolean"}),
     ]
-}  # fmt: skip
+}
 Choice = Annotated[AnswerChoice, PlainValidator(AnswerChoice.from_json), WithJsonSchema(_CHOICE)]
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from server.api.field_rules.handed_on import DETOKENIZE, EMBEDDINGS, TOKENIZE
 from server.api.field_rules.rule import FieldTable, passed_on, schema_of
-from server.api.fields import WHOLE, Positive, Strict, TokenId, nullable
+from server.api.fields import WHOLE, Count, Strict, TokenId, nullable
 from server.api.parsing import FieldInvalid
 from server.api.request_parts.chat_message import Message
 from server.api.request_parts.grammar import MAX_FORMAT_BYTES, within
@@ -84,7 +84,7 @@ class EmbeddingsRequest(_Templated):
     input: Input | None = None
     """A text or token ids, or several of either."""
     encoding_format: Literal["float", "base64", "bytes", "bytes_only"] | None = None
-    dimensions: Positive | None = None
+    dimensions: Count | None = None
     user: str | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = None
     truncation_side: Literal["left", "right"] | None = None

@@ -66,6 +66,7 @@ class Completions:
 
     def check(self, request: SamplingRequest) -> None:
         """Raise ApiError or UnknownModel for what cannot be served, before anything is sent."""
+        self.policy.resolve(request.model)
         limit, ours = self.rules.max_rollouts, request.ratchet
         counts = [("ratchet.rollouts", ours.rollouts), ("ratchet.rollouts_min", ours.rollouts_min)]
         for name, count in (*counts, ("n", request.n)):
@@ -78,7 +79,6 @@ class Completions:
             raise ApiError(400, str(error), param=f"ratchet.answer{field}") from None
         if ours.stream == "first" and request.n > 1:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
-        self.policy.resolve(request.model)
 
     async def reply(
         self, request: SamplingRequest, caller: Caller, stopwatch: Stopwatch

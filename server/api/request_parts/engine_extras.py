@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from server.api.fields import WHOLE, Positive, Strict, TokenId, TopLogprobs, Unit
+from server.api.fields import WHOLE, Count, Strict, TokenId, TopLogprobs, Unit
 from server.api.request_parts.grammar import MAX_FORMAT_BYTES, Grammar, within
 
 _Tokens = Annotated[list[TokenId], Field(fail_fast=True)]
@@ -51,7 +51,7 @@ class EngineExtras(Grammar):
     watermarking: bool | None = None
     vllm_xargs: _Arguments | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=1_024)] | None = None
-    stream_interval: Positive | None = None
+    stream_interval: Count | None = None
 
 
 class ChatExtras(Strict):

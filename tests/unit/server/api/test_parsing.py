@@ -50,6 +50,7 @@ def refused(kind: Any, body: Any) -> ApiError:
         ({"response_format": {"type": "yaml"}}, "response_format", "type must be one of text"),
         ({"vllm_xargs": {"kv_transfer_params": "x"}}, "vllm_xargs", "do not hand work"),
         ({"vllm_xargs": {"a": {}}}, "vllm_xargs.a", "must be a text or a whole number or"),
+        ({"stream_interval": 1e20}, "stream_interval", "less than or equal to"),
         ({"stop_token_ids": [1, -1]}, "stop_token_ids.1", "greater than or equal to 0"),
     ],
 )
