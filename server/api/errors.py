@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -56,15 +57,16 @@ class ApiError(Exception):
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
-    def response(self) -> Response:
-        """The reply; 429 and 503 say when to come back, 413 closes the connection."""
+    def response(self, body: Mapping[str, Any] | None = None) -> Response:
+        """The reply, with another `body` than OpenAI's if one is given; 429 and 503 say when to
+        come back, 413 closes the connection."""
         headers: dict[str, str] = {"connection": "close"} if self.status == 413 else {}
         if self.status in (429, 503):
             headers = {
                 "retry-after": str(math.ceil(self._retry_after)),
                 "retry-after-ms": str(math.ceil(self._retry_after * 1000)),
             }
-        return json_response(self.body, self.status, headers)
+        return json_response(body or self.body, self.status, headers)
 
 
 def json_response(
@@ -120,13 +122,18 @@ def parse(kind: type[M], body: bytes) -> M:
     except orjson.JSONDecodeError as error:
         raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> ApiError:
+    """What a client gets for a field that is no good: the first one, never its value."""
+    first = error.errors(include_input=False, include_url=False)[0]
     steps = [str(step) for step in first["loc"] if not _BRANCH.fullmatch(str(step))]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ChoiceInvalid) and cause.field != "kind":
         steps.append(cause.field)
     param = ".".join(steps) or None
     if first["type"] == "extra_forbidden":
-        raise ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
+        return ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
     message = first["msg"].removeprefix("Value error, ")
-    raise ApiError(400, f"{param}: {message}" if param else message, param=param)
+    return ApiError(400, f"{param}: {message}" if param else message, param=param)

@@ -1,7 +1,6 @@
 """What a reply looks like: completion object, stream chunks, and the `ratchet` extension."""
 
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,13 +72,16 @@ class Outcome:
             "reason": self.reason if shed else served.reason or self.reason,
         }
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """The reply's `usage`, which counts every rollout."""
         prompt, generated = len(self.draws[0].prompt_ids), sum(draw.tokens for draw in self.draws)
+        thought = sum(draw.reasoning_tokens for draw in self.draws)
+        details = {"completion_tokens_details": {"reasoning_tokens": thought}}
         return {
             "prompt_tokens": prompt,
             "completion_tokens": generated,
             "total_tokens": prompt + generated,
+            **(details if thought else {}),
         }
 
 
@@ -94,7 +96,7 @@ class Reply:
     @staticmethod
     def to(request: SamplingRequest) -> "Reply":
         """A reply with a new id."""
-        return Reply(request, format_of(request).id_prefix + uuid.uuid4().hex, int(time.time()))
+        return Reply(request, request.new_id(format_of(request).id_prefix), int(time.time()))
 
     def completion(self, outcome: Outcome) -> dict[str, Any]:
         """The completion object, with the `n` best-voted rollouts as its choices."""
@@ -115,7 +117,10 @@ class Reply:
         """The completion as a stream."""
         pieces = format_of(self.request).pieces
         choices = self.completion(outcome)["choices"]
-        return self.ending([self.chunk([p]) for choice in choices for p in pieces(choice)], outcome)
+        chunks = [self.chunk([piece]) for choice in choices for piece in pieces(choice)]
+        if self.request.counts_along:
+            chunks = [{**chunk, "usage": outcome.usage()} for chunk in chunks]
+        return self.ending(chunks, outcome)
 
     def chunk(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A chunk of the stream."""

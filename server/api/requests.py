@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/api-reference/chat/create and …/completions/create
 """
 
+import uuid
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -31,7 +32,8 @@ from server.engine.base import Prompt
 FORWARDED = frozenset({
     "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
     "logit_bias", "ignore_eos", "min_tokens", "repetition_penalty", "skip_special_tokens",
-    "include_stop_str_in_output", "chat_template_kwargs", *ReplyForm.model_fields,
+    "include_stop_str_in_output", "chat_template_kwargs", "reasoning_effort",
+    *ReplyForm.model_fields,
 })  # fmt: skip
 # Forwarded only for a single rollout: they shape the sampling, or make no sense in a vote.
 FORWARDED_SINGLE = FORWARDED | {
@@ -147,11 +149,22 @@ class SamplingRequest(Strict):
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
+    def counts_along(self) -> bool:
+        """Whether each chunk of a stream has the usage so far."""
+        return self.includes_usage and bool(
+            self.stream_options and self.stream_options.continuous_usage_stats
+        )
+
+    @property
     def alters_sampling(self) -> bool:
         """Whether rollouts come from another distribution than the model's own."""
         penalties = self.presence_penalty or self.frequency_penalty or self.logit_bias
         forced = self.ignore_eos or self.min_tokens
         return bool(penalties or forced) or (self.repetition_penalty or 1.0) != 1.0
+
+    def new_id(self, prefix: str) -> str:
+        """An id for its reply."""
+        return prefix + uuid.uuid4().hex
 
     def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         """The named fields that the client set."""
@@ -171,6 +184,7 @@ class ChatRequest(ReplyForm, SamplingRequest):
     store: bool | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
 
     @property
     def prompt_for_engine(self) -> Prompt:

@@ -98,9 +98,8 @@ class ScriptedEngine:
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
         with self._working(request, int(request.options.get("n", 1))) as all_spoken:
-            generated = sum(len(spoken.written) for spoken in all_spoken)
+            usage = _usage(all_spoken)
         chat = not isinstance(request.prompt, str)
-        usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
         return {
             "id": "scripted",
             "object": "chat.completion" if chat else "text_completion",
@@ -116,10 +115,7 @@ class ScriptedEngine:
         kind = "text_completion" if raw else "chat.completion.chunk"
         head = {"id": names.id, "object": kind, "created": 0, "model": names.model}
         with self._working(request) as [spoken]:
-            yield (
-                [Chunk(orjson.dumps({**head, "choices": [piece.choice]}), piece.draw is not None)]
-                async for piece in self._pieces(request, spoken)
-            )
+            yield self._chunks(request, head, spoken)
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         self._check(model)
@@ -198,6 +194,19 @@ class ScriptedEngine:
         whole = _draw(0, request.prompt, spoken, 0)
         yield Piece(_streamed({**last, "finish_reason": spoken.ended}), whole)
 
+    async def _chunks(
+        self, request: EngineRequest, head: Mapping[str, Any], spoken: Spoken
+    ) -> AsyncIterator[Sequence[Chunk]]:
+        """A passed-through stream, with the whole usage wherever some is asked for."""
+        asked: Mapping[str, Any] = request.options.get("stream_options") or {}
+        usage = {"usage": _usage([spoken])}
+        along = usage if asked.get("continuous_usage_stats") else {}
+        async for piece in self._pieces(request, spoken):
+            event = {**head, "choices": [piece.choice], **along}
+            yield [Chunk(orjson.dumps(event), piece.draw is not None)]
+        if asked.get("include_usage"):
+            yield [Chunk(orjson.dumps({**head, "choices": [], **usage}), False)]
+
     async def _released(self, index: int, seconds: float | None = None) -> None:
         """Wait while that rollout is held back; raises EngineTimeout, or the fault."""
         if index in self.held_back:
@@ -209,6 +218,14 @@ class ScriptedEngine:
             raise self.fault
 
 
+def _usage(all_spoken: Sequence[Spoken]) -> dict[str, Any]:
+    generated = sum(len(spoken.written) for spoken in all_spoken)
+    usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
+    thought = sum(len(spoken.reasoning) for spoken in all_spoken)
+    details = {"completion_tokens_details": {"reasoning_tokens": thought}}
+    return {**usage, **(details if thought else {})}
+
+
 def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
     return {"index": 0, "finish_reason": None, **piece}
 
@@ -218,7 +235,8 @@ def _draw(index: int, prompt: Prompt, spoken: Spoken, tops: int) -> Draw:
     scores = [-0.1] * len(tokens)
     rollout = Rollout(spoken.text, tokens, scores, spoken.ended, calls=tuple(spoken.calls))
     likeliest = [[-0.1, -3.0][:tops]] * len(tokens) if tops else ()
-    return Draw(index, [1], _choice(index, prompt, spoken, tops), rollout, likeliest)
+    thought, choice = len(spoken.reasoning.encode()), _choice(index, prompt, spoken, tops)
+    return Draw(index, [1], choice, rollout, likeliest, thought)
 
 
 def _choice(index: int, prompt: Prompt, spoken: Spoken, tops: int = 0) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from server.api.errors import EXPECTED, api_error
+from server.api.messages.request import MessagesRequest
 from server.api.requests import ChatRequest, TextRequest
+from server.api.responses.request import ResponsesRequest
+from server.http.failures import failure
 from server.http.live_page import LivePage
 from server.http.middleware import Edge
 from server.http.openapi import describe
@@ -31,6 +34,8 @@ def create_app(parts: Parts) -> ASGIApp:
     routes = Routes(parts)
     app.add_api_route("/v1/chat/completions", routes.completions(ChatRequest), methods=["POST"])
     app.add_api_route("/v1/completions", routes.completions(TextRequest), methods=["POST"])
+    app.add_api_route("/v1/responses", routes.completions(ResponsesRequest), methods=["POST"])
+    app.add_api_route("/v1/messages", routes.completions(MessagesRequest), methods=["POST"])
     app.add_api_route("/v1/feedback", routes.feedback, methods=["POST"])
     app.add_api_route("/v1/models", routes.models, methods=["GET"])
     app.add_api_route("/v1/models/{name}", routes.model, methods=["GET"])
@@ -45,10 +50,10 @@ def create_app(parts: Parts) -> ASGIApp:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Reply to every error in OpenAI's shape."""
+    """Reply to every error in the shape that its surface has."""
 
-    async def reply(_: Request, error: Exception) -> Response:
-        response = api_error(error).response()
+    async def reply(http: Request, error: Exception) -> Response:
+        response = failure(api_error(error), http.scope)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         return response

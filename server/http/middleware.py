@@ -10,13 +10,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import ApiError
 from server.api.tenants import Tenants
+from server.http.failures import failure, id_headers
 from server.http.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
 
 _OPEN = frozenset({"/livez", "/readyz", "/health", "/metrics"}) | PAGE_PATHS
 """Paths that need no key. All others do, whether they exist or not."""
 _NO_KEY = ApiError(
-    401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key"
+    401,
+    "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY",
+    code="invalid_api_key",
 )
 
 
@@ -37,7 +40,9 @@ class Edge:
         started = time.perf_counter()
         self._metrics.in_flight.inc()
         read, status = 0, 500
-        request_id = f"req_{uuid.uuid4().hex}".encode()
+        request_id = f"req_{uuid.uuid4().hex}"
+        scope["request_id"] = request_id
+        ids = [(name, request_id.encode()) for name in id_headers(scope)]
 
         async def counted_receive() -> Message:
             nonlocal read
@@ -51,17 +56,17 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], *ids]
             await send(message)
 
         try:
-            tenant = self._tenants.admit(_header(scope, b"authorization"))
+            tenant = self._tenants.admit(_key(scope))
             if tenant is None and scope["path"] not in _OPEN:
-                await _NO_KEY.response()(scope, receive, stamped_send)
+                await failure(_NO_KEY, scope)(scope, receive, stamped_send)
                 return
             scope["tenant"] = tenant
             if _declared_length(scope) > self._limit:
-                await self._too_large.response()(scope, receive, stamped_send)
+                await failure(self._too_large, scope)(scope, receive, stamped_send)
             else:
                 await self._app(scope, counted_receive, stamped_send)
         finally:
@@ -73,6 +78,13 @@ class Edge:
 def _declared_length(scope: Scope) -> int:
     value = _header(scope, b"content-length") or b""
     return int(value[:20]) if value.isdigit() else 0
+
+
+def _key(scope: Scope) -> bytes | None:
+    """The `Authorization` header, or what it would be with the key in `x-api-key`."""
+    given = _header(scope, b"authorization")
+    key = _header(scope, b"x-api-key")
+    return b"Bearer " + key if given is None and key is not None else given
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes | None:

@@ -1,7 +1,7 @@
 """What each public route does with a request."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -9,14 +9,13 @@ from starlette.responses import Response
 
 from server.api.errors import ApiError, json_response, parse
 from server.api.requests import FeedbackRequest, SamplingRequest
+from server.api.surfaces.asked import SurfaceRequest, asked_by
 from server.api.tenants import Tenant
 from server.http.event_response import EventResponse, while_connected
 from server.parts import Parts
 from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
-
-R = TypeVar("R", bound=SamplingRequest)
 
 
 class PlainRoute(APIRoute):
@@ -32,7 +31,9 @@ class Routes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def completions(self, kind: type[R]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def completions(
+        self, kind: type[SamplingRequest | SurfaceRequest]
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler for requests of one kind."""
 
         async def completions(http: Request) -> Response:
@@ -42,9 +43,10 @@ class Routes:
             if wait := tenant.wait():
                 self._parts.metrics.quota_refusals.inc()
                 raise ApiError(429, "over the quota of this key", retry_after=wait)
-            request = parse(kind, await http.body())
-            service = self._parts.completions
-            service.check(request)
+            asked = asked_by(parse(kind, await http.body()))
+            request, writer, service = asked.request, asked.writer, self._parts.completions
+            with asked.in_its_words():
+                service.check(request)
             tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
 
@@ -54,11 +56,15 @@ class Routes:
 
             if request.stream:
                 events = service.events(request, caller, count)
+                if writer is not None:
+                    events = asked.written(events)
                 return EventResponse(events, lambda: self._overhead(stopwatch))
             async with while_connected(http.receive):
-                completion = await service.reply(request, caller, stopwatch)
+                with asked.in_its_words():
+                    completion = await service.reply(request, caller, stopwatch)
             count(completion["usage"]["total_tokens"])
-            return json_response(completion, 200, self._overhead(stopwatch))
+            reply = completion if writer is None else writer.whole(completion)
+            return json_response(reply, 200, self._overhead(stopwatch))
 
         return completions
 
