@@ -6,8 +6,8 @@ https://docs.claude.com/en/api/messages, `messages` and `system`
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, Part, by_type
 from server.api.fields import NonEmpty
+from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, Part, by_type
 
 _TEXT_ONLY = "only text is read here"
 _NOT_HERE = "is nothing that this server has, or nothing for this side to say"

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from server.api.surfaces.by_type import Json, Part, by_type
 from server.api.fields import NonEmpty
+from server.api.surfaces.by_type import Json, Part, by_type
 
-_OF_THEIRS = "is a tool of Anthropic's own; here a tool has an input_schema"
+_OF_THEIRS = "is not offered here: a tool has an input_schema, and the client runs it"
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
 

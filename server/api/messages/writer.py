@@ -9,9 +9,18 @@ from typing import Any, cast
 
 import orjson
 
-from server.api.surfaces.blocks import Block, BlockStream, Change, Closed, Grown, Kind, Opened, blocks_of
 from server.api.errors import ApiError
 from server.api.messages.errors import error_body
+from server.api.surfaces.blocks import (
+    Block,
+    BlockStream,
+    Change,
+    Closed,
+    Grown,
+    Kind,
+    Opened,
+    blocks_of,
+)
 from server.api.surfaces.writing import named_event, usage_details
 
 # A chat's finish reasons, and the stop reasons of a Message.
@@ -48,7 +57,7 @@ class MessageWriter:
             "ratchet": completion["ratchet"],
         }
 
-    def keep_alive(self) -> bytes:
+    def keep_alive(self, comment: bytes) -> bytes:
         return self._opening() + named_event("ping", {})
 
     def chunk(self, chunk: Mapping[str, Any]) -> bytes:

@@ -6,11 +6,11 @@ https://platform.openai.com/docs/api-reference/responses/create, `input`
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Part, by_type
 from server.api.fields import NonEmpty
+from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Part, by_type
 
 _TEXT_ONLY = "only text is read here"
-_HOSTED = "is of a tool, or of state, that this server does not have"
+_HOSTED = "is not known here: hosted tools are not offered, and nothing is stored to refer to"
 
 
 class SaidText(Part):

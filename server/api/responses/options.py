@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from server.api.surfaces.by_type import Json, Part, by_type
 from server.api.fields import NonEmpty
+from server.api.surfaces.by_type import Json, Part, by_type
 
-_HOSTED = "runs at OpenAI; here the tools are functions"
+_HOSTED = "is not offered here: tools are functions, which the client runs"
 
 
 class FunctionTool(Part):

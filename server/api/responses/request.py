@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST
 from server.api.fields import (
     Count,
     MetadataKey,
@@ -29,6 +28,7 @@ from server.api.responses.options import (
 from server.api.responses.reply import ID_PREFIX, Response
 from server.api.responses.writer import ResponseWriter
 from server.api.surfaces.asked import Asked, SurfaceRequest, Translated
+from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST
 from server.api.tools import MAX_TOOLS
 
 _NAMES = {

@@ -6,9 +6,18 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from server.api.surfaces.blocks import Block, BlockStream, Change, Closed, Grown, Kind, Opened, blocks_of
 from server.api.errors import ApiError
 from server.api.responses.reply import Response, logprobs_of, part_of
+from server.api.surfaces.blocks import (
+    Block,
+    BlockStream,
+    Change,
+    Closed,
+    Grown,
+    Kind,
+    Opened,
+    blocks_of,
+)
 from server.api.surfaces.writing import named_event
 
 _WORDS = {
@@ -26,7 +35,7 @@ class ResponseWriter:
     def __init__(self, response: Response) -> None:
         self._response = response
         self._blocks = BlockStream()
-        self._sent = 0
+        self._sent, self._quiet = 0, False
         self._finish_reason: str | None = None
         self._usage: Mapping[str, Any] | None = None
         self._extension: Mapping[str, Any] | None = None
@@ -37,11 +46,14 @@ class ResponseWriter:
             choice["finish_reason"], blocks_of(choice), completion["usage"], completion["ratchet"]
         )
 
-    def keep_alive(self) -> bytes:
-        return self._opening() or b": keep-alive\n\n"
+    def keep_alive(self, comment: bytes) -> bytes:
+        if opening := self._opening():
+            return opening
+        self._quiet = True
+        return comment
 
     def chunk(self, chunk: Mapping[str, Any]) -> bytes:
-        written = [self._opening()]
+        written = [self._opening(), self._after_comments()]
         choices: Sequence[Mapping[str, Any]] = chunk.get("choices") or ()
         extension: Mapping[str, Any] | None = chunk.get("ratchet")
         self._usage = chunk.get("usage") or self._usage
@@ -55,7 +67,7 @@ class ResponseWriter:
         return b"".join(written)
 
     def end(self) -> bytes:
-        written = [self._opening(), *map(self._told, self._blocks.end())]
+        written = [self._opening(), self._after_comments(), *map(self._told, self._blocks.end())]
         response = self._response.finished(
             self._finish_reason, self._blocks.blocks, self._usage, self._extension
         )
@@ -66,7 +78,9 @@ class ResponseWriter:
         told = {"code": error.code, "message": error.message, "param": error.param}
         failed = {"code": "server_error", "message": error.message}
         response = self._response.shown("failed", error=failed)
-        return self._event("error", **told) + self._event("response.failed", response=response)
+        written = [self._after_comments(), self._event("error", **told)]
+        written.append(self._event("response.failed", response=response))
+        return b"".join(written)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         number, self._sent = self._sent, self._sent + 1
@@ -79,6 +93,13 @@ class ResponseWriter:
         begun = self._response.shown("in_progress")
         kinds = ("response.created", "response.in_progress")
         return b"".join(self._event(kind, response=begun) for kind in kinds)
+
+    def _after_comments(self) -> bytes:
+        """An event that says nothing new: some decoders lose the one that follows a comment."""
+        if not self._quiet:
+            return b""
+        self._quiet = False
+        return self._event("response.in_progress", response=self._response.shown("in_progress"))
 
     def _told(self, change: Change) -> bytes:
         """The events for a change."""

@@ -103,7 +103,7 @@ def renamed(error: ApiError, names: Mapping[str, str]) -> ApiError:
 def _rewritten(sent: bytes, writer: Writer) -> bytes:
     """Whole events, or a comment: nobody writes half an event. No JSON has an empty line."""
     if not sent.startswith(_DATA):
-        return writer.keep_alive()
+        return writer.keep_alive(sent)
     written: list[bytes] = []
     for event in sent.removesuffix(_END).split(_END):
         data = event.removeprefix(_DATA)

@@ -15,8 +15,8 @@ class Writer(Protocol):
         """The reply, of a whole completion."""
         ...
 
-    def keep_alive(self) -> bytes:
-        """What tells the client that the reply is still to come."""
+    def keep_alive(self, comment: bytes) -> bytes:
+        """What tells the client that the reply is still to come, where a chat has a comment."""
         ...
 
     def chunk(self, chunk: Mapping[str, Any]) -> bytes:
