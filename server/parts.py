@@ -12,9 +12,9 @@ from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.background import in_background
-from server.engine.base import Engine
+from server.engine.base import BASE_MODEL, Engine
 from server.engine.discovery import Discovery
-from server.engine.replica_set import ReplicaSet, discovery_at, engines_at
+from server.engine.replica_set import ReplicaSet, engine_maker, engines_at
 from server.history import History
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
@@ -30,6 +30,7 @@ from server.settings import ServerSettings, kinds_in
 from server.vote.admission import Admission
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.completions import Completions
+from server.vote.passthrough import HandingOn
 from server.vote.recent_votes import RecentVotes
 from server.vote.top_up import TopUp
 from server.vote.voted import VotedAnswers
@@ -56,17 +57,19 @@ class Parts:
         self.failed = asyncio.Event()
         """Set when a background task has failed."""
         self.metrics = metrics = ServerMetrics()
-        at = settings.engine_url, settings.engine_model, settings.engine_timeout
-        engines = engines_at(*at) if engine is None else {"engine": engine}
+        key = "" if settings.engine_key is None else settings.engine_key.get_secret_value()
+        make = engine_maker(settings.engine_model, settings.engine_timeout, key)
+        urls, pause = settings.engine_url, settings.probe_seconds
+        engines = engines_at(urls, make) if engine is None else {"engine": engine}
         if engine is None and discovery is None:
-            discovery = discovery_at(*at, settings.probe_seconds)
+            discovery = Discovery(urls, make, pause=pause)
         self.engine = ReplicaSet(engines, settings.probe_seconds, metrics, discovery)
         self.buffer = buffer or open_buffer(settings)
         self.releases = releases or open_releases(settings)
         self.tenants = Tenants(settings.keys_file)
         self.judge = MathJudge(settings.equality_deadline)
         kinds = AnswerKinds(self.judge)
-        self.policy = Policy(settings.model_name, settings.engine_model)
+        self.policy = Policy(settings.model_name, BASE_MODEL)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)
         self.share = LearningShare(
@@ -114,6 +117,12 @@ class Parts:
             admission=self.admission,
             voted=self.voted,
             rules=rules,
+        )
+        self.handing_on = HandingOn(
+            engine=self.engine,
+            policy=self.policy,
+            admission=self.admission,
+            seconds=settings.engine_timeout,
         )
         self.history = History(
             metrics=metrics,

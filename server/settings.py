@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field, SecretStr, field_validator
@@ -28,6 +28,12 @@ class ListenSettings(SettingsGroup):
     """Key of the admin port, as `Authorization: Bearer …`. Without it the port is not opened."""
     max_body_bytes: int = Field(default=4 << 20, gt=0)
     """Largest request body accepted (413 above)."""
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    """What becomes of a request's field that neither OpenAI, vLLM nor we have: `refuse` is a 400
+    that names it, which finds misspelt ones; `ignore` drops it."""
+    cors_origins: str = ""
+    """Origins whose pages may ask from a browser, separated by commas (`https://app.example`), or
+    `*` for all. None by default."""
     drain_seconds: float = Field(default=0.0, ge=0)
     """Seconds after SIGTERM in which answers go on and `/readyz` says 503, for load balancers."""
 
@@ -50,8 +56,11 @@ class EngineSettings(SettingsGroup):
     """Base address of the vLLM server, without `/v1`; several replicas, separated by commas.
     `dns+http://HOST:8100` stands for a replica at each address of that host, looked up again and
     again: replicas may come and go. Keep them private: they have no access control."""
-    engine_model: str = "base"
-    """The base model's name inside the engine (vLLM's --served-model-name)."""
+    engine_model: str = ""
+    """The base model's name inside the engine (vLLM's --served-model-name). By default the engine
+    is asked what it serves."""
+    engine_key: SecretStr | None = None
+    """The key that the engine wants, if it was started with vLLM's --api-key."""
     engine_timeout: float = Field(default=300.0, gt=0)
     """Seconds a request may take (504), unless it sets a deadline of its own. One whose
     `max_tokens` is above 4,096 has more, in proportion: 2,400 s for 32,768."""

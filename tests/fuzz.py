@@ -31,6 +31,8 @@ KINDS = {
 def map_body(context, body):
     if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body["model"]) != 3:
         body["model"] = "ratchet"
+    if isinstance(body, dict) and isinstance(body.get("best_of"), int):
+        body["best_of"] = 1  # a schema cannot say: at most n
     ours = body.get("ratchet") if isinstance(body, dict) else None
     answer = ours.get("answer") if isinstance(ours, dict) else None
     if isinstance(answer, dict) and answer.get("kind") in KINDS:

@@ -1,26 +1,20 @@
 """Errors of the HTTP boundary, and the one place where others become a status."""
 
 import math
-import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
-from rewards.answer_choice import ChoiceInvalid
 from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
 from server.policy.leases import UnknownModel
 
-M = TypeVar("M", bound=BaseModel)
 RETRY_SECONDS = 2.0
-_BRANCH = re.compile(r"str|constrained-str|(list|dict)\[.*\]")
-"""What pydantic calls the branch of a field that takes a text or something else."""
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -113,27 +107,3 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(503, message, code="engine_unavailable")
         case _:
             return ApiError(500, "an unforeseen error; the server's log has it")
-
-
-def parse(kind: type[M], body: bytes) -> M:
-    """A request body as a model. Raises ApiError with the first invalid field, never its value."""
-    try:
-        return kind.model_validate(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
-    except ValidationError as error:
-        raise invalid(error) from None
-
-
-def invalid(error: ValidationError) -> ApiError:
-    """What a client gets for a field that is no good: the first one, never its value."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    steps = [str(step) for step in first["loc"] if not _BRANCH.fullmatch(str(step))]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, ChoiceInvalid) and cause.field != "kind":
-        steps.append(cause.field)
-    param = ".".join(steps) or None
-    if first["type"] == "extra_forbidden":
-        return ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
-    message = first["msg"].removeprefix("Value error, ")
-    return ApiError(400, f"{param}: {message}" if param else message, param=param)

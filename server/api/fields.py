@@ -1,8 +1,16 @@
 """Fields that requests have in common, and the `ratchet` extension."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from rewards.answer_choice import MAX_OPTION_CHARS, MAX_OPTIONS, MAX_PATTERN_BYTES, AnswerChoice
 from rewards.answers.kinds import ANSWER_KINDS
@@ -22,6 +30,20 @@ Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31), WHOLE]
+_TOKEN_NAME = "^[0-9]{1,9}$"
+LogitBias = Annotated[
+    dict[Annotated[str, Field(pattern=_TOKEN_NAME)], Bias],
+    WithJsonSchema(
+        {
+            "type": "object", "additionalProperties": False,
+            "patternProperties": {_TOKEN_NAME: {"type": "number", "minimum": -100, "maximum": 100}},
+        }
+    ),
+]  # fmt: skip
+"""By token id, which is text as the key of a JSON object."""
+_NULL = {"type": "null"}
 
 
 class Strict(BaseModel):
@@ -30,23 +52,34 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class TextPart(Strict):
-    """A piece of text, the only kind of content part that is accepted."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(BaseModel):
-    """One chat message. Other fields than these go to the engine's chat template."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
+def nullable(schema: dict[str, Any]) -> None:
+    """Say in an object's schema that null stands for "not given" in every optional field."""
+    properties: dict[str, dict[str, Any]] = schema["properties"]
+    for name in properties.keys() - set(schema.get("required", ())):
+        field = properties[name]
+        options: list[dict[str, Any]] = field.get("anyOf", [])
+        if field.get("type") != "null" and _NULL not in options and "anyOf" in field:
+            field["anyOf"] = [*options, _NULL]
+        elif field.get("type") != "null" and _NULL not in options:
+            kept = {k: field.pop(k) for k in ("title", "description", "default") if k in field}
+            properties[name] = {"anyOf": [field, _NULL], **kept}
 
 
-class StreamOptions(Strict):
+class Options(Strict):
+    """An object of optional fields; null stands for "not given" in each of them."""
+
+    model_config = ConfigDict(json_schema_extra=nullable)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[str, Any]", value)
+        return {k: v for k, v in given.items() if v is not None or k not in cls.model_fields}
+
+
+class StreamOptions(Options):
     """OpenAI's `stream_options`."""
 
     include_usage: bool = False
@@ -78,7 +111,7 @@ _CHOICE: dict[str, Any] = {
 Choice = Annotated[AnswerChoice, PlainValidator(AnswerChoice.from_json), WithJsonSchema(_CHOICE)]
 
 
-class RatchetOptions(Strict):
+class RatchetOptions(Options):
     """Our extension of the request; every field is optional."""
 
     rollouts: Positive | None = None
@@ -93,7 +126,8 @@ class RatchetOptions(Strict):
     stream: Literal["vote", "progress", "first"] = "vote"
     """When streaming: `vote` waits for the vote, then sends the winner; `progress` also sends the
     vote so far whenever rollouts come in, in chunks without choices; `first` sends the first
-    rollout as it is written, and the vote at the end."""
+    rollout as it is written, and the vote at the end. Several prompts always wait for their
+    votes."""
     answer: Choice | None = None
     """How answers are read and compared: a kind by its name, or an object with `kind` and what that
     kind takes (docs/answers.md). By itself `tools` means `tool_calls`, a JSON `response_format`

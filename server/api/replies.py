@@ -108,19 +108,32 @@ class Reply:
         if request.legacy:
             choices = [in_older_form(choice) for choice in choices]
         return {
-            **self._object(shape.object, choices),
+            **self.completion_object(choices),
             "usage": outcome.usage(),
             "ratchet": outcome.extension(),
         }
 
-    def events(self, outcome: Outcome) -> list[bytes]:
-        """The completion as a stream."""
+    def completion_object(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The completion object with these choices, without usage and extension."""
+        return self._object(format_of(self.request).object, choices)
+
+    def chunks(self, outcome: Outcome) -> list[dict[str, Any]]:
+        """The completion as the chunks of a stream, the last one with the extension."""
         pieces = format_of(self.request).pieces
         choices = self.completion(outcome)["choices"]
         chunks = [self.chunk([piece]) for choice in choices for piece in pieces(choice)]
         if self.request.counts_along:
             chunks = [{**chunk, "usage": outcome.usage()} for chunk in chunks]
-        return self.ending(chunks, outcome)
+        return [*chunks[:-1], {**chunks[-1], "ratchet": outcome.extension()}]
+
+    def blank(self) -> bytes:
+        """A chunk that says nothing: it follows a comment, since some decoders lose the event that
+        does."""
+        return sse(self.chunk([format_of(self.request).blank]))
+
+    def events(self, outcome: Outcome) -> list[bytes]:
+        """The completion as a stream."""
+        return self.ending(self.chunks(outcome), outcome)
 
     def chunk(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A chunk of the stream."""
@@ -133,9 +146,8 @@ class Reply:
         return sse({**self.chunk([]), "ratchet": {**counted, "distribution": distribution}})
 
     def ending(self, chunks: Sequence[dict[str, Any]], outcome: Outcome) -> list[bytes]:
-        """The stream's last events: these chunks, the last of them with the extension, then the
-        usage if it was asked for."""
-        sent = [*chunks[:-1], {**chunks[-1], "ratchet": outcome.extension()}]
+        """The stream's last events: these chunks, then the usage if it was asked for."""
+        sent = [*chunks]
         if self.request.includes_usage:
             sent.append({**self.chunk([]), "usage": outcome.usage()})
         return [*map(sse, sent), DONE]
@@ -156,7 +168,7 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
     return {
         "strategy": "single",
         "kind": None,
-        "rollouts": request.n,
+        "rollouts": request.n * len(request.parts),
         **unvoted,
         "policy_version": lease.version,
         "recorded": False,

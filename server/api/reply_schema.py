@@ -29,6 +29,8 @@ class RatchetExtension(_Reply):
     policy_version: int
     """The one version all rollouts came from; 0 is base."""
     recorded: bool
+    votes: list[dict[str, Any]] | None = None
+    """Of several prompts: each one's own object, with the `completion_id` that feedback names."""
     reason: str | None
     """Why `answer` is null, or why nothing is recorded."""
 
@@ -149,6 +151,26 @@ class MessagesError(_Reply):
     type: Literal["error"]
     error: MessagesErrorDetail
     request_id: str
+
+
+class Embeddings(_Reply):
+    """Reply to `POST /v1/embeddings`: the engine's own."""
+
+    data: list[dict[str, Any]]
+    model: str
+
+
+class Tokens(_Reply):
+    """Reply to `POST /tokenize`: the engine's own."""
+
+    tokens: list[int]
+    count: int
+
+
+class Detokenized(_Reply):
+    """Reply to `POST /detokenize`: the engine's own."""
+
+    prompt: str
 
 
 class FeedbackReply(_Reply):

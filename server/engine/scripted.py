@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -21,6 +22,9 @@ from server.engine.base import (
     Names,
     Piece,
     Prompt,
+    Service,
+    each_prompt,
+    is_chat,
 )
 
 CALLED = "tool_calls"
@@ -99,7 +103,7 @@ class ScriptedEngine:
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
         with self._working(request, int(request.options.get("n", 1))) as all_spoken:
             usage = _usage(all_spoken)
-        chat = not isinstance(request.prompt, str)
+        chat = is_chat(request.prompt)
         return {
             "id": "scripted",
             "object": "chat.completion" if chat else "text_completion",
@@ -111,11 +115,24 @@ class ScriptedEngine:
 
     @asynccontextmanager
     async def stream(self, request: EngineRequest, names: Names) -> AsyncGenerator[Batches[Chunk]]:
-        raw = isinstance(request.prompt, str)
+        raw = not is_chat(request.prompt)
         kind = "text_completion" if raw else "chat.completion.chunk"
         head = {"id": names.id, "object": kind, "created": 0, "model": names.model}
-        with self._working(request) as [spoken]:
-            yield self._chunks(request, head, spoken)
+        with self._working(request) as all_spoken:
+            yield self._chunks(request, head, all_spoken)
+
+    async def serve(self, service: Service, request: EngineRequest) -> dict[str, Any]:
+        self._check(request.model)
+        self.requests.append({"service": service, "model": request.model, **request.options})
+        if service is Service.DETOKENIZE:
+            return {"prompt": "".join(chr(one % 0xD800) for one in request.options["tokens"])}
+        if service is Service.TOKENIZE:
+            asked = request.options.get("prompt") or orjson.dumps(request.options["messages"])
+            tokens = list(asked.encode() if isinstance(asked, str) else asked)
+            return {"count": len(tokens), "max_model_len": 1_000, "tokens": tokens}
+        embedding = {"object": "embedding", "index": 0, "embedding": [0.5]}
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        return {"object": "list", "model": request.model, "data": [embedding], "usage": usage}
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         self._check(model)
@@ -149,13 +166,14 @@ class ScriptedEngine:
     def _working(self, request: EngineRequest, count: int = 1) -> Generator[Sequence[Spoken]]:
         """The rollouts to answer with, while the request is under way."""
         self._check(request.model)
-        prompt = {"prompt" if isinstance(request.prompt, str) else "messages": request.prompt}
+        prompt = {"messages" if is_chat(request.prompt) else "prompt": request.prompt}
         named = {"model": request.model, "priority": request.priority}
         self.requests.append({**prompt, **named, **request.options})
         self.under_way += 1
         try:
-            answered = self.script(request.model, request.prompt, count)
-            yield [Spoken(one) if isinstance(one, str) else one for one in answered]
+            prompts = each_prompt(request.prompt)
+            answered = [self.script(request.model, prompt, count) for prompt in prompts]
+            yield [Spoken(one) if isinstance(one, str) else one for one in chain(*answered)]
         finally:
             self.under_way -= 1
 
@@ -173,7 +191,7 @@ class ScriptedEngine:
                 yield [draw]
 
     async def _pieces(self, request: EngineRequest, spoken: Spoken) -> AsyncIterator[Piece]:
-        raw = isinstance(request.prompt, str)
+        raw = not is_chat(request.prompt)
         first = {"text": ""} if raw else {"delta": {"role": "assistant", "content": ""}}
         yield Piece(_streamed(first))
         for field, c in [("reasoning", c) for c in spoken.reasoning] + [
@@ -195,15 +213,16 @@ class ScriptedEngine:
         yield Piece(_streamed({**last, "finish_reason": spoken.ended}), whole)
 
     async def _chunks(
-        self, request: EngineRequest, head: Mapping[str, Any], spoken: Spoken
+        self, request: EngineRequest, head: Mapping[str, Any], all_spoken: Sequence[Spoken]
     ) -> AsyncIterator[Sequence[Chunk]]:
         """A passed-through stream, with the whole usage wherever some is asked for."""
         asked: Mapping[str, Any] = request.options.get("stream_options") or {}
-        usage = {"usage": _usage([spoken])}
+        usage = {"usage": _usage(all_spoken)}
         along = usage if asked.get("continuous_usage_stats") else {}
-        async for piece in self._pieces(request, spoken):
-            event = {**head, "choices": [piece.choice], **along}
-            yield [Chunk(orjson.dumps(event), piece.draw is not None)]
+        for index, spoken in enumerate(all_spoken):
+            async for piece in self._pieces(request, spoken):
+                event = {**head, "choices": [{**piece.choice, "index": index}], **along}
+                yield [Chunk(orjson.dumps(event), piece.draw is not None)]
         if asked.get("include_usage"):
             yield [Chunk(orjson.dumps({**head, "choices": [], **usage}), False)]
 
@@ -243,7 +262,7 @@ def _choice(index: int, prompt: Prompt, spoken: Spoken, tops: int = 0) -> dict[s
     text = spoken.written
     written: dict[str, Any] = {"message": spoken.message}
     logprobs: dict[str, Any] = {"content": [_token(c, tops) for c in text]}
-    if isinstance(prompt, str):
+    if not is_chat(prompt):
         written = {"text": text}
         logprobs = {
             "tokens": list(text),

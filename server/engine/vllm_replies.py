@@ -18,6 +18,8 @@ from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 _LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
 _BROKEN_OFF = b'"finish_reason":"abort"'
 _LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
+NO_ROUTE = "no_route"
+"""Code of a refusal of an engine that has no such route, and not of something it does not know."""
 _OURS = frozenset({"token_ids", "prompt_token_ids"})
 """Fields of a choice that no client gets."""
 
@@ -179,6 +181,8 @@ def refusal(status: int, body: bytes) -> EngineRefused:
         message, param, code = error["message"], error.get("param"), error.get("code")
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message, param, code = f"the engine refused the request with status {status}", None, None
+    if status == 404 and (message == "Not Found" or "status 404" in message):
+        code = NO_ROUTE
     if status == 400 and "context length" in message:
         param, code = "messages", "context_length_exceeded"
     if status == 400 and "--tool-call-parser" in message:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.store.releases import ReleaseStore, promote_by_hand, rollback
-from server.api.errors import ApiError, json_response, parse
+from server.api.errors import ApiError, json_response
+from server.api.parsing import parse
 from server.http.app import handle_errors
 
 Version = Annotated[int, InPath(ge=0, le=2**31)]

@@ -9,9 +9,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from server.api.errors import EXPECTED, api_error
-from server.api.messages.request import MessagesRequest
+from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
+from server.api.messages.request import CountTokensRequest, MessagesRequest
 from server.api.requests import ChatRequest, TextRequest
 from server.api.responses.request import ResponsesRequest
+from server.http.cors import Origins
 from server.http.failures import failure
 from server.http.live_page import LivePage
 from server.http.middleware import Edge
@@ -36,6 +38,11 @@ def create_app(parts: Parts) -> ASGIApp:
     app.add_api_route("/v1/completions", routes.completions(TextRequest), methods=["POST"])
     app.add_api_route("/v1/responses", routes.completions(ResponsesRequest), methods=["POST"])
     app.add_api_route("/v1/messages", routes.completions(MessagesRequest), methods=["POST"])
+    counted = routes.token_counts(CountTokensRequest)
+    app.add_api_route("/v1/messages/count_tokens", counted, methods=["POST"])
+    app.add_api_route("/v1/embeddings", routes.handed_on(EmbeddingsRequest), methods=["POST"])
+    app.add_api_route("/tokenize", routes.handed_on(TokenizeRequest), methods=["POST"])
+    app.add_api_route("/detokenize", routes.handed_on(DetokenizeRequest), methods=["POST"])
     app.add_api_route("/v1/feedback", routes.feedback, methods=["POST"])
     app.add_api_route("/v1/models", routes.models, methods=["GET"])
     app.add_api_route("/v1/models/{name}", routes.model, methods=["GET"])
@@ -46,7 +53,13 @@ def create_app(parts: Parts) -> ASGIApp:
     if parts.settings.page:
         LivePage(parts).add_to(app)
     describe(app, parts.settings.max_rollouts)
-    return Edge(app, parts.settings.max_body_bytes, parts.tenants, parts.metrics)
+    return Edge(
+        app,
+        max_body_bytes=parts.settings.max_body_bytes,
+        tenants=parts.tenants,
+        metrics=parts.metrics,
+        origins=Origins(parts.settings.cors_origins),
+    )
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -54,6 +67,8 @@ def handle_errors(app: FastAPI) -> None:
 
     async def reply(http: Request, error: Exception) -> Response:
         response = failure(api_error(error), http.scope)
+        if http.method == "OPTIONS" and response.status_code == 405:  # `allow` is the answer
+            response = Response(status_code=204)
         if isinstance(error, HTTPException):
             response.headers.update(error.headers or {})
         return response

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import ApiError
 from server.api.tenants import Tenants
+from server.http.cors import Origins
 from server.http.failures import failure, id_headers
 from server.http.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
@@ -27,9 +28,15 @@ class Edge:
     """The outermost layer of the server."""
 
     def __init__(
-        self, app: ASGIApp, max_body_bytes: int, tenants: Tenants, metrics: ServerMetrics
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        tenants: Tenants,
+        metrics: ServerMetrics,
+        origins: Origins,
     ) -> None:
-        self._app, self._limit = app, max_body_bytes
+        self._app, self._limit, self._origins = app, max_body_bytes, origins
         self._tenants, self._metrics = tenants, metrics
         self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
 
@@ -39,7 +46,7 @@ class Edge:
             return
         started = time.perf_counter()
         self._metrics.in_flight.inc()
-        read, status = 0, 500
+        read, status, head = 0, 500, scope["method"] == "HEAD"
         request_id = f"req_{uuid.uuid4().hex}"
         scope["request_id"] = request_id
         ids = [(name, request_id.encode()) for name in id_headers(scope)]
@@ -56,15 +63,20 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *ids]
+                message["headers"] = [*message["headers"], *ids, *self._origins.headers(scope)]
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
+            if (preflight := self._origins.preflight(scope)) is not None:
+                await preflight(scope, receive, stamped_send)
+                return
             tenant = self._tenants.admit(_key(scope))
             if tenant is None and scope["path"] not in _OPEN:
                 await failure(_NO_KEY, scope)(scope, receive, stamped_send)
                 return
-            scope["tenant"] = tenant
+            scope = {**scope, "tenant": tenant, "method": "GET" if head else scope["method"]}
             if _declared_length(scope) > self._limit:
                 await failure(self._too_large, scope)(scope, receive, stamped_send)
             else:

@@ -9,9 +9,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from server.api import reply_schema as reply
+from server.api.feedback_request import FeedbackRequest
+from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
 from server.api.messages.errors import PATH as MESSAGES
 from server.api.messages.request import CountTokensRequest, MessagesRequest
-from server.api.requests import ChatRequest, FeedbackRequest, TextRequest
+from server.api.requests import ChatRequest, TextRequest
 from server.api.responses.request import ResponsesRequest
 
 _BODIES: dict[str, type[BaseModel]] = {
@@ -20,6 +22,9 @@ _BODIES: dict[str, type[BaseModel]] = {
     "/v1/responses": ResponsesRequest,
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": CountTokensRequest,
+    "/v1/embeddings": EmbeddingsRequest,
+    "/tokenize": TokenizeRequest,
+    "/detokenize": DetokenizeRequest,
     "/v1/feedback": FeedbackRequest,
 }
 _REPLIES: dict[str, type[BaseModel]] = {
@@ -28,6 +33,9 @@ _REPLIES: dict[str, type[BaseModel]] = {
     "/v1/responses": reply.ResponseReply,
     "/v1/messages": reply.MessageReply,
     "/v1/messages/count_tokens": reply.TokenCount,
+    "/v1/embeddings": reply.Embeddings,
+    "/tokenize": reply.Tokens,
+    "/detokenize": reply.Detokenized,
     "/v1/feedback": reply.FeedbackReply,
     "/v1/models": reply.ModelList,
     "/v1/models/{name}": reply.ModelCard,
@@ -74,7 +82,7 @@ def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["responses"] = _responses(path)
-            if path.startswith("/v1/"):
+            if path in _BODIES or path.startswith("/v1/"):
                 operation["security"] = [{"key": []}, {}]
             if "{name}" in path:
                 name = {"name": "name", "in": "path", "required": True}

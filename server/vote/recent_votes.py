@@ -12,7 +12,7 @@ from typing import Any
 
 from adapter.store.clients import pseudonym
 from rewards.votes import Vote
-from server.engine.base import Prompt
+from server.engine.base import Prompt, is_chat
 from server.policy.reasons import Unrecorded
 from server.vote.session import VoteSession
 
@@ -76,7 +76,7 @@ class RecentVotes:
 
 def _last_text(prompt: Prompt) -> str:
     """The raw prompt, or the text of the last message."""
-    if isinstance(prompt, str):
-        return prompt
-    content: Any = prompt[-1].get("content") or "" if prompt else ""
+    if not is_chat(prompt):
+        return prompt if isinstance(prompt, str) else f"{len(prompt)} tokens"
+    content: Any = prompt[-1].get("content") or ""
     return content if isinstance(content, str) else " ".join(part["text"] for part in content)

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 
 from rewards.answers.kinds import AnswerKinds
 from server.api.replies import Reply
-from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
@@ -37,18 +36,19 @@ class VotedAnswers:
 
     def begin(
         self,
-        request: SamplingRequest,
+        reply: Reply,
         caller: Caller,
         admitted: Admitted,
         held: ExitStack,
         first: asyncio.Future[Draw] | None = None,
     ) -> VoteSession:
-        """Start a session. What is `held` for it is released when all of it is over. `first` is the
-        rollout that the caller streams, if it does."""
+        """Start a session for the request that `reply` is to. What is `held` for it is released
+        when all of it is over. `first` is the rollout that the caller streams, if it does."""
+        request = reply.request
         answer = request.answer(self._rules.answer)
         confidence = request.ratchet.confidence or self._rules.confidence
         session = VoteSession(
-            reply=Reply.to(request),
+            reply=reply,
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,

@@ -16,7 +16,7 @@ from server.api.field_rules.sampling import (
 )
 
 CHAT: FieldTable = {
-    **fields(OPENAI_PASSED, "messages", "text parts; `cache_control` and the like are dropped"),
+    **fields(OPENAI_READ, "messages", "text parts; `cache_control` and the like are dropped"),
     **SAMPLING,
     **fields(OPENAI_PASSED, "max_completion_tokens", "counts before `max_tokens`"),
     **fields(OPENAI_SINGLE, "top_logprobs"),

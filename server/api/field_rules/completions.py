@@ -13,7 +13,7 @@ from server.api.field_rules.sampling import (
 _ALONE = replace(OPENAI_PASSED, reach=Reach.MAKES_SINGLE)
 
 COMPLETIONS: FieldTable = {
-    **fields(OPENAI_PASSED, "prompt", "a text, token ids, or several of either"),
+    **fields(OPENAI_READ, "prompt", "a text, token ids, or several of either"),
     **SAMPLING,
     **fields(_ALONE, "echo suffix"),
     **fields(OPENAI_READ, "best_of", "at most `n`: votes have `ratchet.rollouts`"),

@@ -36,9 +36,9 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """The rule of one field. `note` is for docs/api.md; of a refused field it is the 400's message,
-    and `harmless` are values that are taken all the same. `alters`: rollouts no longer come from
-    the model's own distribution. `origin`: whose API documents the field."""
+    """The rule of one field. `origin`: whose API documents it. `note` is for docs/api.md; of a
+    refused field it is the 400's message. `alters`: with it, rollouts no longer come from the
+    model's own distribution. Neither counts for the values that are `harmless`."""
 
     use: Use
     origin: str
@@ -46,6 +46,10 @@ class FieldRule:
     reach: Reach = Reach.ALL
     alters: bool = False
     harmless: tuple[Any, ...] = ()
+
+    def takes(self, value: Any) -> bool:
+        """Whether a value is among the harmless ones: 1 is not true, and 1.0 is not 1."""
+        return any(type(value) is type(one) and value == one for one in self.harmless)
 
 
 FieldTable: TypeAlias = Mapping[str, FieldRule]
@@ -70,7 +74,7 @@ def admitted(table: FieldTable, body: Mapping[str, Any], *, ignore_unknown: bool
         elif value is None or rule.use is Use.IGNORED:
             continue
         elif rule.use is Use.REFUSED:
-            if not any(type(value) is type(one) and value == one for one in rule.harmless):
+            if not rule.takes(value):
                 raise ApiError(400, f"{name}: {rule.note}", param=name, code="unsupported_field")
         else:
             kept[name] = value
@@ -79,8 +83,29 @@ def admitted(table: FieldTable, body: Mapping[str, Any], *, ignore_unknown: bool
 
 def unknown_field(path: str) -> ApiError:
     """The error for a field that neither we nor the engine know."""
-    shown = path if len(path) <= _SHOWN_CHARS else path[:_SHOWN_CHARS] + "…"
+    shown = shortened(path)
     return ApiError(400, f"Unknown field: {shown}", param=shown, code="unknown_field")
+
+
+def shortened(name: str) -> str:
+    """A client's name for something, as an error may repeat it."""
+    return name if len(name) <= _SHOWN_CHARS else name[:_SHOWN_CHARS] + "…"
+
+
+def makes_single(table: FieldTable, given: Mapping[str, Any]) -> bool:
+    """Whether a field that was given asks for what no vote has."""
+    return any(
+        table[name].reach is Reach.MAKES_SINGLE and value is not None and value is not False
+        for name, value in given.items()
+    )
+
+
+def alters_sampling(table: FieldTable, given: Mapping[str, Any]) -> bool:
+    """Whether a field that was given changes the distribution that rollouts come from."""
+    return any(
+        table[name].alters and value is not None and not table[name].takes(value)
+        for name, value in given.items()
+    )
 
 
 def passed_on(table: FieldTable, *, single: bool) -> frozenset[str]:

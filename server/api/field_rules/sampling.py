@@ -1,5 +1,7 @@
 """Rules of the fields that chat and text completions have in common, OpenAI's and vLLM's."""
 
+from dataclasses import replace
+
 from server.api.field_rules.rule import FieldRule, Reach, Use, fields
 
 OPENAI_READ = FieldRule(Use.ACCEPTED, "OpenAI")
@@ -12,8 +14,8 @@ VLLM_SINGLE = FieldRule(Use.PASSED_ON, "vLLM", reach=Reach.SINGLE)
 VLLM_ALONE = FieldRule(Use.PASSED_ON, "vLLM", reach=Reach.MAKES_SINGLE)
 VLLM_HINT = FieldRule(Use.IGNORED, "vLLM")
 VLLM_REFUSED = FieldRule(Use.REFUSED, "vLLM")
-_ALTERS = FieldRule(Use.PASSED_ON, "OpenAI", alters=True)
-_VLLM_ALTERS = FieldRule(Use.PASSED_ON, "vLLM", alters=True)
+_ALTERS = FieldRule(Use.PASSED_ON, "OpenAI", alters=True, harmless=(0.0, {}))
+_VLLM_ALTERS = FieldRule(Use.PASSED_ON, "vLLM", alters=True, harmless=(False, 0, [], {}))
 
 SAMPLING = {
     **fields(OPENAI_READ, "model"),
@@ -39,13 +41,15 @@ SAMPLING = {
     ),
     **fields(
         _VLLM_ALTERS,
-        "ignore_eos min_tokens repetition_penalty allowed_token_ids bad_words "
-        "thinking_token_budget repetition_detection watermarking vllm_xargs",
+        "ignore_eos min_tokens allowed_token_ids bad_words repetition_detection watermarking "
+        "vllm_xargs",
     ),
-    **fields(VLLM_SINGLE, "min_p stream_interval"),
+    **fields(replace(_VLLM_ALTERS, harmless=(1.0,)), "repetition_penalty"),
+    **fields(replace(_VLLM_ALTERS, harmless=(-1,)), "thinking_token_budget"),
+    **fields(VLLM_SINGLE, "min_p stream_interval length_penalty"),
     **fields(
         VLLM_ALONE,
-        "use_beam_search length_penalty prompt_logprobs logprob_token_ids return_token_ids "
+        "use_beam_search prompt_logprobs logprob_token_ids return_token_ids "
         "return_tokens_as_token_ids",
     ),
     **fields(VLLM_HINT, "priority", "the server orders the engine's work"),
