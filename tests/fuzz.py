@@ -33,11 +33,20 @@ def map_body(context, body):
         body["model"] = "ratchet"
     if isinstance(body, dict) and isinstance(body.get("best_of"), int):
         body["best_of"] = 1  # a schema cannot say: at most n
+    # Nor can it say which tools are offered.
+    choice = body.get("tool_choice") if isinstance(body, dict) else None
+    if isinstance(choice, dict) and isinstance(choice.get("tools"), list):
+        choice["tools"] = [tool for tool in body.get("tools") or [] if isinstance(tool, dict)]
     ours = body.get("ratchet") if isinstance(body, dict) else None
     answer = ours.get("answer") if isinstance(ours, dict) else None
     if isinstance(answer, dict) and answer.get("kind") in KINDS:
         ours["answer"] = KINDS[answer["kind"]]  # a schema cannot say which patterns compile
     return body
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if case.meta is not None and case.meta.generation.mode.is_positive:
+        case.body = map_body(context, case.body)  # what the coverage phase makes by itself too
 """
 
 

@@ -122,7 +122,7 @@ class Draw:
     rollout: Rollout
     top_logprobs: Sequence[Sequence[float]] = ()
     reasoning_tokens: int = 0
-    """Those of its tokens that are reasoning; counted where they come one by one, else estimated."""
+    """Those of its tokens that are reasoning: counted if they come one by one, else estimated."""
 
     @property
     def tokens(self) -> int:

@@ -34,9 +34,11 @@ def reasoning_tokens(delta: Mapping[str, Any], tokens: int) -> float:
     reasoning = len(reasoning_in(delta))
     if not reasoning:
         return 0.0
-    functions = [call.get("function") or {} for call in delta.get("tool_calls") or ()]
-    said = [delta.get("content"), *(function.get("arguments") for function in functions)]
-    return tokens * reasoning / (reasoning + sum(len(text or "") for text in said))
+    said: list[str] = [delta.get("content") or ""]
+    for call in delta.get("tool_calls") or ():
+        function: Mapping[str, Any] = call.get("function") or {}
+        said.append(function.get("arguments") or "")
+    return tokens * reasoning / (reasoning + sum(map(len, said)))
 
 
 def calls_in(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from server.api.errors import EXPECTED, api_error
 from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
-from server.api.messages.request import CountTokensRequest, MessagesRequest
+from server.api.messages.request import MessagesRequest
 from server.api.requests import ChatRequest, TextRequest
 from server.api.responses.request import ResponsesRequest
 from server.http.cors import Origins
@@ -38,8 +38,7 @@ def create_app(parts: Parts) -> ASGIApp:
     app.add_api_route("/v1/completions", routes.completions(TextRequest), methods=["POST"])
     app.add_api_route("/v1/responses", routes.completions(ResponsesRequest), methods=["POST"])
     app.add_api_route("/v1/messages", routes.completions(MessagesRequest), methods=["POST"])
-    counted = routes.token_counts(CountTokensRequest)
-    app.add_api_route("/v1/messages/count_tokens", counted, methods=["POST"])
+    app.add_api_route("/v1/messages/count_tokens", routes.count_tokens, methods=["POST"])
     app.add_api_route("/v1/embeddings", routes.handed_on(EmbeddingsRequest), methods=["POST"])
     app.add_api_route("/tokenize", routes.handed_on(TokenizeRequest), methods=["POST"])
     app.add_api_route("/detokenize", routes.handed_on(DetokenizeRequest), methods=["POST"])

@@ -1,7 +1,7 @@
 """What each public route does with a request."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from server.api.errors import ApiError, json_response
 from server.api.feedback_request import FeedbackRequest
-from server.api.handed_on import HandedOn, TokenizeRequest
+from server.api.handed_on import HandedOn
+from server.api.messages.request import CountTokensRequest
 from server.api.parsing import parse
 from server.api.requests import SamplingRequest
 from server.api.surfaces.asked import SurfaceRequest, asked_by
@@ -78,15 +79,30 @@ class Routes:
             """The engine's own reply, behind our keys and quotas."""
             stopwatch, tenant = Stopwatch(), self._within_quota(http)
             request = self._parse(kind, await http.body())
-            self._parts.policy.resolve(request.model or self._parts.policy.name)
-            tenant.asked()
-            async with while_connected(http.receive):
-                with stopwatch.waiting():
-                    reply = await self._parts.handing_on.reply(request)
-            tenant.used(request.cost(reply))
+            reply = await self._hand_on(http, request, tenant, stopwatch)
             return json_response(reply, 200, self._overhead(stopwatch))
 
         return handed_on
+
+    async def count_tokens(self, http: Request) -> Response:
+        """How many tokens a prompt has, as the engine counts."""
+        stopwatch, tenant = Stopwatch(), self._within_quota(http)
+        request = self._parse(CountTokensRequest, await http.body())
+        with request.asked().in_its_words():
+            reply = await self._hand_on(http, request.chat.to_count, tenant, stopwatch)
+        return json_response({"input_tokens": reply["count"]}, 200, self._overhead(stopwatch))
+
+    async def _hand_on(
+        self, http: Request, request: HandedOn, tenant: Tenant, stopwatch: Stopwatch
+    ) -> dict[str, Any]:
+        """The engine's reply to a request that is its own affair."""
+        self._parts.policy.resolve(request.model or self._parts.policy.name)
+        tenant.asked()
+        async with while_connected(http.receive):
+            with stopwatch.waiting():
+                reply = await self._parts.handing_on.reply(request)
+        tenant.used(request.cost(reply))
+        return reply
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer, or whether it was right: for metrics only."""

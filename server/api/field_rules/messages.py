@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from server.api.field_rules.rule import FieldRule, FieldTable, Reach, Use, fields
-from server.api.field_rules.sampling import VLLM_PASSED
+from server.api.field_rules.sampling import VLLM_HINT, VLLM_PASSED, VLLM_REFUSED
 
 _READ = FieldRule(Use.ACCEPTED, "Anthropic")
 _PASSED = FieldRule(Use.PASSED_ON, "Anthropic")
@@ -37,4 +37,13 @@ MESSAGES: FieldTable = {
     **fields(_READ, "stream"),
     **fields(_READ, "metadata", "`user_id`"),
     **fields(FieldRule(Use.ACCEPTED, "Ratchet"), "ratchet"),
+    # vLLM's documented extras.
+    **fields(VLLM_PASSED, "cache_salt"),
+    **fields(replace(VLLM_PASSED, alters=True), "watermarking vllm_xargs"),
+    **fields(VLLM_HINT, "mm_payload return_mm_kwargs", "of media, which are refused"),
+    **fields(
+        VLLM_REFUSED,
+        "kv_transfer_params ec_transfer_params",
+        "engines do not hand work to one another here",
+    ),
 }

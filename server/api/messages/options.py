@@ -15,7 +15,7 @@ Effort = Literal["low", "medium", "high", "xhigh", "max"]
 class Tool(Part):
     """A tool that the model may call."""
 
-    type: Literal["custom"] = "custom"
+    type: Literal["custom"] | None = None
     name: NonEmpty
     input_schema: Json
     description: str | None = None

@@ -5,10 +5,12 @@ https://docs.claude.com/en/api/messages
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from server.api.field_rules.messages import COUNT_TOKENS, MESSAGES
 from server.api.fields import WHOLE, Count, NonEmpty, RatchetOptions
 from server.api.messages.content import Texts, Turn
 from server.api.messages.options import (
@@ -21,6 +23,7 @@ from server.api.messages.options import (
 )
 from server.api.messages.turns import messages_of
 from server.api.messages.writer import MessageWriter
+from server.api.request_parts.grammar import Shape
 from server.api.surfaces.asked import Asked, SurfaceRequest, Translated
 from server.api.tools import MAX_TOOLS
 
@@ -38,8 +41,30 @@ _COUNTED = {"include_usage": True, "continuous_usage_stats": True}
 """A message's first event has the prompt's tokens."""
 
 
+# JSON Schema of: a tool that must be called must be offered.
+_FORCED: Mapping[str, Any] = {
+    "if": {
+        "required": ["tool_choice"],
+        "properties": {
+            "tool_choice": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"enum": ["any", "tool"]}},
+            }
+        },
+    },
+    "then": {
+        "required": ["tools"],
+        "properties": {"tools": {"type": "array", "minItems": 1}},
+    },
+}
+
+
 class CountTokensRequest(SurfaceRequest):
     """A conversation whose tokens are to be counted."""
+
+    table = COUNT_TOKENS
+    rules = (_FORCED,)
 
     model: str
     messages: Annotated[list[Turn], Field(min_length=1)]
@@ -50,10 +75,15 @@ class CountTokensRequest(SurfaceRequest):
     output_config: OutputConfig | None = None
     output_format: JsonFormat | None = None
     """The older place of `output_config.format`."""
-    chat_template_kwargs: dict[str, Any] | None = None
+    chat_template_kwargs: Shape | None = None
+
+    @property
+    def chat(self) -> Translated:
+        """The chat that this stands for. Raises ApiError."""
+        return Translated.of(self._chat(), _NAMES)
 
     def asked(self) -> Asked:
-        return Asked(Translated.of(self._chat(), _NAMES), names=_NAMES)
+        return Asked(self.chat, names=_NAMES)
 
     def _chat(self) -> dict[str, Any]:
         """The fields of the chat, None for what it does not have."""
@@ -84,6 +114,8 @@ class CountTokensRequest(SurfaceRequest):
 class MessagesRequest(CountTokensRequest):
     """A conversation whose next turn is asked for."""
 
+    table = MESSAGES
+
     max_tokens: Count
     stop_sequences: Annotated[list[NonEmpty], Field(max_length=4)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
@@ -91,10 +123,13 @@ class MessagesRequest(CountTokensRequest):
     top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
     stream: bool | None = None
     metadata: Metadata | None = None
+    cache_salt: Annotated[str, Field(min_length=1, max_length=1_024)] | None = None
+    watermarking: bool | None = None
+    vllm_xargs: Shape | None = None
     ratchet: RatchetOptions = RatchetOptions()
 
     def asked(self) -> Asked:
-        chat = Translated.of(self._chat(), _NAMES)
+        chat = self.chat
         return Asked(chat, MessageWriter(chat.reply_id, self.model), _NAMES)
 
     def _chat(self) -> dict[str, Any]:
@@ -107,6 +142,9 @@ class MessagesRequest(CountTokensRequest):
             "top_k": self.top_k,
             "stream": self.stream,
             "stream_options": _COUNTED if self.stream else None,
+            "cache_salt": self.cache_salt,
+            "watermarking": self.watermarking,
+            "vllm_xargs": self.vllm_xargs,
             "user": None if self.metadata is None else self.metadata.user_id,
             "ratchet": self.ratchet,
         }

@@ -36,7 +36,7 @@ def messages_of(
                 _add_assistant(found, turn)
             case SystemTurn():
                 pass
-    return found
+    return found or [{"role": "user", "content": ""}]
 
 
 def _add_user(found: list[dict[str, Any]], turn: UserTurn) -> None:
@@ -59,6 +59,7 @@ def _add_assistant(found: list[dict[str, Any]], turn: AssistantTurn) -> None:
     if isinstance(turn.content, str):
         _say(found, "assistant", turn.content)
         return
+    _last(found, "assistant")
     for block in turn.content:
         match block:
             case TextBlock():

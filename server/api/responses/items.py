@@ -114,7 +114,7 @@ def messages_of(instructions: str | None, given: str | Sequence[Item]) -> list[d
                 if thought := "".join(part.text for part in item.content or item.summary or ()):
                     message = _assistant(found, "content", "tool_calls", "reasoning")
                     message["reasoning"] = thought
-    return found
+    return found or [{"role": "user", "content": ""}]
 
 
 def _assistant(found: list[dict[str, Any]], *taken: str) -> dict[str, Any]:

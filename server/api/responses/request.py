@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from server.api.field_rules.responses import RESPONSES
 from server.api.fields import (
     Count,
     MetadataKey,
@@ -16,6 +17,7 @@ from server.api.fields import (
     RatchetOptions,
     TopLogprobs,
 )
+from server.api.responses.extras import Extras
 from server.api.responses.items import Item, messages_of
 from server.api.responses.options import (
     ReasoningOptions,
@@ -29,7 +31,7 @@ from server.api.responses.reply import ID_PREFIX, Response
 from server.api.responses.writer import ResponseWriter
 from server.api.surfaces.asked import Asked, SurfaceRequest, Translated
 from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST
-from server.api.tools import MAX_TOOLS
+from server.api.tools import MAX_TOOLS, forced
 
 _NAMES = {
     "messages": "input",
@@ -43,8 +45,11 @@ _NAMES = {
 _LOGPROBS = "message.output_text.logprobs"
 
 
-class ResponsesRequest(SurfaceRequest):
+class ResponsesRequest(Extras, SurfaceRequest):
     """One turn of a conversation, all of which is in the request: nothing is stored here."""
+
+    table = RESPONSES
+    rules = (forced("tool_choice", "tools"),)
 
     model: str
     input: Annotated[
@@ -73,7 +78,9 @@ class ResponsesRequest(SurfaceRequest):
         response = Response(ID_PREFIX + uuid.uuid4().hex, int(time.time()), self._echo())
         tools = [tool.for_chat() for tool in offered(self.tools or (), self.tool_choice)]
         logprobs = bool(self.top_logprobs) or _LOGPROBS in (self.include or ())
+        extras = {name: getattr(self, name) for name in Extras.model_fields}
         chat = {
+            **extras,
             "reply_id": response.id,
             "model": self.model,
             "messages": messages_of(self.instructions, self.input),

@@ -1,1 +1,1 @@
-"""What every surface beside chat and text shares: a chat stands for a request, and is replied to."""
+"""What surfaces beside chat and text share: a chat stands for the request."""

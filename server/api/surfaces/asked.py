@@ -4,16 +4,19 @@ A chat is the one form inside. A request class of another surface says by `asked
 stands for, and who writes the reply.
 """
 
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
-from server.api.errors import ApiError, api_error, invalid
-from server.api.fields import Strict
+from server.api.errors import ApiError, api_error
+from server.api.field_rules.rule import FieldTable, schema_of
+from server.api.fields import Strict, nullable
+from server.api.handed_on import TokenizeRequest
+from server.api.parsing import invalid
 from server.api.requests import ChatRequest, SamplingRequest
 from server.api.surfaces.writing import Writer
 from server.engine.base import EngineError
@@ -58,8 +61,24 @@ class Asked:
                 yield writer.failure(error)
 
 
+def _add_rules(schema: dict[str, Any], kind: type["SurfaceRequest"]) -> None:
+    """Say in a request's schema what its table says, and which fields depend on others."""
+    taken = {name: field for name, field in schema["properties"].items() if name in kind.table}
+    schema["properties"] = taken
+    nullable(schema)
+    schema["properties"] |= schema_of(kind.table)
+    schema["allOf"] = list(kind.rules)
+
+
 class SurfaceRequest(Strict):
     """A client's request that stands for a chat."""
+
+    model_config = ConfigDict(json_schema_extra=_add_rules)
+
+    table: ClassVar[FieldTable]
+    """What becomes of each field; `parse` reads bodies by it."""
+    rules: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """JSON Schema of how the fields depend on one another."""
 
     def asked(self) -> Asked:
         """The chat, and how its reply is written. Raises ApiError."""
@@ -80,6 +99,24 @@ class Translated(ChatRequest):
     def new_id(self, prefix: str) -> str:
         return self.reply_id
 
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._given.items() if name in self.table}
+
+    @property
+    def to_count(self) -> TokenizeRequest:
+        """The request that has the engine count the prompt's tokens."""
+        template, effort = self.chat_template_kwargs or {}, self.reasoning_effort
+        if effort is not None:  # as vLLM gives it to chat templates
+            template = {"reasoning_effort": effort, "enable_thinking": effort != "none", **template}
+        fields: dict[str, Any] = {
+            "model": self.model,
+            "messages": self.messages,
+            "tools": list(self.offered_tools) or None,
+            "chat_template_kwargs": template or None,
+        }
+        return TokenizeRequest.model_construct(**fields)
+
     @classmethod
     def of(cls, fields: Mapping[str, Any], names: Mapping[str, str]) -> "Translated":
         """The chat with these fields, without nulls. Raises ApiError by the client's `names`."""
@@ -87,7 +124,7 @@ class Translated(ChatRequest):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise renamed(invalid(error), names) from None
+            raise renamed(invalid(error, given), names) from None
 
 
 def renamed(error: ApiError, names: Mapping[str, str]) -> ApiError:

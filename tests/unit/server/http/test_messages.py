@@ -236,9 +236,7 @@ async def test_a_client_s_mistake_is_a_400_that_names_the_field(
      (EngineReplyInvalid("x"), 502, "api_error")],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
-async def test_engine_faults(
-    api: Api, fault: Any, status: int, kind: str, stream: bool
-) -> None:
+async def test_engine_faults(api: Api, fault: Any, status: int, kind: str, stream: bool) -> None:
     api.engine.fault = fault
     reply = await ask(api, stream=stream)
     ErrorResponse.model_validate_json(reply.content, strict=True)
@@ -291,6 +289,23 @@ async def test_keys_by_either_header_and_errors_in_one_shape(tmp_path: Path) -> 
         assert "retry-after" in over.headers
 
 
+async def test_tokens_are_counted_by_the_engine(api: Api, client: AsyncAnthropic) -> None:
+    counted = await client.messages.count_tokens(
+        model="ratchet", messages=[{"role": "user", "content": "2+2?"}], system="Be brief.",
+        tools=[TOOL], thinking={"type": "disabled"},
+    )  # fmt: skip
+    [asked] = api.engine.requests
+    assert asked["messages"] == [
+        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"},
+    ]  # fmt: skip
+    assert counted.input_tokens == len(orjson.dumps(asked["messages"]))
+    assert asked["tools"][0]["function"]["name"] == "weather"
+    assert asked["chat_template_kwargs"] == {"reasoning_effort": "none", "enable_thinking": False}
+    body = {"model": "ratchet", "messages": [], "max_tokens": 5}
+    refused = await api.client.post("/v1/messages/count_tokens", json=body)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 async def test_errors_by_the_client_s_own_classes(api: Api, client: AsyncAnthropic) -> None:
     asked: Any = [{"role": "user", "content": "2+2?"}]
     with pytest.raises(anthropic.NotFoundError) as caught:
@@ -302,8 +317,9 @@ async def test_errors_by_the_client_s_own_classes(api: Api, client: AsyncAnthrop
 
 async def test_hints_and_betas_change_nothing(api: Api) -> None:
     hints: dict[str, Any] = {
-        "metadata": {"user_id": "u"}, "service_tier": "auto", "cache_control": {"type": "ephemeral"},
-        "container": None, "inference_geo": None, "speed": "standard", "tools": [],
+        "metadata": {"user_id": "u"}, "service_tier": "auto", "container": None,
+        "cache_control": {"type": "ephemeral"}, "inference_geo": None, "speed": "standard",
+        "tools": [],
         "thinking": {"type": "adaptive"}, "context_management": {"edits": []},
     }  # fmt: skip
     api.client.headers = httpx.Headers({"anthropic-version": "2023-06-01", "anthropic-beta": "x"})

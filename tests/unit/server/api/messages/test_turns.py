@@ -84,6 +84,11 @@ def test_documents_of_text_and_search_results_are_read() -> None:
     )
 
 
+def test_there_is_always_a_message() -> None:
+    assert chat(("system", "")) == [{"role": "user", "content": ""}]
+    assert chat(("assistant", [])) == [{"role": "assistant", "content": None}]
+
+
 @pytest.mark.parametrize(
     ("role", "content", "word"),
     [

@@ -62,9 +62,7 @@ def test_what_an_assistant_thinks_says_and_calls_is_one_message() -> None:
 def test_a_call_before_any_text_and_what_it_brought_in_parts() -> None:
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     output = [{"type": "input_text", "text": "2"}, {"type": "input_text", "text": "0"}]
-    first, second = chat(
-        call, {"type": "function_call_output", "call_id": "c", "output": output}
-    )
+    first, second = chat(call, {"type": "function_call_output", "call_id": "c", "output": output})
     assert (first["content"], len(first["tool_calls"]), second["content"]) == (None, 1, "20")
 
 
@@ -72,7 +70,9 @@ def test_a_summary_stands_for_reasoning_that_is_not_shown_and_nothing_for_encryp
     summed = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
     assert chat(summed) == [{"role": "assistant", "content": None, "reasoning": "hm"}]
     sealed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
-    assert chat(sealed, {"role": "user", "content": "2+2?"}) == [{"role": "user", "content": "2+2?"}]
+    assert chat(sealed, {"role": "user", "content": "2+2?"}) == [
+        {"role": "user", "content": "2+2?"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_a_tool_in_a_chat_s_form() -> None:
 
 @pytest.mark.parametrize("choice", ["any", 5, {"type": "web_search"}, {"type": "function"}])
 def test_a_choice_that_is_none(choice: Any) -> None:
-    with pytest.raises(ValueError, match="tool_choice|must be|web_search|name"):
+    with pytest.raises(ValueError, match=r"must be|web_search|name"):
         CHOICE.validate_python(choice)
