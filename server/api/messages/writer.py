@@ -58,7 +58,7 @@ class MessageWriter:
         }
 
     def keep_alive(self, comment: bytes) -> bytes:
-        return self._opening() + named_event("ping", {})
+        return self._opening() + named_event({"type": "ping"})
 
     def chunk(self, chunk: Mapping[str, Any]) -> bytes:
         self._usage = chunk.get("usage") or self._usage
@@ -71,18 +71,19 @@ class MessageWriter:
             if choice.get("finish_reason"):
                 self._ended = choice
         if extension is not None and not choices:
-            written.append(named_event("ping", {"ratchet": extension}))
+            written.append(named_event({"type": "ping", "ratchet": extension}))
         return b"".join(written)
 
     def end(self) -> bytes:
         written = [self._opening(), *map(self._told, self._blocks.end())]
         stop = _stop(self._ended, self._blocks.blocks)
         told = {"delta": stop, "usage": _usage(self._usage), "ratchet": self._extension}
-        written += [named_event("message_delta", told), named_event("message_stop", {})]
+        written.append(named_event({"type": "message_delta", **told}))
+        written.append(named_event({"type": "message_stop"}))
         return b"".join(written)
 
     def failure(self, error: ApiError) -> bytes:
-        return named_event("error", error_body(error))
+        return named_event(error_body(error))
 
     def _opening(self) -> bytes:
         """The first event, once. The prompt's tokens are not known by then if the vote is open."""
@@ -91,7 +92,7 @@ class MessageWriter:
         self._begun = True
         usage = {**_usage(self._usage), "output_tokens": 0}
         empty: dict[str, Any] = {**self._head, "content": [], **_NO_STOP, "usage": usage}
-        return named_event("message_start", {"message": empty})
+        return named_event({"type": "message_start", "message": empty})
 
     def _told(self, change: Change) -> bytes:
         """The events for a change."""
@@ -99,7 +100,7 @@ class MessageWriter:
         match change:
             case Opened():
                 begun = {"index": block.at, "content_block": _begun(block)}
-                return named_event("content_block_start", begun)
+                return named_event({"type": "content_block_start", **begun})
             case Grown():
                 kind, field = _DELTAS[block.kind]
                 return _delta(block, {"type": kind, field: change.text})
@@ -107,11 +108,11 @@ class MessageWriter:
                 signed = b""
                 if block.kind is Kind.REASONING:
                     signed = _delta(block, {"type": "signature_delta", "signature": _signature()})
-                return signed + named_event("content_block_stop", {"index": block.at})
+                return signed + named_event({"type": "content_block_stop", "index": block.at})
 
 
 def _delta(block: Block, delta: Mapping[str, str]) -> bytes:
-    return named_event("content_block_delta", {"index": block.at, "delta": delta})
+    return named_event({"type": "content_block_delta", "index": block.at, "delta": delta})
 
 
 def _begun(block: Block) -> dict[str, Any]:

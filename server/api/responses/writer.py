@@ -36,6 +36,8 @@ class ResponseWriter:
         self._response = response
         self._blocks = BlockStream()
         self._sent, self._quiet = 0, False
+        self._grown, self._place = "", dict[str, Any]()
+        """Of the open block: how an event is called that tells of more of it, and where it is."""
         self._finish_reason: str | None = None
         self._usage: Mapping[str, Any] | None = None
         self._extension: Mapping[str, Any] | None = None
@@ -84,7 +86,7 @@ class ResponseWriter:
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         number, self._sent = self._sent, self._sent + 1
-        return named_event(kind, {"sequence_number": number, **fields})
+        return named_event({"type": kind, "sequence_number": number, **fields})
 
     def _opening(self) -> bytes:
         """The first events, once."""
@@ -103,39 +105,39 @@ class ResponseWriter:
 
     def _told(self, change: Change) -> bytes:
         """The events for a change."""
-        block = change.block
-        place = {"item_id": self._response.item_id(block), "output_index": block.at}
-        if block.kind is not Kind.CALL:
-            place["content_index"] = 0
         match change:
-            case Opened():
-                return self._begin(block, place)
             case Grown():
-                more: dict[str, Any] = {"delta": change.text}
-                if block.kind is Kind.TEXT:
+                more: dict[str, Any] = {**self._place, "delta": change.text}
+                if change.block.kind is Kind.TEXT:
                     more["logprobs"] = logprobs_of(change.logprobs)
-                return self._event(f"{_WORDS[block.kind]}.delta", **place, **more)
+                return self._event(self._grown, **more)
+            case Opened():
+                return self._begin(change.block)
             case Closed():
-                return self._finish(block, place)
+                return self._finish(change.block)
 
-    def _begin(self, block: Block, place: Mapping[str, Any]) -> bytes:
+    def _begin(self, block: Block) -> bytes:
+        self._grown = f"{_WORDS[block.kind]}.delta"
+        self._place = {"item_id": self._response.item_id(block), "output_index": block.at}
+        if block.kind is not Kind.CALL:
+            self._place["content_index"] = 0
         item = self._response.item(block, "in_progress")
         begun = self._event("response.output_item.added", output_index=block.at, item=item)
         if block.kind is Kind.CALL:
             return begun
         part = part_of(block, empty=True)
-        return begun + self._event("response.content_part.added", **place, part=part)
+        return begun + self._event("response.content_part.added", **self._place, part=part)
 
-    def _finish(self, block: Block, place: Mapping[str, Any]) -> bytes:
+    def _finish(self, block: Block) -> bytes:
         kind = f"{_WORDS[block.kind]}.done"
         if block.kind is Kind.CALL:
             more = {"name": block.name, "arguments": block.text}
-            done = self._event(kind, **place, **more)
+            done = self._event(kind, **self._place, **more)
         else:
             part = part_of(block)
             more = {name: part[name] for name in ("text", "logprobs") if name in part}
-            done = self._event(kind, **place, **more)
-            done += self._event("response.content_part.done", **place, part=part)
+            done = self._event(kind, **self._place, **more)
+            done += self._event("response.content_part.done", **self._place, part=part)
         item = self._response.item(block, self._ended())
         return done + self._event("response.output_item.done", output_index=block.at, item=item)
 

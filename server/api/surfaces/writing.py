@@ -32,9 +32,9 @@ class Writer(Protocol):
         ...
 
 
-def named_event(kind: str, event: Mapping[str, Any]) -> bytes:
-    """One server-sent event with its `kind`, which stands in its data too."""
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **event}))
+def named_event(event: Mapping[str, Any]) -> bytes:
+    """One server-sent event, named after its `type`."""
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
 
 
 def usage_details(usage: Mapping[str, Any]) -> tuple[int, int]:

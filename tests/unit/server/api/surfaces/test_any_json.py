@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.api.errors import ApiError
@@ -13,6 +13,8 @@ from server.api.parsing import parse
 from server.api.responses.request import ResponsesRequest
 from server.api.surfaces.asked import SurfaceRequest, Translated, asked_by
 
+# The table of characters, which is made once.
+SLOW_AT_FIRST = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 texts = st.text(max_size=4)
 TYPES = (
     "message", "text", "input_text", "reasoning", "function", "function_call", "tool_result",
@@ -41,6 +43,7 @@ KINDS: dict[type[SurfaceRequest], dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@SLOW_AT_FIRST
 @given(data=st.data())
 def test_a_request_is_understood_or_refused(
     kind: type[SurfaceRequest], data: st.DataObject
@@ -85,6 +88,7 @@ chunks = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("kind", [ResponsesRequest, MessagesRequest])
+@SLOW_AT_FIRST
 @given(told=st.lists(chunks, max_size=6), quiet=st.booleans())
 def test_a_stream_is_told_in_whole_events(
     kind: type[SurfaceRequest], told: list[dict[str, Any]], quiet: bool

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.api.surfaces.blocks import Block, BlockStream, Closed, Grown, Kind, Opened, blocks_of
@@ -101,6 +101,7 @@ deltas = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a table, made once
 @given(st.lists(deltas, max_size=8))
 def test_whatever_comes_one_block_is_open_at_a_time_and_all_are_whole_in_the_end(
     written: list[dict[str, Any]],

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -83,6 +83,7 @@ json = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a table, made once
 @given(json | st.fixed_dictionaries({"type": json | st.sampled_from(["apple", "pear"])}))
 def test_whatever_is_sent_is_read_or_refused(value: Any) -> None:
     for adapter in (FRUIT, BASKET):
