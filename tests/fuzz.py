@@ -31,9 +31,7 @@ KINDS = {
 def map_body(context, body):
     if isinstance(body, dict) and isinstance(body.get("model"), str) and len(body["model"]) != 3:
         body["model"] = "ratchet"
-    if isinstance(body, dict) and isinstance(body.get("best_of"), int):
-        body["best_of"] = 1  # a schema cannot say: at most n
-    # Nor can it say which tools are offered.
+    # A schema cannot say which tools are offered.
     choice = body.get("tool_choice") if isinstance(body, dict) else None
     if isinstance(choice, dict) and isinstance(choice.get("tools"), list):
         choice["tools"] = [tool for tool in body.get("tools") or [] if isinstance(tool, dict)]

@@ -58,17 +58,27 @@ def nullable(schema: dict[str, Any]) -> None:
     for name in properties.keys() - set(schema.get("required", ())):
         field = properties[name]
         options: list[dict[str, Any]] = field.get("anyOf", [])
-        if field.get("type") != "null" and _NULL not in options and "anyOf" in field:
+        if _NULL in options or field.get("type") == "null" or "$ref" in field:
+            continue  # an object of ours says so itself
+        if options:
             field["anyOf"] = [*options, _NULL]
-        elif field.get("type") != "null" and _NULL not in options:
+        elif "type" in field and not field.keys() & {"enum", "const"}:
+            field["type"] = [field["type"], "null"]
+        else:
             kept = {k: field.pop(k) for k in ("title", "description", "default") if k in field}
             properties[name] = {"anyOf": [field, _NULL], **kept}
+
+
+def _optional(schema: dict[str, Any]) -> None:
+    """Say that null may stand for an object, and for its fields."""
+    nullable(schema)
+    schema["type"] = ["object", "null"]
 
 
 class Options(Strict):
     """An object of optional fields; null stands for "not given" in each of them."""
 
-    model_config = ConfigDict(json_schema_extra=nullable)
+    model_config = ConfigDict(json_schema_extra=_optional)
 
     @model_validator(mode="before")
     @classmethod

@@ -49,7 +49,7 @@ _LEAST_TOP_P = 1e-6
 
 _Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
-_NEEDS = {"stream_options": "stream", "top_logprobs": "logprobs"}
+_NEEDS = {"top_logprobs": "logprobs"}
 """Fields that are allowed only if the other one is true."""
 # JSON Schema for: n must be 1 where the first rollout is streamed.
 _FIRST_IS_ONE: dict[str, Any] = {
@@ -59,7 +59,7 @@ _FIRST_IS_ONE: dict[str, Any] = {
             "ratchet": {"required": ["stream"], "properties": {"stream": {"const": "first"}}}
         },
     },
-    "then": {"properties": {"n": {"const": 1}}},
+    "then": {"properties": {"n": {"enum": [1, None]}}},
 }
 
 
@@ -179,6 +179,8 @@ class SamplingRequest(EngineExtras):
         given = self.model_dump(include=set(names) & self.model_fields_set, exclude_none=True)
         if "max_completion_tokens" in given:  # the newer name wins
             given.pop("max_tokens", None)
+        if not self.stream:
+            given.pop("stream_options", None)
         if given.get("top_p") == 0:
             given["top_p"] = _LEAST_TOP_P
         return given
@@ -230,15 +232,6 @@ class TextRequest(SamplingRequest):
     logprobs: TopLogprobs | None = None
     echo: bool | None = None
     suffix: str | None = None
-    best_of: Positive | None = None
-    """At most `n`: the server votes instead."""
-
-    @model_validator(mode="after")
-    def _best_of_n(self) -> Self:
-        if (self.best_of or 1) > self.n:
-            message = f"at most n, {self.n}: votes have ratchet.rollouts, which no reply shows all"
-            raise FieldInvalid("best_of", message)
-        return self
 
     @property
     def prompt_for_engine(self) -> Prompt:

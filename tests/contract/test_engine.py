@@ -127,7 +127,7 @@ async def test_a_rollout_can_be_watched_while_it_is_written(engine, prompt) -> N
 
 
 async def test_several_prompts_of_one_completion(engine) -> None:
-    options = {"max_tokens": 4, "temperature": 0.0, "n": 2}
+    options = {"max_tokens": 4, "temperature": 1.0, "n": 2}
     completion = await engine.complete(EngineRequest("base", ["1+1=", "2+2="], options))
     assert [choice["index"] for choice in completion["choices"]] == [0, 1, 2, 3]
     await engine.close()

@@ -48,8 +48,9 @@ class FieldRule:
     harmless: tuple[Any, ...] = ()
 
     def takes(self, value: Any) -> bool:
-        """Whether a value is among the harmless ones: 1 is not true, and 1.0 is not 1."""
-        return any(type(value) is type(one) and value == one for one in self.harmless)
+        """Whether a value is among the harmless ones, as JSON has it: 1.0 is 1, but true is not."""
+        flag = isinstance(value, bool)
+        return any(flag is isinstance(one, bool) and value == one for one in self.harmless)
 
 
 FieldTable: TypeAlias = Mapping[str, FieldRule]

@@ -15,26 +15,34 @@ OnePrompt: TypeAlias = str | list[int]
 
 
 def _prompt(value: Any, most: int) -> OnePrompt | list[OnePrompt]:
-    if isinstance(value, str) or _are_tokens(value):
+    if isinstance(value, str):
         return value
     if not isinstance(value, list):
         raise ValueError("must be a text, a list of token ids, or a list of either")
+    if (tokens := _tokens(cast("list[Any]", value))) is not None:
+        return tokens
     several = cast("list[Any]", value)
     if not 1 <= len(several) <= most:
         raise ValueError(f"must have from 1 to {most} texts")
-    for at, one in enumerate(several):
-        if not (isinstance(one, str) or _are_tokens(one)):
-            raise FieldInvalid(str(at), "must be a text or a list of token ids, and not empty")
-    if any(isinstance(one, str) != isinstance(several[0], str) for one in several):
+    prompts = [_one(at, given) for at, given in enumerate(several)]
+    if any(isinstance(one, str) != isinstance(prompts[0], str) for one in prompts):
         raise ValueError("must be all texts or all token ids")
-    return several
+    return prompts
 
 
-def _are_tokens(value: Any) -> bool:
-    """Whether it is a list of token ids; an empty one asks for nothing."""
-    if not isinstance(value, list) or not value:
-        return False
-    return all(type(one) is int and 0 <= one <= _MAX_TOKEN for one in cast("list[Any]", value))
+def _one(at: int, value: Any) -> OnePrompt:
+    tokens = _tokens(cast("list[Any]", value)) if isinstance(value, list) else None
+    if tokens is None and not isinstance(value, str):
+        raise FieldInvalid(str(at), "must be a text or a list of token ids, and not empty")
+    return value if tokens is None else tokens
+
+
+def _tokens(value: list[Any]) -> list[int] | None:
+    """A list of token ids, 5.0 among them, which is an integer in JSON; None if it is another one,
+    or empty, which asks for nothing."""
+    whole = [int(one) if type(one) is float and one.is_integer() else one for one in value]
+    fine = bool(whole) and all(type(one) is int and 0 <= one <= _MAX_TOKEN for one in whole)
+    return whole if fine else None
 
 
 _TEXT: dict[str, Any] = {"type": "string"}

@@ -89,6 +89,12 @@ def test_a_text_may_be_kept_to_a_grammar() -> None:
     assert asked.form_answer.kind == "json"
 
 
+def test_options_of_a_stream_say_nothing_where_there_is_none() -> None:
+    asked = {"stream_options": {"include_usage": True}}
+    assert chat(**asked).forwarded(FORWARDED_SINGLE) == {}
+    assert chat(**asked, stream=True).forwarded(FORWARDED_SINGLE).keys() == asked.keys()
+
+
 def test_openai_s_least_top_p_is_the_engine_s() -> None:
     assert 0 < chat(top_p=0).forwarded(FORWARDED)["top_p"] < 1e-5
 
