@@ -97,14 +97,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240.0, help="of either round")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        own = {"state_dir": folder, "adapters_dir": f"{folder}/adapters", "port": 0}
+        state = Path(folder)
         settings = StackSettings(
-            model=SMOLLM2, models_dir=Path(".ratchet/models"), log_dir=f"{folder}/tensorboard",
-            engine_port=0, **own,
+            model=SMOLLM2, port=0, engine_port=0, state_dir=state,
+            adapters_dir=state / "adapters", log_dir=state / "tensorboard",
         )  # fmt: skip
-        print(
-            json.dumps(asyncio.run(measure(with_recipe(settings), chosen.clients, chosen.seconds)))
-        )
+        found = asyncio.run(measure(with_recipe(settings), chosen.clients, chosen.seconds))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

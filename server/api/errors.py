@@ -1,6 +1,7 @@
 """Errors of the HTTP boundary, and the one place where others become a status."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -57,15 +58,16 @@ class ApiError(Exception):
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
-    def response(self) -> Response:
-        """The reply; 429 and 503 say when to come back, 413 closes the connection."""
+    def response(self, body: Mapping[str, Any] | None = None) -> Response:
+        """The reply, with another `body` than OpenAI's if one is given; 429 and 503 say when to
+        come back, 413 closes the connection."""
         headers: dict[str, str] = {"connection": "close"} if self.status == 413 else {}
         if self.status in (429, 503):
             headers = {
                 "retry-after": str(math.ceil(self._retry_after)),
                 "retry-after-ms": str(math.ceil(self._retry_after * 1000)),
             }
-        return json_response(self.body, self.status, headers)
+        return json_response(body or self.body, self.status, headers)
 
 
 def json_response(

@@ -95,5 +95,5 @@ def _choice(
 
 
 def format_of(request: SamplingRequest) -> Format:
-    """How replies to this request look."""
-    return FORMATS[type(request)]
+    """How replies to this request look: those to a kind of chat as a chat's."""
+    return FORMATS.get(type(request)) or FORMATS[ChatRequest]

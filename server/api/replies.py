@@ -1,7 +1,6 @@
 """What a reply looks like: completion object, stream chunks, and the `ratchet` extension."""
 
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,16 +75,19 @@ class Outcome:
             "reason": self.reason if shed else served.reason or self.reason,
         }
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """The reply's `usage`, which counts every rollout, and a reflection."""
-        prompt, generated = len(self.draws[0].prompt_ids), sum(draw.tokens for draw in self.draws)
-        if self.reflection is not None:
-            prompt += len(self.reflection.prompt_ids)
-            generated += self.reflection.tokens
+        every = [*self.draws, *([] if self.reflection is None else [self.reflection])]
+        asked = [self.draws[0], *every[len(self.draws) :]]
+        prompt = sum(len(draw.prompt_ids) for draw in asked)
+        generated = sum(draw.tokens for draw in every)
+        thought = sum(draw.reasoning_tokens for draw in every)
+        details = {"completion_tokens_details": {"reasoning_tokens": thought}}
         return {
             "prompt_tokens": prompt,
             "completion_tokens": generated,
             "total_tokens": prompt + generated,
+            **(details if thought else {}),
         }
 
 
@@ -100,7 +102,7 @@ class Reply:
     @staticmethod
     def to(request: SamplingRequest) -> "Reply":
         """A reply with a new id."""
-        return Reply(request, format_of(request).id_prefix + uuid.uuid4().hex, int(time.time()))
+        return Reply(request, request.new_id(format_of(request).id_prefix), int(time.time()))
 
     def completion(self, outcome: Outcome) -> dict[str, Any]:
         """The completion object, with the `n` best-voted rollouts as its choices."""
@@ -125,8 +127,10 @@ class Reply:
         """The completion as the chunks of a stream, the last one with the extension."""
         pieces = format_of(self.request).pieces
         choices = self.completion(outcome)["choices"]
-        *chunks, last = [self.chunk([p]) for choice in choices for p in pieces(choice)]
-        return [*chunks, {**last, "ratchet": outcome.extension()}]
+        chunks = [self.chunk([piece]) for choice in choices for piece in pieces(choice)]
+        if self.request.counts_along:
+            chunks = [{**chunk, "usage": outcome.usage()} for chunk in chunks]
+        return [*chunks[:-1], {**chunks[-1], "ratchet": outcome.extension()}]
 
     def blank(self) -> bytes:
         """A chunk that says nothing: it follows a comment, since some decoders lose the event that

@@ -84,6 +84,76 @@ class TextReply(_Completion):
     choices: list[TextChoice]
 
 
+class ResponseUsage(_Reply):
+    """Tokens; those of every rollout count."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    output_tokens_details: dict[str, int]
+    """`reasoning_tokens`."""
+
+
+class ResponseReply(_Reply):
+    """Reply to `POST /v1/responses`; streamed, events that end with it."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    model: str
+    status: Literal["completed", "incomplete"]
+    output: list[dict[str, Any]]
+    """Reasoning, the message and the function calls of one whole rollout."""
+    usage: ResponseUsage
+    ratchet: RatchetExtension
+
+
+class MessageUsage(_Reply):
+    """Tokens; those of every rollout count."""
+
+    input_tokens: int
+    """Of the prompt, without those that the engine's cache had."""
+    output_tokens: int
+    cache_read_input_tokens: int
+
+
+class MessageReply(_Reply):
+    """Reply to `POST /v1/messages`; streamed, events that amount to it."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    """Thinking, the text and the tool uses of one whole rollout."""
+    stop_reason: Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]
+    stop_sequence: str | None
+    usage: MessageUsage
+    ratchet: RatchetExtension
+
+
+class TokenCount(_Reply):
+    """Reply to `POST /v1/messages/count_tokens`."""
+
+    input_tokens: int
+
+
+class MessagesErrorDetail(_Reply):
+    """What went wrong, in Anthropic's form."""
+
+    type: str
+    message: str
+    """It begins with the offending field's name."""
+
+
+class MessagesError(_Reply):
+    """Every reply under `/v1/messages` that is not a success."""
+
+    type: Literal["error"]
+    error: MessagesErrorDetail
+    request_id: str
+
+
 class Embeddings(_Reply):
     """Reply to `POST /v1/embeddings`: the engine's own."""
 

@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/api-reference/chat/create and …/completions/create
 """
 
+import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -158,9 +159,20 @@ class SamplingRequest(EngineExtras):
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
+    def counts_along(self) -> bool:
+        """Whether each chunk of a stream has the usage so far."""
+        return self.includes_usage and bool(
+            self.stream_options and self.stream_options.continuous_usage_stats
+        )
+
+    @property
     def alters_sampling(self) -> bool:
         """Whether rollouts come from another distribution than the model's own."""
         return alters_sampling(self.table, self._given)
+
+    def new_id(self, prefix: str) -> str:
+        """An id for its reply."""
+        return prefix + uuid.uuid4().hex
 
     def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         """The named fields that the client set."""

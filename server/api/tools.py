@@ -62,7 +62,7 @@ def _chosen(words: Sequence[str], one: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"enum": list(words)}, one, _NULL], "default": None})
 
 
-def _forced(choice: str, offered: str) -> dict[str, Any]:
+def forced(choice: str, offered: str) -> dict[str, Any]:
     """JSON Schema for: what forces a call needs something to call."""
     forced = {"not": {"enum": [None, "none", "auto"]}}
     some = {"type": "array", "minItems": 1}
@@ -73,8 +73,8 @@ def _forced(choice: str, offered: str) -> dict[str, Any]:
 
 
 FORM_RULES: Sequence[dict[str, Any]] = (
-    _forced("tool_choice", "tools"),
-    _forced("function_call", "functions"),
+    forced("tool_choice", "tools"),
+    forced("function_call", "functions"),
     {"not": {
         "required": ["tools", "functions"],
         "properties": {key: {"type": "array", "minItems": 1} for key in ("tools", "functions")},

@@ -125,6 +125,8 @@ class Draw:
     choice: Mapping[str, Any]
     rollout: Rollout
     top_logprobs: Sequence[Sequence[float]] = ()
+    reasoning_tokens: int = 0
+    """Those of its tokens that are reasoning: counted if they come one by one, else estimated."""
 
     @property
     def tokens(self) -> int:

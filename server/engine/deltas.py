@@ -23,6 +23,24 @@ def message_of(deltas: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return message
 
 
+def reasoning_in(written: Mapping[str, Any]) -> str:
+    """The reasoning in a message or a delta, by today's name or the older one."""
+    return written.get("reasoning") or written.get("reasoning_content") or ""
+
+
+def reasoning_tokens(delta: Mapping[str, Any], tokens: int) -> float:
+    """How many of a delta's `tokens` are reasoning: by its share of the characters if there is more
+    in it, as where many tokens come at once."""
+    reasoning = len(reasoning_in(delta))
+    if not reasoning:
+        return 0.0
+    said: list[str] = [delta.get("content") or ""]
+    for call in delta.get("tool_calls") or ():
+        function: Mapping[str, Any] = call.get("function") or {}
+        said.append(function.get("arguments") or "")
+    return tokens * reasoning / (reasoning + sum(map(len, said)))
+
+
 def calls_in(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     """The tool calls of a whole message, arguments as the model wrote them."""
     functions = [call["function"] for call in message.get("tool_calls") or ()]

@@ -102,9 +102,8 @@ class ScriptedEngine:
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
         with self._working(request, int(request.options.get("n", 1))) as all_spoken:
-            generated = sum(len(spoken.written) for spoken in all_spoken)
+            usage = _usage(all_spoken)
         chat = is_chat(request.prompt)
-        usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
         return {
             "id": "scripted",
             "object": "chat.completion" if chat else "text_completion",
@@ -120,12 +119,7 @@ class ScriptedEngine:
         kind = "text_completion" if raw else "chat.completion.chunk"
         head = {"id": names.id, "object": kind, "created": 0, "model": names.model}
         with self._working(request) as all_spoken:
-            yield (
-                [Chunk(orjson.dumps({**head, "choices": [written]}), piece.draw is not None)]
-                for index, spoken in enumerate(all_spoken)
-                async for piece in self._pieces(request, spoken)
-                for written in [{**piece.choice, "index": index}]
-            )
+            yield self._chunks(request, head, all_spoken)
 
     async def serve(self, service: Service, request: EngineRequest) -> dict[str, Any]:
         self._check(request.model)
@@ -218,6 +212,20 @@ class ScriptedEngine:
         whole = _draw(0, request.prompt, spoken, 0)
         yield Piece(_streamed({**last, "finish_reason": spoken.ended}), whole)
 
+    async def _chunks(
+        self, request: EngineRequest, head: Mapping[str, Any], all_spoken: Sequence[Spoken]
+    ) -> AsyncIterator[Sequence[Chunk]]:
+        """A passed-through stream, with the whole usage wherever some is asked for."""
+        asked: Mapping[str, Any] = request.options.get("stream_options") or {}
+        usage = {"usage": _usage(all_spoken)}
+        along = usage if asked.get("continuous_usage_stats") else {}
+        for index, spoken in enumerate(all_spoken):
+            async for piece in self._pieces(request, spoken):
+                event = {**head, "choices": [{**piece.choice, "index": index}], **along}
+                yield [Chunk(orjson.dumps(event), piece.draw is not None)]
+        if asked.get("include_usage"):
+            yield [Chunk(orjson.dumps({**head, "choices": [], **usage}), False)]
+
     async def _released(self, index: int, seconds: float | None = None) -> None:
         """Wait while that rollout is held back; raises EngineTimeout, or the fault."""
         if index in self.held_back:
@@ -229,6 +237,14 @@ class ScriptedEngine:
             raise self.fault
 
 
+def _usage(all_spoken: Sequence[Spoken]) -> dict[str, Any]:
+    generated = sum(len(spoken.written) for spoken in all_spoken)
+    usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
+    thought = sum(len(spoken.reasoning) for spoken in all_spoken)
+    details = {"completion_tokens_details": {"reasoning_tokens": thought}}
+    return {**usage, **(details if thought else {})}
+
+
 def _streamed(piece: Mapping[str, Any]) -> dict[str, Any]:
     return {"index": 0, "finish_reason": None, **piece}
 
@@ -238,7 +254,8 @@ def _draw(index: int, prompt: Prompt, spoken: Spoken, tops: int) -> Draw:
     scores = [-0.1] * len(tokens)
     rollout = Rollout(spoken.text, tokens, scores, spoken.ended, calls=tuple(spoken.calls))
     likeliest = [[-0.1, -3.0][:tops]] * len(tokens) if tops else ()
-    return Draw(index, [1], _choice(index, prompt, spoken, tops), rollout, likeliest)
+    thought, choice = len(spoken.reasoning.encode()), _choice(index, prompt, spoken, tops)
+    return Draw(index, [1], choice, rollout, likeliest, thought)
 
 
 def _choice(index: int, prompt: Prompt, spoken: Spoken, tops: int = 0) -> dict[str, Any]:

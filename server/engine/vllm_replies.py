@@ -18,7 +18,7 @@ from server.engine.base import (
     EngineUnavailable,
     Piece,
 )
-from server.engine.deltas import calls_in, message_of
+from server.engine.deltas import calls_in, message_of, reasoning_tokens
 from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 
 # In vLLM's chat chunks the logprobs stand between the written text and the finish reason.
@@ -76,10 +76,13 @@ class RolloutAssembly:
             raise ValueError("token ids and log-probabilities do not match")
         if "delta" in parts[0]:
             message = message_of(part["delta"] for part in parts)
+            thought = sum(
+                reasoning_tokens(part["delta"], len(part.get("token_ids") or ())) for part in parts
+            )
             calls = calls_in(message)
             text, written = message["content"] or "", {"message": message}
         else:
-            text, calls = "".join(part["text"] for part in parts), ()
+            text, calls, thought = "".join(part["text"] for part in parts), (), 0
             written = {"text": text}
         self._finished += 1
         reason = str(parts[-1]["finish_reason"])
@@ -91,7 +94,7 @@ class RolloutAssembly:
             "stop_reason": parts[-1].get("stop_reason"),
         }
         rollout = Rollout(text, token_ids, logprobs, reason, calls=calls)
-        return Draw(index, prompt_ids, choice, rollout, tops)
+        return Draw(index, prompt_ids, choice, rollout, tops, round(thought))
 
 
 def pieces_of(chunk: Mapping[str, Any], assembly: RolloutAssembly) -> list[Piece]:

@@ -10,9 +10,12 @@ from starlette.types import ASGIApp
 
 from server.api.errors import EXPECTED, api_error
 from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
+from server.api.messages.request import MessagesRequest
 from server.api.requests import ChatRequest, TextRequest
+from server.api.responses.request import ResponsesRequest
 from server.http.cors import Origins
 from server.http.doors import Doors, is_local
+from server.http.failures import failure
 from server.http.live_page import LivePage
 from server.http.middleware import Edge
 from server.http.openapi import describe
@@ -34,6 +37,9 @@ def create_app(parts: Parts) -> ASGIApp:
     routes = Routes(parts)
     app.add_api_route("/v1/chat/completions", routes.completions(ChatRequest), methods=["POST"])
     app.add_api_route("/v1/completions", routes.completions(TextRequest), methods=["POST"])
+    app.add_api_route("/v1/responses", routes.completions(ResponsesRequest), methods=["POST"])
+    app.add_api_route("/v1/messages", routes.completions(MessagesRequest), methods=["POST"])
+    app.add_api_route("/v1/messages/count_tokens", routes.count_tokens, methods=["POST"])
     app.add_api_route("/v1/embeddings", routes.handed_on(EmbeddingsRequest), methods=["POST"])
     app.add_api_route("/tokenize", routes.handed_on(TokenizeRequest), methods=["POST"])
     app.add_api_route("/detokenize", routes.handed_on(DetokenizeRequest), methods=["POST"])
@@ -64,10 +70,10 @@ def create_app(parts: Parts) -> ASGIApp:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Reply to every error in OpenAI's shape."""
+    """Reply to every error in the shape that its surface has."""
 
     async def reply(http: Request, error: Exception) -> Response:
-        response = api_error(error).response()
+        response = failure(api_error(error), http.scope)
         if http.method == "OPTIONS" and response.status_code == 405:  # `allow` is the answer
             response = Response(status_code=204)
         if isinstance(error, HTTPException):

@@ -12,7 +12,7 @@ from starlette.types import Scope
 Headers = list[tuple[bytes, bytes]]
 
 _METHODS = b"GET, HEAD, POST, OPTIONS"
-_SHOWN = b"x-request-id, x-ratchet-overhead-ms, retry-after, retry-after-ms"
+_SHOWN = b"x-request-id, request-id, x-ratchet-overhead-ms, retry-after, retry-after-ms"
 _SECONDS = b"600"
 
 

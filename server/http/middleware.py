@@ -12,13 +12,16 @@ from server.api.errors import ApiError
 from server.api.tenants import Tenants
 from server.http.cors import Origins
 from server.http.doors import Doors, values_of
+from server.http.failures import failure, id_headers
 from server.http.live_page import PAGE_PATHS
 from server.metrics import ServerMetrics
 
 _OPEN = frozenset({"/livez", "/readyz", "/health", "/metrics"}) | PAGE_PATHS
 """Paths that need no key. All others do, whether they exist or not."""
 _NO_KEY = ApiError(
-    401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key"
+    401,
+    "a valid API key is needed: Authorization: Bearer KEY, or x-api-key: KEY",
+    code="invalid_api_key",
 )
 
 
@@ -46,7 +49,9 @@ class Edge:
         started = time.perf_counter()
         self._metrics.in_flight.inc()
         read, status, head = 0, 500, scope["method"] == "HEAD"
-        request_id = f"req_{uuid.uuid4().hex}".encode()
+        request_id = f"req_{uuid.uuid4().hex}"
+        scope["request_id"] = request_id
+        ids = [(name, request_id.encode()) for name in id_headers(scope)]
 
         async def counted_receive() -> Message:
             nonlocal read
@@ -60,8 +65,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                ours = [(b"x-request-id", request_id), *self._origins.headers(scope)]
-                message["headers"] = [*message["headers"], *ours]
+                message["headers"] = [*message["headers"], *ids, *self._origins.headers(scope)]
             elif head:
                 message = {**message, "body": b""}
             await send(message)
@@ -70,15 +74,15 @@ class Edge:
             if (preflight := self._origins.preflight(scope)) is not None:
                 await preflight(scope, receive, stamped_send)
                 return
-            tenant = self._tenants.admit(_header(scope, b"authorization"))
+            tenant = self._tenants.admit(_key(scope))
             if tenant is None and scope["path"] not in _OPEN:
-                await _NO_KEY.response()(scope, receive, stamped_send)
+                await failure(_NO_KEY, scope)(scope, receive, stamped_send)
                 return
             scope = {**scope, "tenant": tenant, "method": "GET" if head else scope["method"]}
             if (refusal := self._doors.refusal(scope)) is not None:
-                await refusal.response()(scope, receive, stamped_send)
+                await failure(refusal, scope)(scope, receive, stamped_send)
             elif _declared_length(scope) > self._limit:
-                await self._too_large.response()(scope, receive, stamped_send)
+                await failure(self._too_large, scope)(scope, receive, stamped_send)
             else:
                 await self._app(scope, counted_receive, stamped_send)
         finally:
@@ -90,6 +94,13 @@ class Edge:
 def _declared_length(scope: Scope) -> int:
     value = _header(scope, b"content-length") or b""
     return int(value[:20]) if value.isdigit() else 0
+
+
+def _key(scope: Scope) -> bytes | None:
+    """The `Authorization` header, or what it would be with the key in `x-api-key`."""
+    given = _header(scope, b"authorization")
+    key = _header(scope, b"x-api-key")
+    return b"Bearer " + key if given is None and key is not None else given
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes | None:

@@ -11,11 +11,17 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from server.api import reply_schema as reply
 from server.api.feedback_request import FeedbackRequest
 from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
+from server.api.messages.errors import PATH as MESSAGES
+from server.api.messages.request import CountTokensRequest, MessagesRequest
 from server.api.requests import ChatRequest, TextRequest
+from server.api.responses.request import ResponsesRequest
 
 _BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": TextRequest,
+    "/v1/responses": ResponsesRequest,
+    "/v1/messages": MessagesRequest,
+    "/v1/messages/count_tokens": CountTokensRequest,
     "/v1/embeddings": EmbeddingsRequest,
     "/tokenize": TokenizeRequest,
     "/detokenize": DetokenizeRequest,
@@ -24,6 +30,9 @@ _BODIES: dict[str, type[BaseModel]] = {
 _REPLIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": reply.ChatReply,
     "/v1/completions": reply.TextReply,
+    "/v1/responses": reply.ResponseReply,
+    "/v1/messages": reply.MessageReply,
+    "/v1/messages/count_tokens": reply.TokenCount,
     "/v1/embeddings": reply.Embeddings,
     "/tokenize": reply.Tokens,
     "/detokenize": reply.Detokenized,
@@ -33,7 +42,8 @@ _REPLIES: dict[str, type[BaseModel]] = {
     "/readyz": reply.Readiness,
     "/health": reply.Readiness,
 }
-_STREAMED = ("/v1/chat/completions", "/v1/completions")
+_STREAMED = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
+_ERRORS = (reply.Error, reply.MessagesError)
 _REFERENCE = "#/components/schemas/"
 _MEANING = {
     "400": "The request cannot be served as it stands.",
@@ -56,7 +66,7 @@ def describe(app: FastAPI, max_rollouts: int) -> None:
 def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
     document = get_openapi(title="Ratchet", version="1", routes=app.routes)
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "validation") for model in {*_BODIES.values(), *_REPLIES.values(), reply.Error}
+        (model, "validation") for model in {*_BODIES.values(), *_REPLIES.values(), *_ERRORS}
     ]
     _, schemas = models_json_schema(models, ref_template=_REFERENCE + "{model}")
     ours = [("RatchetOptions", field) for field in ("rollouts", "rollouts_min")]
@@ -96,8 +106,9 @@ def _responses(path: str) -> dict[str, Any]:
     if path in _STREAMED:
         event = {"type": "object", "properties": {"data": {"type": "string"}}}
         content["text/event-stream"] = {"schema": event}
+    error = reply.MessagesError if path.startswith(MESSAGES) else reply.Error
     failures: dict[str, Any] = {
-        status: {"description": meaning, "content": _json(reply.Error)}
+        status: {"description": meaning, "content": _json(error)}
         for status, meaning in _MEANING.items()
     }
     if path in ("/readyz", "/health"):

@@ -11,8 +11,10 @@ from starlette.responses import Response
 from server.api.errors import ApiError, json_response
 from server.api.feedback_request import FeedbackRequest
 from server.api.handed_on import HandedOn
+from server.api.messages.request import CountTokensRequest
 from server.api.parsing import parse
 from server.api.requests import SamplingRequest
+from server.api.surfaces.asked import SurfaceRequest, asked_by
 from server.api.tenants import Tenant
 from server.http.event_response import EventResponse, while_connected
 from server.parts import Parts
@@ -22,7 +24,6 @@ from server.vote.session import Caller
 
 M = TypeVar("M", bound=BaseModel)
 H = TypeVar("H", bound=HandedOn)
-R = TypeVar("R", bound=SamplingRequest)
 
 
 class PlainRoute(APIRoute):
@@ -38,15 +39,18 @@ class Routes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def completions(self, kind: type[R]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def completions(
+        self, kind: type[SamplingRequest | SurfaceRequest]
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler for requests of one kind."""
 
         async def completions(http: Request) -> Response:
             """An answer; see docs/api.md for the `ratchet` extension."""
             stopwatch, tenant = Stopwatch(), self._within_quota(http)
-            request = self._parse(kind, await http.body())
-            service = self._parts.completions
-            service.check(request)
+            asked = asked_by(self._parse(kind, await http.body()))
+            request, writer, service = asked.request, asked.writer, self._parts.completions
+            with asked.in_its_words():
+                service.check(request)
             tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
 
@@ -56,11 +60,15 @@ class Routes:
 
             if request.stream:
                 events = service.events(request, caller, count)
+                if writer is not None:
+                    events = asked.written(events)
                 return EventResponse(events, lambda: self._overhead(stopwatch))
             async with while_connected(http.receive):
-                completion = await service.reply(request, caller, stopwatch)
+                with asked.in_its_words():
+                    completion = await service.reply(request, caller, stopwatch)
             count(completion["usage"]["total_tokens"])
-            return json_response(completion, 200, self._overhead(stopwatch))
+            reply = completion if writer is None else writer.whole(completion)
+            return json_response(reply, 200, self._overhead(stopwatch))
 
         return completions
 
@@ -71,15 +79,30 @@ class Routes:
             """The engine's own reply, behind our keys and quotas."""
             stopwatch, tenant = Stopwatch(), self._within_quota(http)
             request = self._parse(kind, await http.body())
-            self._parts.policy.resolve(request.model or self._parts.policy.name)
-            tenant.asked()
-            async with while_connected(http.receive):
-                with stopwatch.waiting():
-                    reply = await self._parts.handing_on.reply(request)
-            tenant.used(request.cost(reply))
+            reply = await self._hand_on(http, request, tenant, stopwatch)
             return json_response(reply, 200, self._overhead(stopwatch))
 
         return handed_on
+
+    async def count_tokens(self, http: Request) -> Response:
+        """How many tokens a prompt has, as the engine counts."""
+        stopwatch, tenant = Stopwatch(), self._within_quota(http)
+        request = self._parse(CountTokensRequest, await http.body())
+        with request.asked().in_its_words():
+            reply = await self._hand_on(http, request.chat.to_count, tenant, stopwatch)
+        return json_response({"input_tokens": reply["count"]}, 200, self._overhead(stopwatch))
+
+    async def _hand_on(
+        self, http: Request, request: HandedOn, tenant: Tenant, stopwatch: Stopwatch
+    ) -> dict[str, Any]:
+        """The engine's reply to a request that is its own affair."""
+        self._parts.policy.resolve(request.model or self._parts.policy.name)
+        tenant.asked()
+        async with while_connected(http.receive):
+            with stopwatch.waiting():
+                reply = await self._parts.handing_on.reply(request)
+        tenant.used(request.cost(reply))
+        return reply
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer to the same key, or whether it was right: for metrics only."""

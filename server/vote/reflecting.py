@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rewards.answers.reading.reasoning import said_by
 from rewards.reflection import choice_in, reflection_on, representatives_of
-from server.engine.base import Engine, EngineError, Prompt, draw_all
+from server.engine.base import Engine, EngineError, Prompt, draw_all, is_chat
 from server.vote.session import VoteSession
 
 log = logging.getLogger("ratchet.voted")
@@ -26,7 +27,7 @@ class Reflecting:
 
     async def choose(self, session: VoteSession, seconds: float) -> None:
         """Ask, if there is more than one answer. A model that chooses nothing, or not within
-        `seconds`, and an engine that fails leave the vote to decide."""
+        `seconds`, an engine that fails and a prompt of token ids leave the vote to decide."""
         tally, kind = await session.tally.current(), session.tally.kind
         if kind.name == "text" or len(tally.members) < 2:
             return
@@ -35,6 +36,8 @@ class Reflecting:
         options = {name: value for name, value in session.options.items() if name in _KEPT}
         request = session.engine_request({**options, "n": 1, "logprobs": False}, seconds)
         asked = _asking(session.prompt, reflection_on(representatives))
+        if asked is None:
+            return
         started = time.perf_counter()
         try:
             async with asyncio.timeout(seconds):
@@ -48,13 +51,16 @@ class Reflecting:
         session.chosen = await asyncio.to_thread(choice_in, rollout, representatives, kind)
 
 
-def _asking(prompt: Prompt, question: str) -> Prompt:
-    """A prompt with one more question. It goes to the end of the last message if that is a user's:
-    some templates allow no two in a row."""
+def _asking(prompt: Prompt, question: str) -> Prompt | None:
+    """A prompt with one more question; None if it is token ids, to which no text can be added. It
+    goes to the end of the last message if that is a user's: some templates allow no two in a
+    row."""
     if isinstance(prompt, str):
         return f"{prompt}\n\n{question}\n\n"
+    if not is_chat(prompt):
+        return None
     *before, last = prompt
-    content = last.get("content")
+    content: Any = last.get("content")
     if last.get("role") != "user":
         return [*prompt, {"role": "user", "content": question}]
     if isinstance(content, str):

@@ -31,10 +31,12 @@ def _prompt(value: Any, most: int) -> OnePrompt | list[OnePrompt]:
 
 
 def _one(at: int, value: Any) -> OnePrompt:
+    if isinstance(value, str):
+        return value
     tokens = _tokens(cast("list[Any]", value)) if isinstance(value, list) else None
-    if tokens is None and not isinstance(value, str):
+    if tokens is None:
         raise FieldInvalid(str(at), "must be a text or a list of token ids, and not empty")
-    return value if tokens is None else tokens
+    return tokens
 
 
 def _tokens(value: list[Any]) -> list[int] | None:
@@ -42,7 +44,7 @@ def _tokens(value: list[Any]) -> list[int] | None:
     or empty, which asks for nothing."""
     whole = [int(one) if type(one) is float and one.is_integer() else one for one in value]
     fine = bool(whole) and all(type(one) is int and 0 <= one <= _MAX_TOKEN for one in whole)
-    return whole if fine else None
+    return cast("list[int]", whole) if fine else None
 
 
 _TEXT: dict[str, Any] = {"type": "string"}

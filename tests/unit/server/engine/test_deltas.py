@@ -6,7 +6,7 @@ import pytest
 
 from rewards.rollouts import ToolCall
 from server.engine.base import EngineReplyInvalid
-from server.engine.deltas import calls_in, message_of
+from server.engine.deltas import calls_in, message_of, reasoning_tokens
 from server.engine.vllm_replies import RolloutAssembly
 from tests.unit.server.engine.test_vllm_replies import ROLE, chunk
 
@@ -44,6 +44,32 @@ def test_calls_alone_leave_no_content() -> None:
     assert message["content"] is None
     assert calls_in(message) == (ToolCall("weather", ""),)
     assert calls_in(message_of([{"content": "4"}])) == ()
+
+
+@pytest.mark.parametrize(
+    ("delta", "tokens"),
+    [
+        ({"reasoning": "hm"}, 12.0),
+        ({"reasoning_content": "hm", "content": None}, 12.0),
+        ({"reasoning": "hmhm", "content": "46"}, 8.0),  # four characters of six
+        ({"reasoning": "h", "tool_calls": [piece(0, arguments="{}"), {"index": 1}]}, 4.0),
+        ({"content": "46"}, 0.0),
+        ({"reasoning": "", "content": ""}, 0.0),
+    ],
+)
+def test_tokens_of_reasoning_by_its_share_of_what_comes_at_once(
+    delta: dict[str, Any], tokens: float
+) -> None:
+    assert reasoning_tokens(delta, 12) == tokens
+
+
+def test_a_rollout_knows_its_tokens_of_reasoning() -> None:
+    thought, said, ended = (chunk(0, "", [n]) for n in (1, 2, 3))
+    thought["choices"][0]["delta"] = {"reasoning": "hm"}
+    said["choices"][0]["delta"] = {"reasoning": "a", "content": "b"}
+    ended["choices"][0] |= {"delta": {"content": "c"}, "finish_reason": "stop"}
+    [draw] = RolloutAssembly(1).add([ROLE, thought, said, ended])
+    assert draw.reasoning_tokens == 2  # 1 and a half
 
 
 def test_a_rollout_has_its_calls_and_every_token() -> None:

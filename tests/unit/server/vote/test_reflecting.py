@@ -16,6 +16,8 @@ REFLECT = {"strategy": "reflect"}
 
 def asked_of(prompt: Any) -> str:
     """The reflection's question in a prompt; "" if it is the client's."""
+    if prompt and isinstance(prompt[0], int):
+        return ""
     text = prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
     return text if "Solution 1:" in text else ""
 
@@ -48,6 +50,14 @@ async def test_the_models_choice_is_served_and_recorded() -> None:
         assert group.reflection == Reflection("5")
         assert len(group.rollouts) == 4
         assert api.at_rest
+
+
+async def test_to_token_ids_no_question_can_be_added() -> None:
+    async with serving() as api:
+        chooses(api, "multiplies")
+        body = (await api.text(prompt=[1, 2, 3], ratchet=REFLECT)).json()
+        assert (body["ratchet"]["strategy"], body["ratchet"]["answer"]) == ("majority", "4")
+        assert len(api.engine.requests) == 1
 
 
 async def test_one_question_more_after_the_clients_own() -> None:

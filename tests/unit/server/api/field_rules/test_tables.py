@@ -6,22 +6,38 @@ import typing
 from pathlib import Path
 
 import pytest
+from anthropic.types.beta.message_count_tokens_params import (
+    MessageCountTokensParams as BetaCountTokensParams,
+)
+from anthropic.types.beta.message_create_params import (
+    MessageCreateParamsStreaming as BetaMessageCreateParams,
+)
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
+from openai.types.responses import response_create_params
 
 from server.api.field_rules.rule import Reach, Use
 from server.api.field_rules.tables import TABLES
 from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, HandedOn, TokenizeRequest
+from server.api.messages.request import CountTokensRequest, MessagesRequest
 from server.api.requests import ChatRequest, SamplingRequest, TextRequest
+from server.api.responses.request import ResponsesRequest
+from server.api.surfaces.asked import SurfaceRequest
 
 DOCUMENTED = {
     "/v1/chat/completions": chat_create_params.CompletionCreateParamsStreaming,
     "/v1/completions": completion_create_params.CompletionCreateParamsStreaming,
     "/v1/embeddings": embedding_create_params.EmbeddingCreateParams,
+    "/v1/responses": response_create_params.ResponseCreateParamsStreaming,
+    "/v1/messages": BetaMessageCreateParams,
+    "/v1/messages/count_tokens": BetaCountTokensParams,
 }
-MODELS: dict[str, type[SamplingRequest | HandedOn]] = {
+MODELS: dict[str, type[SamplingRequest | HandedOn | SurfaceRequest]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": TextRequest,
+    "/v1/responses": ResponsesRequest,
+    "/v1/messages": MessagesRequest,
+    "/v1/messages/count_tokens": CountTokensRequest,
     "/v1/embeddings": EmbeddingsRequest,
     "/tokenize": TokenizeRequest,
     "/detokenize": DetokenizeRequest,
@@ -29,6 +45,9 @@ MODELS: dict[str, type[SamplingRequest | HandedOn]] = {
 VLLM = {
     "/v1/chat/completions": ("openai/chat_completion", "ChatCompletionRequest"),
     "/v1/completions": ("openai/completion", "CompletionRequest"),
+    "/v1/responses": ("openai/responses", "ResponsesRequest"),
+    "/v1/messages": ("anthropic", "AnthropicMessagesRequest"),
+    "/v1/messages/count_tokens": ("anthropic", "AnthropicCountTokensRequest"),
     "/tokenize": ("serve/tokenize", "TokenizeChatRequest"),
     "/detokenize": ("serve/tokenize", "DetokenizeRequest"),
 }
@@ -53,7 +72,7 @@ def vllm_fields(folder: str, name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("route", DOCUMENTED)
-def test_every_field_of_openai_s_has_a_rule(route: str) -> None:
+def test_every_documented_field_has_a_rule(route: str) -> None:
     documented = set(typing.get_type_hints(DOCUMENTED[route]))
     assert documented - TABLES[route].keys() == set()
     ours = {name for name, rule in TABLES[route].items() if rule.origin == "OpenAI"}

@@ -1,0 +1,1 @@
+"""Anthropic's Messages: what clients send, the reply, its events, its errors."""

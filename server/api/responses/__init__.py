@@ -1,0 +1,1 @@
+"""OpenAI's Responses: what clients send, the reply, its events."""

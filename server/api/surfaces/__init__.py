@@ -1,0 +1,1 @@
+"""What surfaces beside chat and text share: a chat stands for the request."""
