@@ -84,7 +84,10 @@ def _broken(ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     """The first break in the chain of hashes."""
     previous = "0" * 64
     for number, entry in enumerate(ledger, 1):
-        text = orjson.dumps({**entry, "hash": ""}, option=orjson.OPT_SORT_KEYS)
+        fields = {name: value for name, value in entry.items() if name != "mac"}
+        if not entry.get("key"):
+            fields.pop("key", None)
+        text = orjson.dumps({**fields, "hash": ""}, option=orjson.OPT_SORT_KEYS)
         whole = entry["hash"] == hashlib.sha256(text).hexdigest()
         if entry["seq"] != number or entry["previous"] != previous or not whole:
             return [f"the ledger is broken at entry {number}"]

@@ -23,7 +23,7 @@ async def faults(store: ReleaseStore, folders: AdapterFolders) -> AsyncIterator[
 
     Folders of live and candidates must exist; others are checked if they do.
     """
-    entries = await store.ledger()
+    entries, served, kept = await _read(store)
     try:
         key = LedgerKeyFile(folders.root / KEY_FILE).read()
     except LedgerKeyUnusable as error:
@@ -47,9 +47,8 @@ async def faults(store: ReleaseStore, folders: AdapterFolders) -> AsyncIterator[
             if entry.version in noted and (changed := _changed(noted[entry.version], record)):
                 yield f"v{entry.version}: entry {entry.seq} has another {changed} than those before"
             noted[entry.version] = record
-    if await store.live() != live:
-        yield f"v{await store.live()} is live, the ledger says v{live}"
-    kept = {release.version: release for release in await store.all()}
+    if served != live:
+        yield f"v{served} is live, the ledger says v{live}"
     for version in sorted({*noted, *kept}):
         if version not in kept:
             yield f"v{version}: its record is gone"
@@ -60,6 +59,19 @@ async def faults(store: ReleaseStore, folders: AdapterFolders) -> AsyncIterator[
     for release in kept.values():
         if fault := _folder_fault(release, folders):
             yield fault
+
+
+async def _read(
+    store: ReleaseStore,
+) -> tuple[Sequence[LedgerEntry], int, dict[int, AdapterRelease]]:
+    """Ledger, live version and records of one moment: read again if an entry came meanwhile."""
+    entries = await store.ledger()
+    while True:
+        served, releases = await store.live(), await store.all()
+        now = await store.ledger()
+        if len(now) == len(entries):
+            return entries, served, {release.version: release for release in releases}
+        entries = now
 
 
 def authentication(entries: Sequence[LedgerEntry], key: LedgerKey | None) -> str:
@@ -87,6 +99,8 @@ def _folder_fault(release: AdapterRelease, folders: AdapterFolders) -> str | Non
     if not needed and not folder.is_dir():
         return None
     if fault := folders.fault(release):
+        if not needed and not folder.is_dir():  # it was pruned meanwhile
+            return None
         return f"v{release.version}: {fault}"
     if learner_state(folder) is None:
         return f"v{release.version}: what its learner kept is missing or damaged"

@@ -14,8 +14,7 @@ from server.api.replies import Reply
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
-from server.vote.drawing import Drawing
-from server.vote.reflecting import Reflecting
+from server.vote.drawing import Drawing, Reflecting
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.tally import RunningTally

@@ -92,7 +92,7 @@ def test_what_cannot_work_ends_with_2_and_one_line_that_names_it(
         if command == "adapt":
             flags.setdefault("log-dir", str(tmp_path / "logs"))
         if setting == "admin-port":
-            flags["admin-key"] = "secret"
+            flags["admin-key"] = "a secret of sixteen"
         if command != "adapt" and setting != "port":
             flags["port"] = str(free_port())
         done = run(command, *(part for k, v in flags.items() for part in (f"--{k}", v)))

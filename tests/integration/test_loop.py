@@ -141,7 +141,8 @@ def test_the_adapter_folder_is_usable_with_plain_peft(live: LiveStack) -> None:
 
 def test_rollback_is_one_command(live: LiveStack) -> None:
     learn_until(live, 2)
-    command = [sys.executable, "-m", "ratchet", "releases", "--redis-url", live.redis_url]
+    command = [sys.executable, "-m", "ratchet", "releases", "--redis-url", live.redis_url,
+               "--adapters-dir", str(live.folder / "adapters")]  # fmt: skip
     out = subprocess.run([*command, "rollback"], capture_output=True, text=True, check=True).stdout
     moved = re.match(r"live: v(\d+) -> (?:v(\d+)|base)", out)
     assert moved, out

@@ -145,6 +145,7 @@ class BlockStream:
             block.text += arguments
             if name := function.get("name"):
                 block.id, block.name = block.id or _call_id(), name
+                self._close(changes)
                 self._begin(block, changes)
                 arguments = block.text
         elif block is self._open:
