@@ -66,6 +66,7 @@ def create_app(parts: Parts) -> ASGIApp:
         doors=doors,
         metrics=parts.metrics,
         origins=Origins(settings.cors_origins),
+        leaving=lambda: parts.draining,
     )
 
 

@@ -5,6 +5,7 @@ Starlette's BaseHTTPMiddleware would hide disconnects and take most of the CPU.
 
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,8 +38,10 @@ class Edge:
         doors: Doors,
         metrics: ServerMetrics,
         origins: Origins,
+        leaving: Callable[[], bool],
     ) -> None:
         self._app, self._limit, self._origins = app, max_body_bytes, origins
+        self._leaving = leaving
         self._tenants, self._doors, self._metrics = tenants, doors, metrics
         self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
 
@@ -65,7 +68,10 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *ids, *self._origins.headers(scope)]
+                headers = [*message["headers"], *ids, *self._origins.headers(scope)]
+                if self._leaving():  # or it would be closed just when the next request comes
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
             elif head:
                 message = {**message, "body": b""}
             await send(message)
