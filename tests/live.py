@@ -24,12 +24,10 @@ SETTINGS = {
     "gate_rollouts": 4,
     "gate_margin": 0.1,
     "learning_rate": 3e-4,
-    "max_lag": 50,
     "threads": 1,
     "lease_seconds": 3,
     "probe_seconds": 0.5,
 }
-"""`max_lag`: versions come by the second here, and what `forget` puts back must be learnt again."""
 
 
 class LiveStack:

@@ -118,8 +118,9 @@ class RolloutBuffer(Protocol):
         ...
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
-        """Up to `count` groups, the newest first, so that a consumer that cannot follow learns from
-        the latest policy; waits up to `wait` seconds for the first one. A new consumer first gets
+        """Up to `count` groups, replays before all others, which would never come up while traffic
+        is busy; then the newest first, so that a consumer that cannot follow learns from the latest
+        policy. Waits up to `wait` seconds for the first one. A new consumer first gets
         what an earlier one left unsettled, the oldest first."""
         ...
 

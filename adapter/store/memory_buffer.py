@@ -84,10 +84,7 @@ class MemoryBuffer:
                         await self._arrived.wait_for(lambda: bool(self._unread))
                 except TimeoutError:
                     return []
-            queue, take = self._unread, self._unread.pop
-            if self._again:
-                queue, take = self._again, self._again.popleft
-            names = [take() for _ in range(min(count, len(queue)))]
+            names = self._take(count)
         found = [(name, self._entries[name]) for name in names if name in self._entries]
         self._attempts.update(name for name, _ in found)
         return [
@@ -97,6 +94,16 @@ class MemoryBuffer:
             )
             for name, entry in found
         ]  # fmt: skip
+
+    def _take(self, count: int) -> list[str]:
+        """The entries to deliver next, which then count as read."""
+        if self._again:
+            return [self._again.popleft() for _ in range(min(count, len(self._again)))]
+        there = [name for name in self._unread if name in self._entries]
+        newest_first = reversed(there)
+        names = sorted(newest_first, key=lambda name: not self._entries[name].replay)[:count]
+        self._unread = deque(name for name in there if name not in names)
+        return names
 
     async def drop_unread(self, keep: Collection[int], outcome: Outcome) -> int:
         dropped = 0

@@ -256,6 +256,23 @@ async def test_forgetting_goes_through_long_streams(make) -> None:
     await buffer.close()
 
 
+async def test_what_is_replayed_comes_before_what_is_new(make) -> None:
+    """Busy traffic would keep it waiting for ever."""
+    buffer = make()
+    for number in range(3):
+        await buffer.append(group(number))
+    await buffer.settle(await buffer.read(3, 0.1), Outcome.TRAINED)
+    await buffer.append(group(7))
+    assert await buffer.replay(["g0", "g1", "g2"]) == 3
+    await buffer.append(group(8))
+    read = [await buffer.read(2, 0.1) for _ in range(3)]
+    assert [[d.group.id for d in part if d.group] for part in read] == [
+        ["g0", "g1"], ["g2", "g8"], ["g7"],
+    ]  # fmt: skip
+    assert await buffer.read(1, 0.01) == []
+    await buffer.close()
+
+
 async def test_trained_groups_can_be_replayed_once(make) -> None:
     """I1: accepted = settled by outcome + waiting, before and after."""
     buffer = make()

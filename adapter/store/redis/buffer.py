@@ -127,11 +127,11 @@ class RedisBuffer:
 
     async def replay(self, group_ids: Collection[str]) -> int:
         wanted = {group_id.encode() for group_id in group_ids}
-        replayed, start = 0, "-"
+        names, replayed, start = [*_WAITING, *_KEPT, keys.GROUPS_REPLAYED], 0, "-"
         while found := await reach(self._redis.xrange(keys.GROUPS_KEPT, start, "+", _CHUNK)):
             for entry, fields in found:
                 if fields[b"i"] in wanted:
-                    replayed += await self._run(scripts.REPLAY, [*_WAITING, *_KEPT], entry)
+                    replayed += await self._run(scripts.REPLAY, names, entry)
             start = "(" + found[-1][0].decode()
         return replayed
 
@@ -195,8 +195,9 @@ class RedisBuffer:
         return list(reply[0][1]) if reply else []
 
     async def _newest(self, count: int) -> list[Any]:
+        names = [keys.GROUPS, keys.GROUPS_REPLAYED]
         try:
-            found = await self._run(scripts.NEWEST, [keys.GROUPS], _CONSUMERS, count)
+            found = await self._run(scripts.NEWEST, names, _CONSUMERS, count)
         except NoConsumerGroup:
             return []
         return [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in found]

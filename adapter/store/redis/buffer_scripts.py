@@ -35,8 +35,9 @@ redis.call('HINCRBY', KEYS[3], 'accepted', 1)
 return 'recorded'
 """
 
-# The newest entries that no consumer has read, the newest first; they count as read from now on. If
-# there are none, the group's next ordinary read gets what arrives after this.
+# Entries that no consumer has read: replays, then the newest first; they count as read from now on.
+# If there are none, the group's next ordinary read gets what arrives after this. A replay's id may
+# still be listed when it has been read or removed.
 NEWEST = """
 local held, group = {}, ARGV[1]
 local pending = redis.pcall('XPENDING', KEYS[1], group)
@@ -51,15 +52,21 @@ if pending[1] > 0 then
   end
 end
 local found, before = {}, '+'
+local function take(entry)
+  if not entry or held[entry[1]] then return end
+  redis.call('XCLAIM', KEYS[1], group, group, 0, entry[1], 'RETRYCOUNT', 1, 'FORCE', 'JUSTID')
+  held[entry[1]] = true
+  found[#found + 1] = entry
+end
+while #found < tonumber(ARGV[2]) do
+  local replay = redis.call('LPOP', KEYS[2])
+  if not replay then break end
+  take(redis.call('XRANGE', KEYS[1], replay, replay)[1])
+end
 while #found < tonumber(ARGV[2]) do
   local entry = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', 1)[1]
   if not entry then break end
-  if not held[entry[1]] then
-    redis.call(
-      'XCLAIM', KEYS[1], group, group, 0, entry[1], 'RETRYCOUNT', 1, 'FORCE', 'JUSTID'
-    )
-    found[#found + 1] = entry
-  end
+  take(entry)
   before = '(' .. entry[1]
 end
 return found
@@ -185,7 +192,8 @@ if not entry then return 0 end
 local f = fields(entry)
 redis.call('XDEL', KEYS[4], ARGV[1])
 redis.call('DECRBY', KEYS[5], #f.g)
-redis.call('XADD', KEYS[1], '*', 'g', f.g, 'c', f.c, 'i', f.i, 'h', f.h or '', 'r', '1')
+local new = redis.call('XADD', KEYS[1], '*', 'g', f.g, 'c', f.c, 'i', f.i, 'h', f.h or '', 'r', '1')
+redis.call('LPUSH', KEYS[6], new)
 redis.call('INCRBY', KEYS[2], #f.g)
 redis.call('HINCRBY', KEYS[3], 'trained', -1)
 return 1

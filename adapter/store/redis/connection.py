@@ -19,6 +19,7 @@ GROUPS_HELD = "{ratchet}:groups:held"  # hash entry -> times a learner began wor
 GROUPS_DEAD = "{ratchet}:groups:dead"  # stream of groups that could not be processed
 GROUPS_KEPT = "{ratchet}:groups:kept"  # stream of groups kept for a while after training
 GROUPS_KEPT_BYTES = "{ratchet}:groups:kept:bytes"  # payload bytes in it
+GROUPS_REPLAYED = "{ratchet}:groups:replayed"  # list of entries that are replays, the next first
 OPTED_OUT = "{ratchet}:opted_out"  # set of pseudonyms of clients that have opted out
 SERVERS = "{ratchet}:servers"  # sorted set of servers that follow opt-outs, by the time last seen
 FORGOTTEN = "{ratchet}:forgotten:"  # + pseudonym: hash server -> JSON of what it removed; expires
