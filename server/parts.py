@@ -54,6 +54,8 @@ class Parts:
     ) -> None:
         self.settings = settings
         self.draining = False
+        self.leaving = False
+        """Whether each reply is the last on its connection."""
         self.failed = asyncio.Event()
         """Set when a background task has failed."""
         self.metrics = metrics = ServerMetrics()

@@ -66,7 +66,7 @@ def create_app(parts: Parts) -> ASGIApp:
         doors=doors,
         metrics=parts.metrics,
         origins=Origins(settings.cors_origins),
-        leaving=lambda: parts.draining,
+        leaving=lambda: parts.leaving,
     )
 
 

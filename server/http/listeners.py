@@ -1,8 +1,8 @@
 """Listens for clients, and for the operator, until a signal; then drains.
 
-On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then no request is accepted,
-those under way are finished, which may take `engine_timeout`, and stored, and the process ends with
-status 0.
+On SIGTERM `/readyz` turns 503 while answers go on for `drain_seconds`; then no connection is
+accepted, and those there are get one more reply, which tells the client to close. What is under way
+is finished, which may take `engine_timeout`, and stored, and the process ends with status 0.
 """
 
 import asyncio
@@ -25,6 +25,10 @@ from server.settings import ServerSettings
 
 log = logging.getLogger("ratchet.server")
 
+_POLL_SECONDS = 0.02
+_LAST_REPLY_SECONDS = 1.0
+"""For a client to ask once more on a connection that it keeps: one that is closed just when a
+request comes fails that request."""
 _GRACE_SECONDS = 5
 """Beyond the longest request, to write its reply."""
 
@@ -76,8 +80,21 @@ async def _drain(parts: Parts, stopping: asyncio.Event, listeners: Sequence[List
     log.info("draining")
     if stopping.is_set():
         await asyncio.sleep(parts.settings.drain_seconds)
+        await _leave(parts, listeners)
     for listener in listeners:
         listener.should_exit = True
+
+
+async def _leave(parts: Parts, listeners: Sequence[Listener]) -> None:
+    """Accept no more connections, and wait a moment for those there are to be closed."""
+    parts.leaving = True
+    for listener in listeners:
+        for server in listener.servers:
+            server.close()
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _LAST_REPLY_SECONDS
+    while any(one.server_state.connections for one in listeners) and loop.time() < until:
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _listener(

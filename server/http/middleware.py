@@ -69,7 +69,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message["headers"], *ids, *self._origins.headers(scope)]
-                if self._leaving():  # or it would be closed just when the next request comes
+                if self._leaving():
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers
             elif head:
