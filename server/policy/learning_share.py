@@ -2,34 +2,61 @@
 
 An engine's priorities order only what waits: what it has begun, it finishes, and every sequence
 under way slows all others. So learning is bounded by number, and by a smaller one while clients
-are waiting for answers.
+are waiting for answers. Who comes into a quiet moment does not wait for what was begun in it: that
+is broken off, and done again later.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
 class LearningShare:
-    """At most `alone` rollouts while no client waits, and `beside` while some do; a single request
-    for more is let in when there are no others. First come, first served."""
+    """At most `alone` rollouts while no client waits, and has for `quiet` seconds; else `beside`. A
+    single request for more is let in when there are no others. First come, first served."""
 
     alone: int
     beside: int
+    quiet: float = 2.0
     clients: Callable[[], int] = lambda: 0
     """Requests of clients that are under way."""
     under_way: int = 0
     _waiting: deque[tuple[int, asyncio.Future[None]]] = field(
         default_factory=deque[tuple[int, asyncio.Future[None]]]
     )
+    _begun: list[tuple[int, asyncio.Task[Any]]] = field(
+        default_factory=list[tuple[int, asyncio.Task[Any]]]
+    )
+    _busy: bool = False
+    _quiet_at: float = 0.0
 
     @property
     def limit(self) -> int:
         """Rollouts that may be under way now."""
-        return self.beside if self.clients() else self.alone
+        quiet = not self.clients() and asyncio.get_running_loop().time() >= self._quiet_at
+        return self.alone if quiet else self.beside
+
+    async def work(self, rollouts: int, begin: Callable[[bool], Coroutine[Any, Any, T]]) -> T:
+        """What `begin` returns, done with room for so many rollouts; it is told what `take` gives.
+        It is cancelled and begun again if clients need the room."""
+        while True:
+            async with self.take(rollouts) as beside_clients:
+                mine = rollouts, asyncio.create_task(begin(beside_clients))
+                self._begun.append(mine)
+                try:
+                    await asyncio.wait({mine[1]})
+                finally:
+                    self._begun.remove(mine)
+                    mine[1].cancel()
+                    await asyncio.wait({mine[1]})
+            if not mine[1].cancelled():
+                return mine[1].result()
 
     @asynccontextmanager
     async def take(self, rollouts: int) -> AsyncGenerator[bool]:
@@ -52,7 +79,15 @@ class LearningShare:
             self._give_back(rollouts)
 
     def changed(self) -> None:
-        """Let in those who have room now: called when clients have come or gone."""
+        """Let in those who have room now, and break off what clients need the room of: called when
+        clients have come or gone."""
+        loop = asyncio.get_running_loop()
+        if not self._busy and self.clients():
+            self._break_off()
+        elif self._busy and not self.clients():
+            self._quiet_at = loop.time() + self.quiet
+            loop.call_at(self._quiet_at, self.changed)
+        self._busy = self.clients() > 0
         while self._waiting:
             rollouts, turn = self._waiting[0]
             gave_up = turn.cancelled()
@@ -62,6 +97,15 @@ class LearningShare:
             if not gave_up:
                 self.under_way += rollouts
                 turn.set_result(None)
+
+    def _break_off(self) -> None:
+        """Cancel the newest work, until the oldest is left or what is left has room."""
+        left = self.under_way
+        for rollouts, task in reversed(self._begun[1:]):
+            if left <= self.beside:
+                return
+            task.cancel()
+            left -= rollouts
 
     def _give_back(self, rollouts: int) -> None:
         self.under_way -= rollouts

@@ -125,10 +125,9 @@ async def probe_parity(engine: Engine, name: str, base: str, sheet: ProbeSheet) 
     order = sorted(range(count), key=lambda index: -moved[index])
     while True:
         part = order[done : max(_PORTION, 2 * done)]
-        scored = await together(
-            engine.score(model, sheet.sequences[i]) for i in part for model in (name, base)
-        )
-        for index, ours, bases in zip(part, scored[::2], scored[1::2], strict=True):
+        for index in part:  # one after another: scoring many at once holds up clients for seconds
+            ids = sheet.sequences[index]
+            ours, bases = await together(engine.score(model, ids) for model in (name, base))
             first = sheet.start(index) - 1
             columns = (ours[first:], bases[first:], sheet.adapter[index], sheet.base[index])
             tokens += zip(*columns, strict=True)

@@ -7,7 +7,7 @@ noise, so that replies differ only where the policies do (common random numbers)
 import asyncio
 import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapter.tasks import together
 from rewards.answers.kind import answers_of
@@ -140,12 +140,10 @@ class ProbeSet:
             rules = self._rules
             drawn = {"n": rules.rollouts, "temperature": rules.temperature, "seed": probe.seed}
             options = {**probe.query.options, **drawn, "logprobs": False}
-            async with self._share.take(rules.rollouts) as beside_clients:
-                order = Priority.CLIENT if beside_clients else Priority.GATE
-                request = EngineRequest(
-                    engine_name, probe.query.prompt, options, order, rules.seconds
-                )
-                draws = await self._drawn_in_time(request)
+            request = EngineRequest(engine_name, probe.query.prompt, options, seconds=rules.seconds)
+            draws = await self._share.work(
+                rules.rollouts, lambda beside: self._drawn_in_time(request, beside)
+            )
             kind = self._kinds.of(probe.query.answer)
             read = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
             answers: list[str | None] = [None] * rules.rollouts
@@ -154,11 +152,12 @@ class ProbeSet:
             self._replies[key] = Reply(answers, sum(draw.tokens for draw in draws))
         return self._replies[key]
 
-    async def _drawn_in_time(self, request: EngineRequest) -> list[Draw]:
+    async def _drawn_in_time(self, request: EngineRequest, beside_clients: bool) -> list[Draw]:
         """The rollouts that are in within the request's seconds."""
         draws: list[Draw] = []
+        order = Priority.CLIENT if beside_clients else Priority.GATE
         try:
-            async with self._engine.draw(request) as batches:
+            async with self._engine.draw(replace(request, priority=order)) as batches:
                 async for batch in batches:
                     draws += batch
         except EngineTimeout:

@@ -78,8 +78,8 @@ def real(tmp_path_factory) -> Iterator[RealStack]:
 
 
 def test_clients_hardly_wait_longer_while_it_learns(real: RealStack) -> None:
-    """As a rule: while a candidate is probed and tried some wait three times as long, which
-    docs/performance.md says. `make bench-learning` has the quantiles."""
+    """The longest wait is bounded by what was seen, not by the target of 1.5 times (missed):
+    docs/performance.md. `make bench-learning` has the quantiles."""
     few = {"max_tokens": 24, "pause": 0.2}
     with asking(real.root, QUESTIONS, clients=1, ratchet={"train": False}, **few) as quiet:
         wait_until(lambda: len(quiet.seconds) >= 20, 200)
@@ -87,6 +87,7 @@ def test_clients_hardly_wait_longer_while_it_learns(real: RealStack) -> None:
         wait_until(lambda: len(learning.seconds) >= 20 and real.decided(1), 400)
     assert quiet.failures == learning.failures == []
     assert median(learning.seconds) <= 1.5 * median(quiet.seconds)
+    assert max(learning.seconds) <= 3 * max(quiet.seconds)
 
 
 def test_a_verdict_comes_though_there_is_never_a_moment_without_a_client(real: RealStack) -> None:

@@ -21,7 +21,7 @@ def script(_model: str, messages: Sequence[Any], n: int) -> list[str]:
 
 class Bench:
     def __init__(self, queries: int = 4, refresh: int = 3, seconds: float = 60.0) -> None:
-        self.share = LearningShare(alone=64, beside=2)
+        self.share = LearningShare(alone=64, beside=2, quiet=0.0)
         self.engine = ScriptedEngine(script)
         self.engine.adapters["v1"] = "folder"
         self.reservoir = Reservoir()

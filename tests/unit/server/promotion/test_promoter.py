@@ -475,15 +475,17 @@ async def test_a_lineage_that_drifts_below_its_best_version_goes_back_to_it(tmp_
 
 async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_path: Path) -> None:
     file = tmp_path / "gate.jsonl"
-    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(100)))
-    bench = Bench(tmp_path / "adapters", gate_file=file, keep_loaded=3)
+    file.write_text("".join(f'{{"question": "{n}", "answer": {n}}}\n' for n in range(3, 2500, 25)))
+    bench = Bench(tmp_path / "adapters", gate_file=file, gate_margin=0.3, keep_loaded=3)
     standing = bench.parts.promoter.trial.standing
-    for style in ("sure", "nearly"):
-        await bench.judged(await bench.publish(style))
+    for _ in range(2):
+        live = await bench.judged(await bench.publish("sure"))
+    bench.style[live.folder] = "nearly"
+    bench.parts.promoter.trial.probes.refresh()
     for _ in range(2):  # turned away, on one drawing
         await bench.judged(await bench.publish("mute"))
         assert standing.moments.count in (4 + 20, 9 + 40)
-    assert standing.moments.mean < 0
+    assert -0.125 <= standing.moments.mean < -0.1  # one of eight errs, on the file's
 
 
 async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
