@@ -168,13 +168,14 @@ class RecordingSettings(SettingsGroup):
 class GateSettings(SettingsGroup):
     """The gate: parity and trial of a candidate."""
 
-    gate_prompts: int = Field(default=16, ge=2)
-    """Candidates wait until this many distinct queries have been seen: on recent ones a candidate
-    is compared with the live version and base."""
-    gate_holdout: int = Field(default=0, ge=0)
+    gate_prompts: int = Field(default=128, ge=2)
+    """Candidates wait until the gate has this many distinct queries to compare on, of those that
+    are held out. Traffic with few different prompts needs a smaller number, or no `gate_holdout`.
+    The small models' recipes have 16."""
+    gate_holdout: int = Field(default=8, ge=0)
     """Hold out one in so many prompts, by hash: the gate judges on these alone, and they are never
-    learnt from. 8 is a good choice, with `gate_prompts` 128, where traffic has 1,000 different
-    prompts and more; 0 holds out none, and the gate judges on recent prompts of all."""
+    learnt from. 0 holds out none, and the gate judges on recent prompts of all, as in the small
+    models' recipes."""
     gate_queries: int = Field(default=192, ge=1)
     """Most queries to spend on one candidate; it is rejected if nothing is proven by then."""
     gate_rollouts: int = Field(default=8, ge=2)

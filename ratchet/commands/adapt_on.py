@@ -15,7 +15,7 @@ from ratchet.commands.adaptation import Adaptation, Plan, fresh_state
 from ratchet.commands.evaluation import items_from, protocol_from
 from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.local.stack import Stack
-from ratchet.recipe import with_recipe
+from ratchet.recipe import with_few_questions, with_recipe
 from ratchet.settings import StackSettings, flags_of, read
 from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
@@ -27,7 +27,7 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
     items = items_from(arguments)
     out = Path(arguments.out or f"runs/adapt-on/{Path(arguments.dataset).stem}")
     flags: dict[str, Any] = {**fresh_state(Path(".ratchet/adapt-on")), **flags_of(arguments)}
-    settings = with_recipe(read(StackSettings, flags))
+    settings = with_few_questions(with_recipe(read(StackSettings, flags)), len(items))
     protocol = protocol_from(arguments, settings.max_model_len // 2)
     epochs = arguments.epochs or epochs_for(arguments.dataset, len(items))
     if protocol.max_tokens >= settings.max_model_len:

@@ -50,7 +50,13 @@ class Bench:
         self.engine.scores = self.scores
         self.releases = releases or MemoryReleases()
         self.folders = AdapterFolders(tmp_path)
-        given = {"gate_prompts": 8, "gate_rollouts": 8, "watch_queries": 8, **settings}
+        given = {
+            "gate_prompts": 8,
+            "gate_holdout": 0,
+            "gate_rollouts": 8,
+            "watch_queries": 8,
+            **settings,
+        }
         self.parts = Parts(
             ServerSettings(redis_url="memory://", adapters_dir=tmp_path, **given),
             engine=self.engine,
@@ -483,7 +489,7 @@ async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_p
     for _ in range(2):  # turned away, on one drawing
         await bench.judged(await bench.publish("mute"))
         assert standing.moments.count in (4 + 20, 9 + 40)
-    assert standing.moments.mean < 0
+    assert -0.02 < standing.moments.mean <= 0  # one in 25 loses one of eight rollouts
 
 
 async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
