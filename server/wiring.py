@@ -66,7 +66,8 @@ def promoter(
         max_stretch=settings.gate_max_stretch,
     )
     folders = AdapterFolders(settings.adapters_dir)
-    parity = ParityProbe(engine, settings.engine_model, folders, settings.parity_tolerance)
+    probing = metrics.tokens["probing"].inc
+    parity = ParityProbe(engine, settings.engine_model, folders, settings.parity_tolerance, probing)
     proof = (Files(engine, folders), parity)
     probe_rules = ProbeRules(
         minimum=settings.gate_prompts,
@@ -86,6 +87,7 @@ def promoter(
         kinds=kinds,
         rules=probe_rules,
         labelled=labelled,
+        on_tokens=metrics.tokens["judging"].inc,
     )
     decision_rules = DecisionRules(
         margin=settings.gate_margin,

@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 
+from adapter.explanation import explanation
 from adapter.settings import ChannelSettings
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.audit import faults
@@ -14,7 +15,6 @@ from adapter.store.clients import pseudonym
 from adapter.store.forgetting import forget as forget_client
 from adapter.store.releases import BASE, AdapterRelease, ReleaseStore, promote_by_hand, rollback
 from ratchet.errors import ConfigurationError
-from ratchet.explanation import explanation
 from ratchet.settings import flags_of, read
 
 

@@ -6,7 +6,7 @@ noise, so that replies differ only where the policies do (common random numbers)
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from adapter.tasks import together
@@ -67,6 +67,7 @@ class ProbeSet:
         kinds: AnswerKinds,
         rules: ProbeRules,
         labelled: Sequence[Query] = (),
+        on_tokens: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._engine, self._share = engine, share
         self._reservoir = reservoir
@@ -78,6 +79,9 @@ class ProbeSet:
         self._replies: dict[tuple[str, int], Reply] = {}
         self._trials = 0
         self._forgotten = 0
+        self._on_tokens = on_tokens
+        self.tokens = 0
+        """Drawn since the start."""
 
     @property
     def labels(self) -> int:
@@ -151,6 +155,9 @@ class ProbeSet:
             async with self._engine.draw(request) as batches:
                 async for batch in batches:
                     draws += batch
+                    tokens = sum(draw.tokens for draw in batch)
+                    self.tokens += tokens
+                    self._on_tokens(tokens)
         except EngineTimeout:
             pass
         return draws

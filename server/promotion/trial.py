@@ -96,6 +96,7 @@ class Trial:
         best = roles[references.get("best", others[first])]
         standing = self.standing if kl is not None and best != first else None
         self.probes.begin(everyone)
+        spent = self.probes.tokens
         decision = Decision(list(others), self.rules.decision, self.probes.labels)
         records = {name: list[VoteRecord]() for name in everyone}
         numbers: dict[str, float] = {}
@@ -110,6 +111,7 @@ class Trial:
                 stats = {name: PolicyStats.of(rows) for name, rows in records.items() if rows}
                 shown = {"candidate": candidate, "base": base, **others}
                 numbers = decision.numbers() | _numbers({r: stats[n] for r, n in shown.items()})
+                numbers["tokens"] = float(self.probes.tokens - spent)
                 alarm = None
                 if len(records[candidate]) >= min(_ALARMING, self.rules.decision.queries):
                     alarm = self._alarm(stats[candidate], stats[others[first]], stats[base], kl)

@@ -126,6 +126,9 @@ class Bench:
             versions.append(reply["ratchet"]["policy_version"])
         return versions
 
+    def metric(self, name: str, **labels: str) -> float:
+        return self.parts.metrics.registry.get_sample_value(name, labels) or 0.0
+
     async def judged(self, version: int) -> AdapterRelease:
         await self.parts.promoter.sync()
         return await self.releases.get(version)
@@ -142,6 +145,9 @@ async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
     assert release.reason == "not worse than its parent: +0.000 over 80 queries"
     assert bench.parts.policy.live == 1
     assert release.numbers["parity/to_trainer"] == 0.0
+    drawn = bench.metric("ratchet_tokens_total", purpose="judging")
+    assert drawn >= release.numbers["gate/tokens"] > 0
+    assert bench.metric("ratchet_tokens_total", purpose="probing") == 6  # twice three
     assert {"seconds/load", "seconds/parity", "seconds/gate", "seconds/total"} <= set(
         release.numbers
     )
