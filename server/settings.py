@@ -214,6 +214,10 @@ class GateSettings(SettingsGroup):
     """Reject if agreement or the share of answering rollouts falls by more, live to new."""
     gate_max_stretch: float = Field(default=2.0, gt=1)
     """Reject if the mean length leaves [1/x, x] times base's."""
+    gate_lock_in: float = Field(default=0.98, gt=0, le=1)
+    """Pause learning once the leading answers of three versions in a row have this share of all
+    rollouts and no longer change: what is wrong by then stays wrong. `ratchet releases resume` goes
+    on; 1 never pauses."""
     parity_tolerance: float = Field(default=0.02, gt=0)
     """Largest mean difference (nats per token) between engine and trainer on pinned tokens. fp32 on
     both sides agrees to 1e-5; bf16 needs about this much."""

@@ -115,4 +115,5 @@ def promoter(
         steps=tuple(steps),
         monitor=Monitor(policy, releases, signals, trial),
         metrics=metrics,
+        lock_in=settings.gate_lock_in,
     )

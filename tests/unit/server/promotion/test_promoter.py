@@ -53,6 +53,7 @@ class Bench:
         given = {
             "gate_prompts": 8,
             "gate_holdout": 0,
+            "gate_lock_in": 1.0,
             "gate_rollouts": 8,
             "watch_queries": 8,
             **settings,
@@ -483,6 +484,18 @@ async def test_a_lineage_that_drifts_below_its_best_version_goes_back_to_it(tmp_
     await bench.judged(await bench.publish("sure"))
     await bench.parts.promoter.sync()
     assert policy.live == 4  # what was found of others is not held against it
+
+
+async def test_learning_that_has_locked_in_is_paused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, gate_lock_in=0.98)
+    for _ in range(3):
+        assert await bench.releases.paused() is None
+        await bench.judged(await bench.publish("sure"))
+    why = await bench.releases.paused()
+    assert why is not None and why.startswith("locked in")
+    later = await bench.judged(await bench.publish("sure"))
+    assert later.state is ReleaseState.CANDIDATE  # waits until resumed by hand
+    assert later.version == 4 and bench.parts.policy.live == 3
 
 
 async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_path: Path) -> None:
