@@ -13,7 +13,7 @@ from server.promotion.decision.asked import Asked
 from server.promotion.decision.changes import Changes
 from server.promotion.decision.schedule import EARLY, planned_looks
 from server.promotion.decision.sequential_test import Moments, Proof, SequentialTest
-from server.promotion.decision.slices import Slices
+from server.promotion.decision.slices import Slices, Yardstick
 
 _ENOUGH_LABELS = 64
 """Labels that may overrule the alarm over what the candidate changes."""
@@ -153,10 +153,11 @@ class Decision:
             return None
         lost = self._lost_to(found.reference, found.name)
         where, than = f"slice {found.name}", NAMES[found.reference]
-        if found.overturned:
+        if found.by is Yardstick.OVERTURNED:
             reason = _found(f"{where} leaves what {than} agrees on", found.moments)
             return Finding(reason, Cause.OVERTURNED, found.reference, found.name, lost)
-        reason = _found(f"{where} is worse than under {than}", found.moments)
+        verb = "answers less" if found.by is Yardstick.ANSWERED else "is worse"
+        reason = _found(f"{where} {verb} than under {than}", found.moments)
         return Finding(reason, Cause.SLICE, found.reference, found.name, lost)
 
     def _may_overturn(self, share: float) -> bool:
