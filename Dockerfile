@@ -27,8 +27,7 @@ CMD ["serve"]
 
 FROM base AS adapter
 ARG TORCH=cpu
-COPY pyproject.toml ./
-COPY deploy/lock/adapter.txt deploy/lock/install_torch.sh deploy/lock/
+COPY deploy/lock/adapter.txt deploy/lock/torch-cpu.txt deploy/lock/torch-cuda.txt deploy/lock/install_torch.sh deploy/lock/
 RUN pip install --no-deps --require-hashes -r deploy/lock/adapter.txt && deploy/lock/install_torch.sh python "$TORCH"
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .
@@ -45,8 +44,7 @@ FROM base AS cpu
 # The engine links libnuma. A Debian release has only one version of it, so there is none to pin.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libnuma1 && rm -rf /var/lib/apt/lists/*
-COPY pyproject.toml ./
-COPY deploy/lock/cpu.txt deploy/lock/install_torch.sh deploy/lock/
+COPY deploy/lock/cpu.txt deploy/lock/torch-cpu.txt deploy/lock/torch-cuda.txt deploy/lock/install_torch.sh deploy/lock/
 RUN pip install --no-deps --require-hashes -r deploy/lock/cpu.txt && deploy/lock/install_torch.sh python
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .

@@ -4,11 +4,11 @@ LOCK := deploy/lock
 # How many tests run at a time.
 LANES ?= 2
 # Named after what it installed: setup runs again only when one of these files changes.
-STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
+STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/torch-*.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity results \
-	chaos fuzz references lock clean
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity bench-learning results \
+	chaos fuzz references lock sbom clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -45,6 +45,9 @@ bench-adapter: setup ## what an adapter costs the engine on CPU (three minutes)
 
 bench-parity: setup ## does parity tell a real update from none and from another? (a quarter of an hour)
 	$(BIN)/python -m loadtests.parity_bench
+
+bench-learning: setup ## what learning costs clients of a real model (ten minutes)
+	$(BIN)/python -m loadtests.learning_bench
 
 chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubled?
 	$(BIN)/python -m loadtests.chaos
@@ -90,6 +93,11 @@ $(STAMP):
 
 lock: ## resolve pyproject.toml into deploy/lock again; UPGRADE=1 moves pins that still fit
 	PYTHON=$(PYTHON) $(LOCK)/lock.sh $(if $(UPGRADE),--upgrade)
+
+sbom: ## write what each image is made of to dist/sbom, from the locks (CycloneDX)
+	@mkdir -p dist/sbom
+	for image in server adapter cpu; do $(PYTHON) -m deploy.sbom $$image >dist/sbom/$$image.cdx.json; done
+	$(PYTHON) -m deploy.sbom adapter cuda >dist/sbom/adapter-cuda.cdx.json
 
 clean: ## remove caches and build outputs; .venv and your runs stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adapter.trainer import SIGNALS, Loss
+from adapter.trainer import TRAFFIC_EVIDENCE, Loss
 from rewards.advantages import ADVANTAGES
 from rewards.estimators.estimate import RewardEstimator
 from rewards.estimators.registry import build, options_of
@@ -32,9 +32,9 @@ class PlaceSettings(SettingsGroup):
     model: str = "evals/arithmetic/model"
     """Folder or Hugging Face id of the base model, as transformers and vLLM understand it."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the base model. `auto` is bfloat16 on a GPU, and in the engine on processors
-    with AMX; else float32. The output head's products and
-    the adapter are in float32 in any case."""
+    """Precision of the base model, the same in engine and learner: parity does not hold across two.
+    `auto` is bfloat16 on a GPU and on processors with AMX; else float32. The output head's products
+    and the adapter are in float32 in any case."""
     lora_targets: str = (
         "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj,qkv_proj,gate_up_proj"
     )
@@ -91,7 +91,8 @@ class RewardSettings(SettingsGroup):
 
     reward: str = "dare"
     """Reward estimator: `majority` (TTRL), `dare`, `soft_majority`, `scrl`, `confidence_majority`,
-    `restrain` or `self_certainty`. docs/rewards.md says what each is good for. `dare` is the
+    `restrain`, `self_certainty`, `evol_rl`, `ttrl_guard` or `sr_ttrl`, which learns from requests
+    with the strategy `reflect` alone. docs/rewards.md says what each is good for. `dare` is the
     default: in docs/results.md it needs fewer updates than `majority`, varies less from seed to
     seed and is nowhere below it. It costs the trainer one more forward pass."""
     reward_options: str = ""
@@ -113,7 +114,7 @@ class RewardSettings(SettingsGroup):
     @model_validator(mode="after")
     def _has_evidence(self) -> Self:
         estimator = self.estimator()
-        if absent := estimator.needs - SIGNALS:
+        if absent := estimator.needs - TRAFFIC_EVIDENCE:
             raise ValueError(
                 f"reward {self.reward} needs {', '.join(sorted(absent))}, which live traffic does "
                 "not carry; `ratchet score` can use it on recorded rollouts"
@@ -183,6 +184,9 @@ class BatchSettings(SettingsGroup):
     """Most groups of nearly the same prompt (adapter/learner/prompt_print.py) in one update; none
     for no limit. With 1, an update needs `groups_per_update` different questions, which is no more
     than the gate needs."""
+    variant_limit: int | None = Field(default=None, gt=0)
+    """Most groups of one client in one update whose prompts differ in numbers and signs alone, as
+    with a number made up for each request; none for no limit, as practice in arithmetic needs."""
 
 
 class LoraSettings(SettingsGroup):
@@ -268,7 +272,10 @@ class AdapterSettings(
 ):  # fmt: skip
     """The learner. Recipe defaults follow TTRL (arXiv 2504.16084) adjusted for LoRA."""
 
-    @field_validator("advantage_clip", "log_dir", "client_groups", "duplicate_limit", mode="before")
+    @field_validator(
+        "advantage_clip", "log_dir", "client_groups", "duplicate_limit", "variant_limit",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _none(cls, value: Any) -> Any:
         return None if value in ("", "none", "None") else value

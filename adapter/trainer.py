@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from rewards.estimators.evidence import Signal
+from rewards.estimators.evidence import Need, Signal
 from rewards.rollouts import RolloutGroup
 
 log = logging.getLogger("ratchet.learner")
@@ -19,14 +19,11 @@ T = TypeVar("T")
 TRAINER_SIGNALS: frozenset[Signal] = frozenset({"entropies", "confidences", "self_certainties"})
 """Signals that one forward pass of the trainer yields."""
 
-RECORDED_SIGNALS: frozenset[Signal] = frozenset({"topk_entropies"})
-"""Signals that a group may carry from its sampling."""
-
-READ_SIGNALS: frozenset[Signal] = frozenset({"closeness"})
-"""Signals that its answers have."""
-
-SIGNALS = TRAINER_SIGNALS | RECORDED_SIGNALS | READ_SIGNALS
-"""All that live traffic has."""
+TRAFFIC_EVIDENCE: frozenset[Need] = TRAINER_SIGNALS | frozenset[Need](
+    {"topk_entropies", "closeness", "texts", "looks", "reflection"}
+)
+"""All evidence that live traffic has: a pass of the trainer, what was recorded with a group, what
+its answers have, and what the question's earlier votes were."""
 
 
 class Loss(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.dashboards import dashboards
+from deploy.field_page import PAGE, api_page
 from deploy.manifests import manifests
 from deploy.references import ROOT, pages
 
@@ -18,6 +19,7 @@ def generated() -> Iterator[tuple[Path, str]]:
         yield ROOT / "deploy" / "kubernetes" / name, content
     for name, content in pages():
         yield ROOT / "docs" / name, content
+    yield PAGE, api_page()
 
 
 def main() -> int:

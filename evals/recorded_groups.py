@@ -2,16 +2,19 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, cast
 
 import orjson
 
 from rewards.answers.kind import AnswerKind
+from rewards.answers.reading.reasoning import said_by
 from rewards.answers.reading.statements import usable
 from rewards.answers.tally import Tally
-from rewards.estimators.evidence import Evidence, Label, Need, Signal, label_of
+from rewards.estimators.evidence import Chosen, Evidence, Label, Need, Signal, label_of
+from rewards.looks import Look, QuestionHistory, noise
 from rewards.rollouts import ENDED, FINISHED, Rollout, ToolCall
 from rewards.token_signals import (
     QWEN_VOCABULARY,
@@ -51,9 +54,12 @@ class Reader:
     kind: AnswerKind
     needs: frozenset[Need]
     vocab_size: int = QWEN_VOCABULARY
+    history: QuestionHistory = field(default_factory=QuestionHistory)
+    numbers: Iterator[int] = field(default_factory=count)
 
     def read(self, line: bytes) -> RecordedGroup:
-        """One group. Raises BadInput."""
+        """One group; one with the id of an earlier one is another look at its question. Raises
+        BadInput."""
         group = _parsed(line)
         if "id" not in group:
             raise BadInput("id: is missing")
@@ -63,11 +69,16 @@ class Reader:
         signals: dict[Signal, Sequence[float]] = {
             name: self._signal(name, rollouts, tally) for name in _NUMBERS & self.needs
         }
+        if "noise" in self.needs:
+            signals["noise"] = noise(line, len(tally))
         evidence = Evidence(
             tally,
             signals,
             paraphrase=self._paraphrase(group, tally),
             truth=label_of(self.kind, tally, _text(group.get("label"), "label")),
+            texts=self._texts(rollouts, tally),
+            looks=self._looks(group, tally),
+            reflection=self._reflection(group, tally),
         )
         ids = [_token_ids(rollout, f"rollouts[{i}]") for i, rollout in enumerate(rollouts)]
         known = [each for each in ids if each is not None]
@@ -103,6 +114,31 @@ class Reader:
 
     def _answers(self, rollouts: Sequence[Json], field: str) -> list[str | None]:
         return [_answer(self.kind, each, f"{field}[{i}]") for i, each in enumerate(rollouts)]
+
+    def _texts(self, rollouts: Sequence[Json], tally: Tally) -> list[str] | None:
+        """What each rollout with a vote says."""
+        if "texts" not in self.needs:
+            return None
+        found: list[str] = []
+        for index, (rollout, cluster) in enumerate(zip(rollouts, tally.clusters, strict=True)):
+            calls = _calls(rollout, f"rollouts[{index}].tool_calls")
+            text = rollout.get("text", "" if calls or cluster is None else None)
+            if not isinstance(text, str):
+                raise BadInput(f"rollouts[{index}].text: is missing or no text")
+            found.append(said_by(Rollout(text, (), (), FINISHED, calls=calls)))
+        return found
+
+    def _looks(self, group: Json, tally: Tally) -> Sequence[Look] | None:
+        if "looks" not in self.needs:
+            return None
+        question = json.dumps(group["id"])
+        return self.history.look(question, str(next(self.numbers)), self.kind, tally)
+
+    def _reflection(self, group: Json, tally: Tally) -> Chosen | None:
+        if "reflection" not in group:
+            return None
+        answer = usable(_text(group["reflection"], "reflection"))
+        return Chosen(label_of(self.kind, tally, answer))
 
     def _paraphrase(self, group: Json, tally: Tally) -> Label | None:
         if "paraphrase" not in group:

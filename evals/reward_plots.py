@@ -18,7 +18,7 @@ from evals.recorded_groups import Reader, RecordedGroup
 from rewards.advantages import ADVANTAGES, advantages_of
 from rewards.answers.kind import AnswerKind
 from rewards.answers.math_answers import MathAnswers
-from rewards.estimators.evidence import Need
+from rewards.estimators.evidence import MissingEvidence, Need
 from rewards.estimators.registry import ESTIMATORS, build
 from rewards.metrics import correctness, maj_at_n, point_biserial, reward_accuracy
 
@@ -44,7 +44,8 @@ class Effect:
 
 
 def effects(name: str, groups: Sequence[RecordedGroup], kind: AnswerKind) -> list[Effect]:
-    """The effect of the estimator `name`, with default options and GRPO advantages."""
+    """The effect of the estimator `name`, with default options and GRPO advantages. Raises
+    MissingEvidence."""
     estimator = build(name)
     estimates = [estimator.estimate(group.evidence) for group in groups]
     advantages = advantages_of(
@@ -142,7 +143,12 @@ def main() -> None:
     reader = Reader(kind, needs, chosen.vocab_size)
     groups = [reader.read(line) for line in chosen.groups.read_bytes().splitlines()]
     chosen.out.mkdir(parents=True, exist_ok=True)
-    rows = [(name, effects(name, groups, kind)) for name in ESTIMATORS]
+    rows: list[tuple[str, list[Effect]]] = []
+    for name in ESTIMATORS:
+        try:
+            rows.append((name, effects(name, groups, kind)))
+        except MissingEvidence as error:
+            print(f"{name} is left out: {error}")
     for name, found in rows:
         plot(chosen.out / f"{name}.png", name, found)
     print(table(rows))

@@ -21,7 +21,7 @@ from ratchet.local.models import SMOLLM2
 from ratchet.recipe import with_recipe
 from ratchet.settings import StackSettings
 from rewards.rollouts import Rollout, RolloutGroup, Sampling
-from server.engine.base import EngineRequest, draw_all
+from server.engine.base import BASE_MODEL, EngineRequest, draw_all
 from server.engine.vllm import VllmEngine
 
 _ROLLOUTS, _TOKENS = 64, 24
@@ -51,7 +51,7 @@ async def _measure(settings: StackSettings, rounds: int) -> None:
         await until_up(vllm)
         for number in (1, 2):
             await vllm.load(f"v{number}", str(folder / f"v{number}"))
-        base = settings.engine_model
+        base = BASE_MODEL
         mixes = {"base": [base], "one adapter": ["v1"], "base and two adapters": [base, "v1", "v2"]}
         seconds: dict[str, list[float]] = {name: [] for name in mixes}
         for turn in range(rounds + 1):

@@ -37,7 +37,7 @@ from evals.arithmetic.tokenizer import prompt_text
 from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_answers import MathAnswers, math_answer
 from rewards.votes import take_vote
-from server.engine.base import Batches, Draw, EngineRequest
+from server.engine.base import Batches, Draw, EngineRequest, is_chat
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
@@ -189,8 +189,9 @@ class _LocalEngine(ScriptedEngine):
 
     @asynccontextmanager
     async def draw(self, request: EngineRequest) -> AsyncGenerator[Batches[Draw]]:
-        [message], options = request.prompt, request.options
-        assert not isinstance(message, str)
+        prompt, options = request.prompt, request.options
+        assert is_chat(prompt)
+        [message] = prompt
         question = Question("", message["content"], "", 0, "")
         generator = torch.Generator().manual_seed(options["seed"])
         decoding = Decoding(options["n"], options["temperature"])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evals.arithmetic.rollouts import MODEL
+from ratchet.local.child import end_with_parent
 from ratchet.local.programs import engine_command, engine_environment, free_port
 from ratchet.settings import StackSettings
 from server.engine.base import Engine, EngineError
@@ -29,6 +30,7 @@ def engine(folder: Path, settings: StackSettings | None = None) -> Generator[str
             env={**os.environ, **engine_environment(settings, cpu=True)},
             stdout=log,
             stderr=log,
+            preexec_fn=end_with_parent,
         )
     try:
         yield f"http://127.0.0.1:{port}"

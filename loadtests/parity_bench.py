@@ -21,7 +21,7 @@ from adapter.learner.scoring import Scoring
 from adapter.settings import AdapterSettings
 from adapter.store.adapter_folders import WEIGHTS
 from adapter.store.probe_sheet import ProbeSheet
-from adapter.tasks import end
+from adapter.tasks import end, together
 from adapter.trainer import TrainingGroup
 from adapter.training.lora_trainer import LoraTrainer
 from evals.items import Item
@@ -38,7 +38,7 @@ from server.engine.base import EngineRequest, draw_all
 from server.engine.vllm import VllmEngine
 from server.promotion.parity import Parity, probe_parity
 
-_GROUPS, _ROLLOUTS, _TOKENS = 8, 16, 24
+_GROUPS, _ROLLOUTS, _TOKENS = 4, 8, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +85,17 @@ class ParityBench:
         return found
 
     async def _batch(self, items: Sequence[Item]) -> list[TrainingGroup]:
-        groups: list[RolloutGroup] = []
-        options = {"n": _ROLLOUTS, "temperature": self._temperature, "max_tokens": _TOKENS}
-        for item in items:
-            prompt = [{"role": "user", "content": item.prompt}]
-            draws = await draw_all(self._vllm, EngineRequest("base", prompt, options))
-            rollouts = [draw.rollout for draw in draws]
-            sampling = Sampling(self._temperature, 1.0, 0, _TOKENS)
-            groups.append(
-                RolloutGroup(item.id, "", draws[0].prompt_ids, rollouts, 0, sampling, "", 0.0)
-            )
+        groups = await together(self._group(item) for item in items)
         scored = [self._scoring.score(group, self._trainer) for group in groups]
         return self._scoring.advantages([one for one in scored if one.estimate.informative])
+
+    async def _group(self, item: Item) -> RolloutGroup:
+        options = {"n": _ROLLOUTS, "temperature": self._temperature, "max_tokens": _TOKENS}
+        prompt = [{"role": "user", "content": item.prompt}]
+        draws = await draw_all(self._vllm, EngineRequest("base", prompt, options))
+        rollouts = [draw.rollout for draw in draws]
+        sampling = Sampling(self._temperature, 1.0, 0, _TOKENS)
+        return RolloutGroup(item.id, "", draws[0].prompt_ids, rollouts, 0, sampling, "", 0.0)
 
     def _learnt(
         self, batch: Sequence[TrainingGroup], turned: Sequence[TrainingGroup]

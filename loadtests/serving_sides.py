@@ -31,6 +31,7 @@ from ratchet.local.programs import (
 )
 from ratchet.settings import StackSettings, environment_for, read
 from server.api.tenants import add_key
+from server.engine.base import BASE_MODEL
 from server.settings import ServerSettings
 
 DIRECT, RATCHET, LITELLM = "direct", "ratchet", "litellm"
@@ -125,7 +126,7 @@ class Stage:
         command = engine_command(settings, port)
         environment = engine_environment(settings, cpu=engine_is_cpu())
         return await self._side(
-            DIRECT, settings.engine_model, port, command,
+            DIRECT, BASE_MODEL, port, command,
             environment=environment, ready="/v1/models",
         )  # fmt: skip
 

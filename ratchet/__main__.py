@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from adapter.settings import AdapterSettings, ChannelSettings
+from adapter.store.adapter_folders import ReleaseCorrupt
 from adapter.store.buffer import BufferUnavailable
-from adapter.store.releases import UnknownRelease
+from adapter.store.releases import Fenced, UnknownRelease
 from adapter.trainer import TrainerLost
 from ratchet.errors import ConfigurationError, StackFailed
 from ratchet.local.models import MODELS
@@ -19,6 +20,11 @@ from rewards.advantages import ADVANTAGES
 from rewards.estimators.registry import ESTIMATORS
 from rewards.token_signals import QWEN_VOCABULARY
 from server.settings import ServerSettings
+
+_FAILURES = (
+    StackFailed, UnknownRelease, ReleaseCorrupt, Fenced, BufferUnavailable, TrainerLost
+)  # fmt: skip
+"""What ends a command with one line, and status 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"ratchet: {error}", file=sys.stderr)
         return 2
-    except (StackFailed, UnknownRelease, BufferUnavailable, TrainerLost) as error:
+    except _FAILURES as error:
         print(f"ratchet: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -102,7 +108,11 @@ def command_parser() -> argparse.ArgumentParser:
         "Remove a client's groups and every version that learnt from them; record it no more.",
         ChannelSettings,
     )  # fmt: skip
-    forget.add_argument("client", metavar="CLIENT", help="what its requests have in `user`")
+    forget.add_argument(
+        "client", metavar="CLIENT",
+        help="what requests have in `user`, or the name of a key with all its users; NAME/USER is "
+        "one of them",
+    )  # fmt: skip
     forget.add_argument("--undo", action="store_true", help="only: record its requests again")
     evaluation = add("eval", "ratchet.commands.evaluation:evaluate", _EVAL)
     _define_endpoint(evaluation)
@@ -122,6 +132,11 @@ def command_parser() -> argparse.ArgumentParser:
     _define_dataset(adapt_on, "runs/adapt-on/DATASET", "of a rollout [half of max_model_len]")
     adapt_on.add_argument(
         "--epochs", type=int, default=0, help="times through the data set [80, 30 or 10 by size]"
+    )
+    adapt_on.add_argument(
+        "--held-out",
+        metavar="DATASET",
+        help="measured, in place of what is learnt from",
     )
     adapt_on.add_argument("--every", type=int, default=6, help="versions between quick looks [6]")
     adapt_on.add_argument("--minutes", type=float, help="longest adaptation [none]")

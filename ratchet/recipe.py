@@ -71,8 +71,9 @@ def with_few_questions(settings: StackSettings, questions: int) -> StackSettings
 
 
 def with_all_cores(settings: StackSettings) -> StackSettings:
-    """The settings, with every core for engine and learner alike unless they are set: for a stack
+    """The settings, with every core for engine and learner alike unless either is set: for a stack
     whose questions wait while it learns. Where they do not, either would wait for the other."""
-    cores = os.cpu_count() or 1
-    unset = {"engine_threads", "threads"} - settings.model_fields_set
-    return settings.model_copy(update=dict.fromkeys(unset, cores))
+    names = {"engine_threads", "threads"}
+    if names & settings.model_fields_set:
+        return settings
+    return settings.model_copy(update=dict.fromkeys(names, os.cpu_count() or 1))

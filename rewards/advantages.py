@@ -74,7 +74,8 @@ def advantages_of(
     clip: float | None = None,
 ) -> list[list[float | None]]:
     """One advantage per rollout of a batch of estimates; None for rollouts that are left out. Each
-    estimate's offset is added to its group's advantages; then all are clipped to [-clip, clip]."""
+    estimate's scale, lifts and offset change its group's advantages; then all are clipped to
+    [-clip, clip]."""
     raw = advantage(
         [[estimate.rewards[row] for row in estimate.kept] for estimate in estimates],
         [[counts[row] for row in e.kept] for e, counts in zip(estimates, tokens, strict=True)],
@@ -84,8 +85,11 @@ def advantages_of(
     result: list[list[float | None]] = []
     for estimate, values in zip(estimates, raw, strict=True):
         by_rollout: list[float | None] = [None] * len(estimate.rewards)
-        for row, value in zip(estimate.kept, values, strict=True):
-            by_rollout[row] = min(max(value + estimate.offset, -bound), bound)
+        scaled = [estimate.scale * value for value in values]
+        size = math.fsum(map(abs, scaled)) / max(1, len(scaled))
+        for row, value in zip(estimate.kept, scaled, strict=True):
+            lift = estimate.lifts[row] * size if estimate.lifts else 0.0
+            by_rollout[row] = min(max(value + lift + estimate.offset, -bound), bound)
         result.append(by_rollout)
     return result
 

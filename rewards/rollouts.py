@@ -55,10 +55,19 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Reflection:
+    """What the model chose when it was shown one rollout per answer (`rewards.reflection`): an
+    answer as a rollout wrote it, None if no choice could be read."""
+
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutGroup:
     """All rollouts of one query under one policy version. Carries no label, by design.
 
-    `answer` says how answers are read and compared (`rewards.answers.kinds`).
+    `answer` says how answers are read and compared (`rewards.answers.kinds`). `reflection` is there
+    if the model was asked to choose among its answers.
     """
 
     id: str
@@ -70,3 +79,4 @@ class RolloutGroup:
     client: str
     created_at: float
     answer: AnswerChoice = MATH_OR_LAST_NUMBER
+    reflection: Reflection | None = None

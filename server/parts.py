@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from adapter.store.buffer import RolloutBuffer
@@ -12,16 +12,16 @@ from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
 from server.api.tenants import Tenants
 from server.background import in_background
-from server.engine.base import Engine
+from server.engine.base import BASE_MODEL, Engine
 from server.engine.discovery import Discovery
-from server.engine.replica_set import ReplicaSet, discovery_at, engines_at
+from server.engine.replica_set import ReplicaSet, engine_maker, engines_at
 from server.history import History
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
 from server.recording.feedback import Feedback
-from server.recording.feedback_stores import open_feedback
+from server.recording.feedback_stores import MemoryFeedback, open_feedback
 from server.recording.recorder import Recorder
 from server.recording.reservoir import Reservoir
 from server.recording.trainable import Trainable
@@ -30,6 +30,7 @@ from server.settings import ServerSettings, kinds_in
 from server.vote.admission import Admission
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.completions import Completions
+from server.vote.passthrough import HandingOn
 from server.vote.recent_votes import RecentVotes
 from server.vote.top_up import TopUp
 from server.vote.voted import VotedAnswers
@@ -56,17 +57,19 @@ class Parts:
         self.failed = asyncio.Event()
         """Set when a background task has failed."""
         self.metrics = metrics = ServerMetrics()
-        at = settings.engine_url, settings.engine_model, settings.engine_timeout
-        engines = engines_at(*at) if engine is None else {"engine": engine}
+        key = "" if settings.engine_key is None else settings.engine_key.get_secret_value()
+        make = engine_maker(settings.engine_model, settings.engine_timeout, key)
+        urls, pause = settings.engine_url, settings.probe_seconds
+        engines = engines_at(urls, make) if engine is None else {"engine": engine}
         if engine is None and discovery is None:
-            discovery = discovery_at(*at, settings.probe_seconds)
+            discovery = Discovery(urls, make, pause=pause)
         self.engine = ReplicaSet(engines, settings.probe_seconds, metrics, discovery)
         self.buffer = buffer or open_buffer(settings)
         self.releases = releases or open_releases(settings)
         self.tenants = Tenants(settings.keys_file)
         self.judge = MathJudge(settings.equality_deadline)
         kinds = AnswerKinds(self.judge)
-        self.policy = Policy(settings.model_name, settings.engine_model)
+        self.policy = Policy(settings.model_name, BASE_MODEL)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)
         self.share = LearningShare(
@@ -115,6 +118,12 @@ class Parts:
             voted=self.voted,
             rules=rules,
         )
+        self.handing_on = HandingOn(
+            engine=self.engine,
+            policy=self.policy,
+            admission=self.admission,
+            seconds=settings.engine_timeout,
+        )
         self.history = History(
             metrics=metrics,
             policy=self.policy,
@@ -129,7 +138,7 @@ class Parts:
         self.recent = RecentVotes(settings.page_texts)
         self.feedback_store = open_feedback(settings.redis_url, settings.feedback_seconds)
         self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
-        self.recorder.on_opt_out = self._forget_clients
+        self.recorder.on_opt_out = self._forget
         vocabulary = settings.vocab_size or vocabulary_of(settings.model)
         self._transcript = Transcript(settings.record_top_logprobs, vocabulary)
         self.top_up = TopUp(
@@ -143,10 +152,19 @@ class Parts:
             metrics=self.metrics,
         )
 
-    def _forget_clients(self, clients: Collection[str]) -> None:
-        """Remove what is kept in memory of clients that have opted out, by pseudonym."""
-        self.reservoir.forget(clients)
-        self.recent.forget(clients)
+    async def _forget(self, client: str) -> Mapping[str, int]:
+        """Remove what this process keeps of a client that has opted out, by its pseudonym; returns
+        how much of what."""
+        self.promoter.trial.probes.forget({client})
+        removed = {
+            "queries": self.reservoir.forget({client}),
+            "texts": self.recent.forget({client}),
+            "groups": self.top_up.forget(),
+            "answers": self.feedback.forget(client),
+        }
+        if isinstance(self.feedback_store, MemoryFeedback):  # `ratchet forget` clears Redis itself
+            removed["answers"] += await self.feedback_store.forget(client)
+        return removed
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field, SecretStr, field_validator
@@ -24,12 +24,30 @@ class ListenSettings(SettingsGroup):
     needed."""
     admin_port: int = Field(default=0, ge=0, le=65535)
     """Port on which releases can be listed and the live pointer moved over HTTP; 0 for none."""
-    admin_key: SecretStr | None = None
-    """Key of the admin port, as `Authorization: Bearer …`. Without it the port is not opened."""
+    admin_key: SecretStr | None = Field(default=None, min_length=16)
+    """Key of the admin port, as `Authorization: Bearer …`: at least 16 characters. Without it the
+    port is not opened."""
+    allowed_hosts: str = ""
+    """Names under which clients reach the server, separated by commas, as `Host` and `Origin` have
+    them; others are refused. Addresses, names without a dot and those under `.localhost`,
+    `.internal`, `.local` and `.home.arpa` are always let in. Without any, a server that needs no
+    key and listens on this machine alone is reached by no other name, and no page of another origin
+    may ask a server that needs no key."""
     max_body_bytes: int = Field(default=4 << 20, gt=0)
     """Largest request body accepted (413 above)."""
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    """What becomes of a request's field that neither OpenAI, vLLM nor we have: `refuse` is a 400
+    that names it, which finds misspelt ones; `ignore` drops it."""
+    cors_origins: str = ""
+    """Origins whose pages may ask from a browser, separated by commas (`https://app.example`), or
+    `*` for all. None by default."""
     drain_seconds: float = Field(default=0.0, ge=0)
     """Seconds after SIGTERM in which answers go on and `/readyz` says 503, for load balancers."""
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """`allowed_hosts`, one by one."""
+        return frozenset(name.lower().rstrip(".") for name in kinds_in(self.allowed_hosts))
 
 
 class PageSettings(SettingsGroup):
@@ -50,8 +68,11 @@ class EngineSettings(SettingsGroup):
     """Base address of the vLLM server, without `/v1`; several replicas, separated by commas.
     `dns+http://HOST:8100` stands for a replica at each address of that host, looked up again and
     again: replicas may come and go. Keep them private: they have no access control."""
-    engine_model: str = "base"
-    """The base model's name inside the engine (vLLM's --served-model-name)."""
+    engine_model: str = ""
+    """The base model's name inside the engine (vLLM's --served-model-name). By default the engine
+    is asked what it serves."""
+    engine_key: SecretStr | None = None
+    """The key that the engine wants, if it was started with vLLM's --api-key."""
     engine_timeout: float = Field(default=300.0, gt=0)
     """Seconds a request may take (504), unless it sets a deadline of its own. One whose
     `max_tokens` is above 4,096 has more, in proportion: 2,400 s for 32,768."""

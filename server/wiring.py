@@ -3,12 +3,13 @@
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.releases import ReleaseStore
 from rewards.answers.kinds import AnswerKinds
-from server.engine.base import Engine
+from server.engine.base import BASE_MODEL, Engine
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
+from server.policy.support import Support
 from server.promotion.canary import Canary, CanaryRules
 from server.promotion.decision.decision import DecisionRules
 from server.promotion.decision.power import check_decides
@@ -24,7 +25,6 @@ from server.promotion.versions import Versions
 from server.recording.reservoir import Query, Reservoir
 from server.settings import ServerSettings
 from server.vote.rules import VoteRules
-from server.vote.support import Support
 
 
 def vote_rules(settings: ServerSettings) -> VoteRules:
@@ -67,7 +67,7 @@ def promoter(
     )
     folders = AdapterFolders(settings.adapters_dir)
     probing = metrics.tokens["probing"].inc
-    parity = ParityProbe(engine, settings.engine_model, folders, settings.parity_tolerance, probing)
+    parity = ParityProbe(engine, BASE_MODEL, folders, settings.parity_tolerance, probing)
     proof = (Files(engine, folders), parity)
     probe_rules = ProbeRules(
         minimum=settings.gate_prompts,
@@ -75,6 +75,7 @@ def promoter(
         refresh=settings.gate_refresh,
         temperature=settings.rollout_temperature,
         seconds=settings.gate_seconds,
+        queries=settings.gate_queries,
         labels=settings.gate_labels,
     )
     labelled: list[Query] = []

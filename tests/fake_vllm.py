@@ -1,8 +1,8 @@
 """A stand-in for vLLM where only timing and failures matter: `python -m tests.fake_vllm PORT`.
 
 Every rollout says `\\boxed{4}`, one character a token. The prompt may hold `pace=SECONDS`, the
-pause before each token, and `tokens=N`, filler before the answer. `GET /stats` counts what is under
-way, served and broken off by the client.
+pause before each token, and `tokens=N`, filler before the answer; a stream ends with an error after
+`error=1`. `GET /stats` counts what is under way, served and broken off by the client.
 """
 
 import asyncio
@@ -36,10 +36,15 @@ def choice(index: int, text: str, finish: str | None, chat: bool, whole: bool) -
 async def complete(request: web.Request) -> web.StreamResponse:
     body = await request.json()
     chat = "messages" in body
+    if body["model"] != "base":
+        error = {"message": "The model does not exist.", "param": "model", "code": 404}
+        return web.json_response({"error": error}, status=404)
     prompt = json.dumps(body["messages"] if chat else body["prompt"])
     pace, filler = told(prompt, "pace", 0.0), int(told(prompt, "tokens", 0))
     text = "-" * filler + ANSWER
     count = int(body.get("n") or 1)
+    if not chat and isinstance(body["prompt"], list) and not isinstance(body["prompt"][0], int):
+        count *= len(body["prompt"])
     kind = "chat.completion" if chat else "text_completion"
     head = {"id": "theirs", "object": kind, "created": 1, "model": body["model"]}
     reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -62,6 +67,11 @@ async def complete(request: web.Request) -> web.StreamResponse:
 
         await send([choice(i, "", None, chat, whole=False) for i in range(count)],
                    prompt_token_ids=[1])  # fmt: skip
+        if told(prompt, "error", 0.0):
+            error = {"message": "EngineCore encountered an issue", "code": 500}
+            await reply.write(b"data: " + json.dumps({"error": error}).encode() + b"\n\n")
+            await reply.write(b"data: [DONE]\n\n")
+            return reply
         if body.get("stream_interval", 1) > 1:
             await asyncio.sleep(pace * len(text))
             for index in range(count):
@@ -86,6 +96,25 @@ async def complete(request: web.Request) -> web.StreamResponse:
         STATS["under_way"] -= 1
 
 
+async def tokenize(request: web.Request) -> web.Response:
+    body = await request.json()
+    tokens = list(str(body.get("prompt") or body.get("messages")).encode())
+    return web.json_response({"count": len(tokens), "max_model_len": 1_000, "tokens": tokens})
+
+
+async def detokenize(request: web.Request) -> web.Response:
+    return web.json_response({"prompt": "x" * len((await request.json())["tokens"])})
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    body = await request.json()
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return web.json_response(
+        {"object": "list", "data": data, "model": body["model"], "usage": usage}
+    )
+
+
 async def models(_: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": [{"id": "base"}]})
 
@@ -100,6 +129,9 @@ def main() -> None:
         [
             web.post("/v1/chat/completions", complete),
             web.post("/v1/completions", complete),
+            web.post("/v1/embeddings", embeddings),
+            web.post("/tokenize", tokenize),
+            web.post("/detokenize", detokenize),
             web.get("/v1/models", models),
             web.get("/stats", stats),
         ]

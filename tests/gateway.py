@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,14 @@ class Gateway:
     def root(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, *, until: Callable[[], bool] | None = None) -> None:
+        """Start it, and wait until it is ready, or `until` something else holds."""
         with (self.folder / f"server-{self.port}.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ratchet", "serve"],
                 env={**os.environ, **self.environment}, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        wait_until(self.ready, 30)
+        wait_until(until or self.ready, 30)
 
     def ready(self) -> bool:
         assert self.process is not None

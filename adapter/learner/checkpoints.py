@@ -11,7 +11,7 @@ from adapter.learner.lineage import AGE, Lineage, last_good
 from adapter.learner.model_card import config_hash, write_card
 from adapter.learner.recipe import LAST_GOOD, Recipe
 from adapter.store.adapter_folders import AdapterFolders
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonyms
 from adapter.store.releases import BASE, AdapterRelease, ReleaseState, ReleaseStore
 from adapter.trainer import Trainer, TrainerThread
 from rewards.estimators.estimate import ScoredGroup
@@ -58,7 +58,7 @@ class Checkpoints:
             metrics={**metrics, AGE: age},
             created_at=time.time(),
             config=config_hash(self.recipe.config),
-            clients=sorted({pseudonym(scored.group.client) for scored in batch}),
+            clients=sorted({one for scored in batch for one in pseudonyms(scored.group.client)}),
         )
         name, digest = await self._commit(draft)
         release = replace(draft, folder=name, sha256=digest)

@@ -1,15 +1,18 @@
 """Turns groups into what the trainer learns from: rewards, then advantages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from adapter.trainer import READ_SIGNALS, RECORDED_SIGNALS, TRAINER_SIGNALS, Trainer, TrainingGroup
+from adapter.trainer import TRAINER_SIGNALS, Trainer, TrainingGroup
 from rewards.advantages import Advantage, advantages_of
-from rewards.answers.kind import answers_of
+from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.kinds import AnswerKinds
+from rewards.answers.reading.reasoning import said_by
+from rewards.answers.tally import Tally
 from rewards.consensus import closeness_of, kind_of
 from rewards.estimators.estimate import Estimate, RewardEstimator, ScoredGroup
-from rewards.estimators.evidence import Evidence, MissingEvidence
+from rewards.estimators.evidence import Chosen, Evidence, MissingEvidence, Signal, label_of
+from rewards.looks import QuestionHistory
 from rewards.rollouts import RolloutGroup
 from rewards.selection import spread_most
 
@@ -17,7 +20,8 @@ from rewards.selection import spread_most
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
     """How groups are rewarded and rewards become advantages; `name` stands in metrics. All rollouts
-    of a group vote, and at most `rollouts` of them are learnt from (0: all)."""
+    of a group vote, and at most `rollouts` of them are learnt from (0: all). `history` has the
+    earlier votes on each question, since this process began."""
 
     estimator: RewardEstimator
     advantage: Advantage
@@ -26,25 +30,43 @@ class Scoring:
     clip: float | None = None
     rollouts: int = 0
     name: str = "estimate"
+    history: QuestionHistory = field(default_factory=QuestionHistory)
 
     def score(self, group: RolloutGroup, trainer: Trainer, dry_run: bool = False) -> ScoredGroup:
         """Rewards of one group, with signals from the trainer unless they were recorded; with
         `dry_run`, the work of an update on the group as well. Raises MissingEvidence, and
         ValueError for a group that the trainer cannot learn from."""
         trainer.check(group)
-        names = TRAINER_SIGNALS & self.estimator.needs
         kind = self.kinds.of(group.answer)
         tally = kind.tally(answers_of(kind, group.rollouts))
-        signals = dict(trainer.signals(group, names)) if names else {}
-        if self.estimator.needs & READ_SIGNALS:
-            signals["closeness"] = closeness_of(kind, tally)
-        if self.estimator.needs & RECORDED_SIGNALS:
-            signals["topk_entropies"] = _recorded(group)
-        estimate = self._chosen(self.estimator.estimate(Evidence(tally, signals)))
+        evidence = self._evidence(group, kind, tally, trainer)
+        estimate = self._chosen(self.estimator.estimate(evidence))
         scored = ScoredGroup(group, estimate, kind_of(kind, estimate.label))
         if dry_run and scored.estimate.informative:
             trainer.dry_run(self.advantages([scored]))
         return scored
+
+    def _evidence(
+        self, group: RolloutGroup, kind: AnswerKind, tally: Tally, trainer: Trainer
+    ) -> Evidence:
+        """What the estimator needs. A group whose model was not asked to reflect is as one whose
+        choice could not be read."""
+        needs, signals = self.estimator.needs, dict[Signal, Sequence[float]]()
+        if names := TRAINER_SIGNALS & needs:
+            signals |= trainer.signals(group, names)
+        if "closeness" in needs:
+            signals["closeness"] = closeness_of(kind, tally)
+        if "topk_entropies" in needs:
+            signals["topk_entropies"] = _recorded(group)
+        history = self.history if "looks" in needs else None
+        chosen = group.reflection.answer if group.reflection else None
+        return Evidence(
+            tally,
+            signals,
+            texts=[said_by(rollout) for rollout in group.rollouts] if "texts" in needs else None,
+            looks=history and history.look(group.prompt, group.id, kind, tally),
+            reflection=Chosen(label_of(kind, tally, chosen)) if "reflection" in needs else None,
+        )
 
     def _chosen(self, estimate: Estimate) -> Estimate:
         if not self.rollouts:

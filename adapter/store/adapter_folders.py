@@ -8,11 +8,13 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from adapter.store.ledger import KEY_FILE
 from adapter.store.releases import AdapterRelease
 
 log = logging.getLogger("ratchet.adapters")
@@ -23,6 +25,7 @@ _TEMPORARY = ".tmp-"
 _LEARNER = ".learner"
 SEAL = "learner.sha256"
 _CHUNK = 1 << 20
+_NAME = re.compile(r"v[0-9]+-[0-9a-z]+")
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
@@ -31,7 +34,8 @@ class ReleaseCorrupt(Exception):
 
 
 class AdapterFolders:
-    """The folders under `root`, named `vN-sha12`; nothing that a client sends becomes a name."""
+    """The folders under `root`, named `vN-sha12`; nothing that a client sends becomes a name, and
+    no name on record is used before it is checked: Redis may have another writer."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
@@ -68,14 +72,28 @@ class AdapterFolders:
         _fsync(self.root)
         return name, digest
 
+    def path(self, release: AdapterRelease) -> Path:
+        """Where the release's folder is, or was. Raises ReleaseCorrupt if the name on record is
+        none of ours: it may lead anywhere."""
+        if not _NAME.fullmatch(release.folder):
+            raise ReleaseCorrupt(
+                f"v{release.version}: the folder on record is {release.folder!r}, which is no name "
+                "of ours: who else can write to Redis?"
+            )
+        return self.root / release.folder
+
     def verified(self, release: AdapterRelease) -> Path:
         """The release's folder. Raises ReleaseCorrupt if it has a fault."""
         if fault := self.fault(release):
             raise ReleaseCorrupt(fault)
-        return self.root / release.folder
+        return self.path(release)
 
     def fault(self, release: AdapterRelease) -> str | None:
         """What is wrong with a release's folder, whose content is hashed, or None."""
+        try:
+            self.path(release)
+        except ReleaseCorrupt as error:
+            return str(error)
         try:
             digest = fingerprint(self.root / release.folder)
         except OSError as error:
@@ -89,13 +107,17 @@ class AdapterFolders:
         their names."""
         if not self.root.is_dir():
             return []
-        kept = {*keep, *(name + _LEARNER for name in keep)}
+        kept = {KEY_FILE, *keep, *(name + _LEARNER for name in keep)}
         gone = [entry.name for entry in self.root.iterdir() if entry.name not in kept]
-        self.remove(gone)
+        for name in gone:
+            _remove(self.root / name)
         return sorted(gone)
 
     def remove(self, names: Collection[str]) -> None:
-        """Delete these folders, and the learner's beside them, if they exist."""
+        """Delete these folders, and the learner's beside them, if they exist. Raises ReleaseCorrupt
+        before anything is deleted if one of them is no name of ours."""
+        if foreign := [name for name in names if not _NAME.fullmatch(name)]:
+            raise ReleaseCorrupt(f"{foreign[0]!r} is no name of ours: nothing is deleted")
         for name in names:
             _remove(self.root / name)
 

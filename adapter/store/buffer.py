@@ -102,6 +102,10 @@ class Forgotten:
     kept: int
 
 
+ATTENDANCE_SECONDS = 10.0
+"""A server that has not attended for so long is gone."""
+
+
 class RolloutBuffer(Protocol):
     """One producer side, one consumer. Every method may raise BufferUnavailable."""
 
@@ -153,7 +157,7 @@ class RolloutBuffer(Protocol):
         ...
 
     async def forget(self, client: str) -> Forgotten:
-        """Remove every group of a client; the waiting ones count as forgotten."""
+        """Remove every group that has this pseudonym; the waiting ones count as forgotten."""
         ...
 
     async def replay(self, group_ids: Collection[str]) -> int:
@@ -170,7 +174,19 @@ class RolloutBuffer(Protocol):
         ...
 
     async def opted_out(self) -> frozenset[str]:
-        """Clients that have opted out."""
+        """Pseudonyms of clients, and of holders with all their users, that have opted out."""
+        ...
+
+    async def attend(self, server: str) -> None:
+        """Note that this server is there and follows opt-outs."""
+        ...
+
+    async def confirm(self, server: str, client: str, removed: Mapping[str, int]) -> None:
+        """Note what this server has removed from its memory of a client that has opted out."""
+        ...
+
+    async def confirmations(self, client: str) -> Mapping[str, Mapping[str, int] | None]:
+        """What each server that is there has removed of this client, None if it has not said."""
         ...
 
     async def state(self) -> BufferState:

@@ -2,6 +2,7 @@
 
 from adapter.settings import ChannelSettings
 from adapter.store.buffer import BufferLimits, RolloutBuffer
+from adapter.store.ledger import KEY_FILE, LedgerKeyFile
 from adapter.store.memory_buffer import MemoryBuffer
 from adapter.store.memory_releases import MemoryReleases
 from adapter.store.redis.buffer import RedisBuffer
@@ -25,4 +26,4 @@ def open_releases(settings: ChannelSettings) -> ReleaseStore:
     """The release store at `redis_url`."""
     if settings.redis_url.startswith("memory:"):
         return MemoryReleases()
-    return RedisReleases(settings.redis_url)
+    return RedisReleases(settings.redis_url, LedgerKeyFile(settings.adapters_dir / KEY_FILE))

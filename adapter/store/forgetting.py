@@ -7,12 +7,12 @@ version was trained on waits again only after that version can no longer be serv
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapter.lease import under_lease
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.buffer import Forgotten, RolloutBuffer
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonym_under
 from adapter.store.releases import (
     BASE,
     AdapterRelease,
@@ -24,37 +24,64 @@ from adapter.store.releases import (
 
 REASON = "a client was forgotten"
 _LEASE_SECONDS = 15.0
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was removed, the live version before and after, the versions withdrawn, and how many
-    groups of other clients wait to be learnt from again."""
+    """What was removed, the live version before and after, the versions withdrawn, how many groups
+    of other clients wait to be learnt from again, and what each server that was there has removed
+    from its memory, None if it has not said so."""
 
     removed: Forgotten
     left: int
     live: int
     withdrawn: Sequence[int]
     replayed: int
+    servers: Mapping[str, Mapping[str, int] | None]
 
 
 async def forget(
-    client: str, buffer: RolloutBuffer, releases: ReleaseStore, folders: AdapterFolders
+    client: str,
+    buffer: RolloutBuffer,
+    releases: ReleaseStore,
+    folders: AdapterFolders,
+    patience: float = 10.0,
 ) -> Report:
-    """Opt a client out, remove all that is stored of it, and go back to the newest version that
-    never saw it. Raises BufferUnavailable, and Fenced if another process took over the lease."""
-    await buffer.opt_out(pseudonym(client))  # from here on nothing new comes in
+    """Opt a client out, or all users of a holder (`NAME` or `NAME/*`), remove all that is stored of
+    it, and go back to the newest version that never saw it; then wait up to `patience` seconds for
+    the servers to have cleared their memories. Raises BufferUnavailable, and Fenced if another
+    process took over the lease; and ReleaseCorrupt, before anything is touched, for a record whose
+    folder is none of ours."""
+    for release in await releases.all():
+        folders.path(release)
+    name = pseudonym_under(client)
+    new = name not in await buffer.opted_out()
+    await buffer.opt_out(name)  # from here on nothing new comes in
     if await releases.paused() is None:
         await releases.pause(REASON)
     token = await releases.take_over(_LEASE_SECONDS)  # a learner at work must not publish any more
-    work = _forget(pseudonym(client), buffer, releases, folders)
+    work = _forget(name, buffer, releases, folders)
     try:
         report = await under_lease(releases, token, _LEASE_SECONDS, work)
     except Fenced:
         raise Fenced("somebody else took the learner's lease: try again") from None
     if await releases.paused() == REASON:
         await releases.pause(None)
-    return report
+    return replace(report, servers=await _cleared(name, buffer, patience) if new else {})
+
+
+async def _cleared(
+    client: str, buffer: RolloutBuffer, patience: float
+) -> Mapping[str, Mapping[str, int] | None]:
+    """What the servers have removed from their memories, once all have said so; or in the end."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while True:
+        said = await buffer.confirmations(client)
+        if None not in said.values() or loop.time() > until:
+            return said
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _forget(
@@ -76,7 +103,7 @@ async def _forget(
     await releases.untrain(groups)
     replayed = await buffer.replay(groups)
     await asyncio.to_thread(folders.remove, [release.folder for release in gone])
-    return Report(removed, left, live, withdrawn, replayed)
+    return Report(removed, left, live, withdrawn, replayed, {})
 
 
 async def _go_back(client: str, releases: ReleaseStore, folders: AdapterFolders) -> int:
@@ -109,4 +136,5 @@ async def _by_version(releases: ReleaseStore) -> Mapping[int, AdapterRelease]:
 
 def _seen_by(client: str, known: Mapping[int, AdapterRelease]) -> set[int]:
     """Versions that were, or whose ancestors were, trained on a group of the client."""
-    return {v for v in known if any(client in known[one].clients for one in ancestry(v, known))}
+    saw = {version for version in known if client in known[version].clients}
+    return {version for version in known if not saw.isdisjoint(ancestry(version, known))}

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adapter.store.buffer import (
@@ -16,7 +16,7 @@ from adapter.store.buffer import (
     Forgotten,
     Outcome,
 )
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonyms
 from adapter.store.wire import pack_aside, unpack_aside
 from rewards.rollouts import RolloutGroup
 
@@ -24,7 +24,7 @@ from rewards.rollouts import RolloutGroup
 @dataclass(frozen=True, slots=True)
 class _Entry:
     group_id: str
-    client: str
+    clients: tuple[str, str]
     version: int
     data: bytes
     since: float
@@ -44,6 +44,8 @@ class MemoryBuffer:
         self._again: deque[str] = deque()
         self._seen: set[str] = set()
         self._opted_out: set[str] = set()
+        self._servers: set[str] = set()
+        self._confirmed: dict[str, dict[str, Mapping[str, int]]] = {}
         self._totals: Counter[str] = Counter()
         self._bytes = 0
         self._attempts: Counter[str] = Counter()
@@ -57,8 +59,8 @@ class MemoryBuffer:
         return [(entry.group_id, entry.reason) for entry in self._dead]
 
     async def append(self, group: RolloutGroup) -> Append:
-        client = pseudonym(group.client)
-        if client in self._opted_out:
+        clients = pseudonyms(group.client)
+        if not self._opted_out.isdisjoint(clients):
             return Append.OPTED_OUT
         if group.id in self._seen:
             return Append.DUPLICATE
@@ -68,7 +70,7 @@ class MemoryBuffer:
             self._seen.discard(group.id)
             return Append.FULL
         self._totals["accepted"] += 1
-        await self._add(_Entry(group.id, client, group.policy_version, data, time.monotonic()))
+        await self._add(_Entry(group.id, clients, group.policy_version, data, time.monotonic()))
         return Append.RECORDED
 
     async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
@@ -144,12 +146,12 @@ class MemoryBuffer:
         return len(old)
 
     async def forget(self, client: str) -> Forgotten:
-        waiting = [name for name, entry in self._entries.items() if entry.client == client]
+        waiting = [name for name, entry in self._entries.items() if client in entry.clients]
         for name in waiting:
             self._remove(name, Outcome.FORGOTTEN)
         dead, kept = len(self._dead), len(self._kept)
-        self._dead = deque(entry for entry in self._dead if entry.client != client)
-        self._kept = deque(entry for entry in self._kept if entry.client != client)
+        self._dead = deque(entry for entry in self._dead if client not in entry.clients)
+        self._kept = deque(entry for entry in self._kept if client not in entry.clients)
         return Forgotten(len(waiting), dead - len(self._dead), kept - len(self._kept))
 
     async def replay(self, group_ids: Collection[str]) -> int:
@@ -168,6 +170,16 @@ class MemoryBuffer:
 
     async def opted_out(self) -> frozenset[str]:
         return frozenset(self._opted_out)
+
+    async def attend(self, server: str) -> None:
+        self._servers.add(server)
+
+    async def confirm(self, server: str, client: str, removed: Mapping[str, int]) -> None:
+        self._confirmed.setdefault(client, {})[server] = removed
+
+    async def confirmations(self, client: str) -> Mapping[str, Mapping[str, int] | None]:
+        said = self._confirmed.get(client, {})
+        return {server: said.get(server) for server in sorted({*self._servers, *said})}
 
     async def state(self) -> BufferState:
         oldest = next(iter(self._entries.values()), None)

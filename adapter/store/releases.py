@@ -45,7 +45,7 @@ class AdapterRelease:
     `sample_ids` are the groups it was trained on; `metrics` the learner's numbers; `steps` the
     server's verdicts once judged, `reason` its words; `verdict` such numbers of before steps were
     kept; `config` the hash of the learner's settings; `clients` the pseudonyms of those whose
-    groups are in it.
+    groups are in it, and of their holders.
     """
 
     version: int
@@ -207,9 +207,12 @@ class ReleaseStore(Protocol):
 
 
 def ancestry(version: int, known: Mapping[int, AdapterRelease]) -> list[int]:
-    """A version and its ancestors without base, newest first."""
+    """A version and its ancestors without base, newest first. Raises UnknownRelease for records
+    that name no older version as a parent: such a line might never end."""
     line: list[int] = []
     while version != BASE:
+        if version not in known or not BASE <= known[version].parent < version:
+            raise UnknownRelease(f"v{version}: what is on record of its parent cannot be true")
         line.append(version)
         version = known[version].parent
     return line

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
-from rewards.rollouts import Rollout, RolloutGroup, Sampling, ToolCall
+from rewards.rollouts import Reflection, Rollout, RolloutGroup, Sampling, ToolCall
 
 MAGIC, _NO_CHOICE, _WHOLE_NUMBERS = b"RG3", b"RG2", b"RG1"
 _BYTES = 4
@@ -56,6 +56,7 @@ def pack(group: RolloutGroup) -> bytes:
             "created_at": group.created_at,
             "answer": group.answer.to_json(),
             **_calls_of(group),
+            **({} if group.reflection is None else {"reflection": group.reflection.answer}),
         }
     )
     body = struct.pack("<I", len(header)) + header + _by_place(ids) + _by_place(logprobs)
@@ -108,7 +109,7 @@ def unpack(data: bytes) -> RolloutGroup:
             policy_version=header["version"],
             sampling=Sampling(temperature, top_p, top_k, max_tokens),
             client=header["client"], created_at=header["created_at"],
-            answer=_choice(header, data[:3]),
+            answer=_choice(header, data[:3]), reflection=_reflection(header),
         )  # fmt: skip
     except (zlib.error, struct.error, orjson.JSONDecodeError) as error:
         raise WireError(f"damaged group: {error}") from None
@@ -131,6 +132,15 @@ async def unpack_aside(data: bytes) -> RolloutGroup | None:
         return await asyncio.to_thread(unpack, data)
     except WireError:
         return None
+
+
+def _reflection(header: dict[str, Any]) -> Reflection | None:
+    """What the model chose, if it was asked to; older groups have none."""
+    if "reflection" not in header:
+        return None
+    if not isinstance(answer := header["reflection"], str | None):
+        raise WireError("a reflection's answer is no text")
+    return Reflection(answer)
 
 
 def _calls_of(group: RolloutGroup) -> dict[str, Any]:

@@ -38,8 +38,10 @@ from adapter.training.token_scores import (
 from rewards.estimators.evidence import Signal
 from rewards.rollouts import Rollout, RolloutGroup
 
-_PINNED, _PINNED_TOKENS, _PINNED_COMPLETION = 64, 4096, 128
-"""Most sequences of the probe sheet, tokens of all of them, and tokens scored of one."""
+_PINNED_TOKENS, _PINNED_COMPLETION = 4096, 128
+"""Most tokens of the probe sheet, and most that are scored of one of its sequences."""
+_PINNED, _PINNED_ROUNDED = 16, 64
+"""Most sequences of the probe sheet: rounding to bfloat16 averages out over more of them."""
 _FIRST_PASS = ("entropy", "sampling/", "importance/", "rollout_corr/")
 
 
@@ -244,10 +246,11 @@ class LoraTrainer:
         if self.pinned:
             return
         room = _PINNED_TOKENS
+        most = _PINNED if self.model.dtype == torch.float32 else _PINNED_ROUNDED
         for group, rollout in _in_turn([tg.group for tg in batch]):
             completion = list(rollout.token_ids[:_PINNED_COMPLETION])
             room -= len(group.prompt_ids) + len(completion)
-            if self.pinned and (room < 0 or len(self.pinned) == _PINNED):
+            if self.pinned and (room < 0 or len(self.pinned) == most):
                 return
             if completion:
                 self.pinned.append(TokenSequence(list(group.prompt_ids), completion))

@@ -17,6 +17,8 @@ from accelerate.utils import (
 from torch import Tensor
 from torch.distributed.fsdp import CPUOffloadPolicy
 
+from adapter.processor import has_bfloat16
+
 T = TypeVar("T")
 
 
@@ -74,9 +76,10 @@ def device_for(choice: str) -> torch.device:
 
 
 def dtype_for(name: str, device: torch.device) -> torch.dtype:
-    """Dtype of the base weights on a device, by the setting `dtype`."""
+    """Dtype of the base weights on a device, by the setting `dtype`: as the engine chooses, since
+    parity cannot hold across precisions."""
     if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
+        name = "bfloat16" if device.type == "cuda" or has_bfloat16() else "float32"
     return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, cast
 
 import torch
@@ -16,8 +18,11 @@ from evals.arithmetic.questions import Question, paraphrase
 from evals.arithmetic.references import reference_logprobs
 from evals.arithmetic.sampler import Decoding, Sampler
 from rewards.answers.kind import AnswerKind, answers_of
+from rewards.answers.reading.reasoning import said_by
 from rewards.answers.tally import Tally
-from rewards.estimators.evidence import Evidence, Label, Need, Signal, label_of
+from rewards.estimators.evidence import Chosen, Evidence, Label, Need, Signal, label_of
+from rewards.looks import QuestionHistory, noise
+from rewards.reflection import choice_in, reflection_on, representatives_of
 from rewards.rollouts import RolloutGroup
 from rewards.token_signals import entropy_estimate
 from rewards.votes import take_vote
@@ -35,6 +40,8 @@ class EvidenceCollector:
     sampler: Sampler
     kind: AnswerKind
     decoding: Decoding
+    history: QuestionHistory = field(default_factory=QuestionHistory)
+    numbers: Iterator[int] = field(default_factory=count)
 
     def of(self, question: Question, group: RolloutGroup, needs: frozenset[Need]) -> Evidence:
         """The evidence that `needs` names, and always the truth."""
@@ -48,12 +55,42 @@ class EvidenceCollector:
             signals |= self.trainer.signals(group, measured)
         truth = label_of(self.kind, tally, question.answer)
         other = self._paraphrase(question, tally) if "paraphrase" in needs else None
-        return Evidence(tally, signals, other, truth)
+        if "noise" in needs:
+            signals["noise"] = noise(self._name(group), len(tally))
+        history = self.history if "looks" in needs else None
+        return Evidence(
+            tally,
+            signals,
+            other,
+            truth,
+            texts=[said_by(rollout) for rollout in group.rollouts] if "texts" in needs else None,
+            looks=history and history.look(question.text, self._name(group), self.kind, tally),
+            reflection=self._reflection(question, group, tally) if "reflection" in needs else None,
+        )
 
     def _paraphrase(self, question: Question, tally: Tally) -> Label | None:
         group = self.sampler.groups([paraphrase(question)], self.decoding)[0]
         other = self.kind.tally(answers_of(self.kind, group.rollouts))
         return label_of(self.kind, tally, take_vote(other).answer)
+
+    def _reflection(self, question: Question, group: RolloutGroup, tally: Tally) -> Chosen:
+        """What the model chooses among its answers; nothing to choose from is nothing chosen."""
+        representatives = representatives_of(
+            tally, [said_by(rollout) for rollout in group.rollouts]
+        )
+        if len(representatives) < 2:
+            return Chosen(None)
+        asked = replace(question, text=f"{question.text}\n\n{reflection_on(representatives)}")
+        [[reflection], *_] = [
+            drawn.rollouts for drawn in self.sampler.groups([asked], replace(self.decoding, n=1))
+        ]
+        chosen = choice_in(reflection, representatives, self.kind)
+        return Chosen(chosen and Label(chosen.answer, chosen.cluster))
+
+    def _name(self, group: RolloutGroup) -> str:
+        """A name for this drawing of these rollouts, the same whenever all is run again."""
+        ids = repr([list(rollout.token_ids) for rollout in group.rollouts])
+        return f"{next(self.numbers)}:{hashlib.sha256(ids.encode()).hexdigest()}"
 
     def _references(self, group: RolloutGroup, tally: Tally) -> list[float]:
         """Mean probability of the majority answer's tokens."""

@@ -26,8 +26,9 @@ from rewards.answers.math_judge import MathJudge
 _COLUMNS = ("id", "prompt", "answer", "level")
 
 
-def items_from(arguments: argparse.Namespace) -> list[Item]:
-    """The data set that the arguments name. Raises ConfigurationError."""
+def items_from(arguments: argparse.Namespace, dataset: str | None = None) -> list[Item]:
+    """The data set that the arguments name, or another one read in the same way. Raises
+    ConfigurationError."""
     columns: dict[str, str] = {}
     for setting in arguments.column:
         name, equals, value = setting.partition("=")
@@ -38,7 +39,7 @@ def items_from(arguments: argparse.Namespace) -> list[Item]:
         columns[name] = value
     with as_configuration_error(DatasetInvalid):
         items = load(
-            arguments.dataset,
+            dataset or arguments.dataset,
             columns=columns,
             split=arguments.split,
             config=arguments.config,

@@ -117,5 +117,6 @@ def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
             client_groups=settings.client_groups,
             client_token_share=settings.client_token_share,
             duplicates=settings.duplicate_limit,
+            variants=settings.variant_limit,
         ),
     )

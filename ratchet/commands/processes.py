@@ -51,7 +51,8 @@ def up(arguments: argparse.Namespace) -> int:
     stack = Stack(with_recipe(read(StackSettings, flags_of(arguments))))
 
     async def run() -> None:
-        print("starting; the engine takes half a minute, longer for a model to fetch", flush=True)
+        if "engine" in stack.children:
+            print("starting; the engine takes half a minute, more for a model to fetch", flush=True)
         async with stack.running():
             settings = stack.settings
             print(f"OpenAI API   {stack.url}   (model {settings.model_name!r})")
@@ -59,6 +60,7 @@ def up(arguments: argparse.Namespace) -> int:
                 print(f"live page    http://{settings.host}:{settings.port}/")
             print(f"metrics      http://{settings.host}:{settings.port}/metrics")
             print(f"Redis        {re.sub(r':[^:@/]+@', ':***@', settings.redis_url)}")
+            print(f"engine       {settings.engine_url}")
             print(f"logs         {settings.state_dir / 'logs'}")
             print("Ctrl-C drains and stops", flush=True)
             await asyncio.Event().wait()

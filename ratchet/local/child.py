@@ -24,6 +24,12 @@ GAVE_UP = 3
 ends with 1, and may be gone after a restart."""
 
 
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends, however that happens (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Child:
     """Runs `argv` until `stop`, and restarts it when it exits with another status than GAVE_UP.
     With a `niceness` above 0 it leaves the processor to others that want it."""
@@ -108,8 +114,7 @@ class Child:
 
     def _prepare(self) -> None:
         os.nice(self._niceness)
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        end_with_parent()
 
     async def _supervise(self) -> None:
         while True:

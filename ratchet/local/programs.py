@@ -13,6 +13,7 @@ from pathlib import Path
 from adapter.processor import has_bfloat16
 from ratchet.errors import ConfigurationError
 from ratchet.settings import StackSettings
+from server.engine.base import BASE_MODEL
 
 _STOP_MARGIN_SECONDS = 15.0
 
@@ -64,7 +65,7 @@ def engine_flags(settings: StackSettings, *, cpu: bool) -> list[str]:
     require_engine_rank(settings.lora_rank)
     slots = settings.keep_loaded + 2
     flags = [
-        "--model", settings.model, "--served-model-name", settings.engine_model,
+        "--model", settings.model, "--served-model-name", settings.engine_model or BASE_MODEL,
         "--enable-lora", "--max-lora-rank", str(settings.lora_rank),
         "--lora-target-modules", *settings.lora_targets.split(","),
         "--max-loras", str(slots), "--max-cpu-loras", str(2 * slots),

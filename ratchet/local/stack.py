@@ -1,4 +1,5 @@
-"""Ratchet on one machine: Redis, engine, learner and server as child processes."""
+"""Ratchet on one machine: Redis, engine, learner and server as child processes. A Redis or an
+engine that the settings name is used in place of one of our own."""
 
 import asyncio
 import contextlib
@@ -23,7 +24,7 @@ from ratchet.local.programs import (
     stop_seconds,
     usable_port,
 )
-from ratchet.local.startup import Startup, hub_folder, until_ready
+from ratchet.local.startup import Startup, hub_folder, until_alive, until_ready
 from ratchet.settings import StackSettings, environment_for, require_writable
 from server.settings import ServerSettings
 
@@ -40,12 +41,14 @@ class Stack:
         require_writable(settings.state_dir, "state_dir")
         require_writable(settings.adapters_dir, "adapters_dir")
         own_redis = "redis_url" not in settings.model_fields_set
-        engine_port = usable_port("127.0.0.1", settings.engine_port, "engine_port")
+        own_engine = "engine_url" not in settings.model_fields_set
+        port = settings.engine_port if own_engine else 0
+        engine_port = usable_port("127.0.0.1", port, "engine_port")
         redis_port = free_port() if own_redis else 0
         chosen = {
             "port": usable_port(settings.host, settings.port, "port"),
             "engine_port": engine_port,
-            "engine_url": f"http://127.0.0.1:{engine_port}",
+            "engine_url": f"http://127.0.0.1:{engine_port}" if own_engine else settings.engine_url,
             "adapters_dir": settings.adapters_dir.resolve(),
             "log_dir": settings.log_dir and settings.log_dir.resolve(),
             "redis_url": f"redis://127.0.0.1:{redis_port}/0" if own_redis else settings.redis_url,
@@ -63,10 +66,13 @@ class Stack:
             data.mkdir(parents=True, exist_ok=True)
             command = redis_command(program, redis_port, data)
             self.children["redis"] = Child("redis", command, {}, logs / "redis.log")
-        engine = engine_command(s, engine_port), engine_environment(s, cpu=engine_is_cpu())
+        if own_engine:
+            environment = engine_environment(s, cpu=engine_is_cpu())
+            command = engine_command(s, engine_port)
+            self.children["engine"] = Child("engine", command, environment, logs / "engine.log")
         server = ratchet_command("serve"), environment_for(ServerSettings, s)
         adapter = ratchet_command("adapt"), environment_for(AdapterSettings, s)
-        for name, how in (("engine", engine), ("server", server), ("adapter", adapter)):
+        for name, how in (("server", server), ("adapter", adapter)):
             niceness = _LEARNER_NICENESS if name == "adapter" else 0
             self.children[name] = Child(name, *how, logs / f"{name}.log", niceness=niceness)
 
@@ -83,7 +89,8 @@ class Stack:
                 await self.children["redis"].start()
             await self._await_redis()
             for name in ("engine", "adapter", "server"):
-                await self.children[name].start()
+                if name in self.children:
+                    await self.children[name].start()
             await self._await_server()
             yield
         finally:
@@ -111,10 +118,13 @@ class Stack:
             await redis.aclose()
 
     async def _await_server(self) -> None:
-        s, engine = self.settings, self.children["engine"]
+        s, server = self.settings, f"http://{self.settings.host}:{self.settings.port}"
+        if (engine := self.children.get("engine")) is None:
+            await until_alive(self.children.values(), server)
+            return
         await until_ready(
             Startup(engine, s.model, hub_folder(s.model)),
             self.children.values(),
-            server=f"http://{s.host}:{s.port}",
+            server=server,
             engine=s.engine_url,
         )

@@ -89,11 +89,25 @@ async def until_ready(
     timeout = aiohttp.ClientTimeout(5.0)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while not await _answers(session, f"{server}/readyz"):
-            for child in children:
-                if child.restarts >= _ENDS - 1 or child.exit_code == GAVE_UP:
-                    raise StackFailed(f"{child.name} does not start:\n{child.log_tail()}")
+            _check_starts(children)
             startup.look(answers=await _answers(session, f"{engine}/health"))
             await asyncio.sleep(_POLL_SECONDS)
+
+
+async def until_alive(children: Collection[Child], server: str) -> None:
+    """Return when the server at this base URL runs, whatever its engine does: that one is not ours,
+    and the server's log says what is wrong with it. Raises StackFailed as `until_ready`."""
+    timeout = aiohttp.ClientTimeout(5.0)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        while not await _answers(session, f"{server}/livez"):
+            _check_starts(children)
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def _check_starts(children: Collection[Child]) -> None:
+    for child in children:
+        if child.restarts >= _ENDS - 1 or child.exit_code == GAVE_UP:
+            raise StackFailed(f"{child.name} does not start:\n{child.log_tail()}")
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

@@ -11,6 +11,8 @@ from adapter.store.releases import ReleaseState
 from ratchet.local.stack import Stack
 
 _POLL_SECONDS = 0.5
+_MEMORY_POLLS = 10
+"""Polls from one reading of memory to the next: the kernel walks every page of gigabytes for it."""
 _AHEAD = 2
 """Updates whose groups may wait, with the one that is learnt from."""
 
@@ -40,8 +42,11 @@ class Watcher:
         try:
             async with aiohttp.ClientSession() as session:
                 while True:
-                    memory = await asyncio.to_thread(self._stack.memory)
-                    self.peak_bytes = max(self.peak_bytes, memory, key=lambda m: sum(m.values()))
+                    if self._polls % _MEMORY_POLLS == 0:
+                        memory = await asyncio.to_thread(self._stack.memory)
+                        self.peak_bytes = max(
+                            self.peak_bytes, memory, key=lambda m: sum(m.values())
+                        )
                     async with session.get(address) as reply:
                         for line in (await reply.text()).splitlines():
                             if line.startswith("ratchet_buffer_groups "):

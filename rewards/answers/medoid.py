@@ -5,6 +5,7 @@ import string
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{4}")
 """A run of a script that is written without spaces."""
@@ -27,6 +28,12 @@ def text_medoid(texts: Sequence[str]) -> int:
 
 def closeness_to_others(texts: Sequence[str]) -> list[float]:
     """Each text's mean `text_closeness` to the others [M]; 0 where there are none."""
+    totals = closeness_matrix(texts).sum(axis=1) - 1.0  # less a text's closeness to itself
+    return [float(total) / max(1, len(texts) - 1) for total in totals]
+
+
+def closeness_matrix(texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """`text_closeness` of each text to each [M, M]; 1 on the diagonal."""
     codes: dict[str, int] = {}
     rows = [[codes.setdefault(word, len(codes)) for word in _words(text)] for text in texts]
     has = np.zeros((len(rows), max(1, len(codes))), dtype=np.float32)
@@ -34,9 +41,8 @@ def closeness_to_others(texts: Sequence[str]) -> list[float]:
         has[at, row] = 1.0
     sizes = has.sum(axis=1)
     both = sizes[:, None] + sizes[None, :]
-    closeness = np.where(both > 0, 2 * (has @ has.T) / np.maximum(both, 1), 1.0)
-    totals = closeness.sum(axis=1, dtype=np.float64) - 1.0  # less a text's closeness to itself
-    return [float(total) / max(1, len(texts) - 1) for total in totals]
+    common = (has @ has.T).astype(np.float64)  # whole numbers, so exact
+    return np.where(both > 0, 2 * common / np.maximum(both, 1), 1.0)
 
 
 def _words(text: str) -> set[str]:

@@ -28,7 +28,8 @@ class Dare:
     `eps`: a tiny one lets a single zero-entropy rollout win everything.
     `tau`: None means 1.5 / M. The paper never ablates it. If nothing reaches it, nothing is learnt.
     `normalise`: "answers" sums over distinct answers; "rollouts" is the paper's literal sum over
-    k = 1..M, which puts p on a 1/M scale and lets the bonus dominate.
+    k = 1..M for the survivors, which puts p on a 1/M scale and lets the bonus dominate. What is
+    compared with tau is always summed over answers.
     `uncertainty`: how u enters the bonus: "clip" to [0, 1]; "raw" (can turn the bonus negative);
     "exp" (e^-u for 1 - u); "vocab" (u / ln |V|).
     `pruned`: "zero" gives pruned rollouts 0, "drop" leaves them out of the advantage.
@@ -63,9 +64,9 @@ class Dare:
         entropies = evidence.numbers(self._signal)
         total, members = len(tally), tally.members
         tau = 1.5 / max(1, total) if self.tau is None else self.tau
-        first = self._distribution(members, entropies)
+        first = self._distribution(members, entropies, "answers")
         survivors = [rows for rows, p in zip(members, first, strict=True) if p >= tau]
-        final = self._distribution(survivors, entropies)
+        final = self._distribution(survivors, entropies, self.normalise)
         alive = sum(map(len, survivors))
         rewards = [0.0] * total
         for rows, p in zip(survivors, final, strict=True):
@@ -81,7 +82,10 @@ class Dare:
         )
 
     def _distribution(
-        self, clusters: Sequence[Sequence[int]], entropies: Sequence[float]
+        self,
+        clusters: Sequence[Sequence[int]],
+        entropies: Sequence[float],
+        over: Literal["answers", "rollouts"],
     ) -> list[float]:
         """p of each given cluster."""
         weights = [
@@ -89,9 +93,8 @@ class Dare:
         ]
         largest = max(weights, default=1.0)
         weights = [weight / largest for weight in weights]
-        literal = self.normalise == "rollouts"
         normaliser = math.fsum(
-            weight * (len(rows) if literal else 1)
+            weight * (len(rows) if over == "rollouts" else 1)
             for rows, weight in zip(clusters, weights, strict=True)
         )
         return [weight / normaliser for weight in weights]

@@ -14,8 +14,9 @@ class Estimate:
     """One reward per rollout, in order.
 
     `label` is the answer the estimator believes in most, None if in none. `kept` lists the rollouts
-    that take part in the advantage. `offset` is added to every advantage of the group afterwards: a
-    penalty that no standardisation cancels.
+    that take part in the advantage. What no standardisation cancels is done to the advantages
+    afterwards: each is multiplied by `scale`; a rollout's `lift` times their mean absolute value is
+    added to it; and `offset` to all.
     """
 
     rewards: Sequence[float]
@@ -24,6 +25,8 @@ class Estimate:
     stats: Mapping[str, float] = field(default_factory=dict[str, float])
     _: KW_ONLY
     offset: float = 0.0
+    scale: float = 1.0
+    lifts: Sequence[float] = ()
 
     @property
     def informative(self) -> bool:

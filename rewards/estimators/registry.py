@@ -9,9 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 from rewards.estimators.confidence import ConfidenceMajority, Rlpr, SelfCertainty
 from rewards.estimators.dare import Dare
 from rewards.estimators.estimate import RewardEstimator
+from rewards.estimators.evol_rl import EvolRl
 from rewards.estimators.majority import CoReward, GroundTruth, Majority, SoftMajority
+from rewards.estimators.random_reward import RandomReward
 from rewards.estimators.restrain import Restrain
 from rewards.estimators.scrl import Scrl
+from rewards.estimators.sr_ttrl import SrTtrl
+from rewards.estimators.ttrl_guard import TtrlGuard
 
 ESTIMATORS: Mapping[str, Callable[..., RewardEstimator]] = {
     "majority": Majority,
@@ -23,6 +27,10 @@ ESTIMATORS: Mapping[str, Callable[..., RewardEstimator]] = {
     "self_certainty": SelfCertainty,
     "rlpr": Rlpr,
     "co_reward": CoReward,
+    "evol_rl": EvolRl,
+    "ttrl_guard": TtrlGuard,
+    "sr_ttrl": SrTtrl,
+    "random": RandomReward,
     "ground_truth": GroundTruth,
 }
 """Frozen dataclasses; their fields are their options."""

@@ -1,25 +1,26 @@
 """Errors of the HTTP boundary, and the one place where others become a status."""
 
 import math
-import re
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.releases import UnknownRelease
-from rewards.answer_choice import ChoiceInvalid
-from server.engine.base import EngineError, EngineRefused, EngineReplyInvalid, EngineTimeout
+from server.engine.base import (
+    EngineError,
+    EngineFailed,
+    EngineRefused,
+    EngineReplyInvalid,
+    EngineTimeout,
+)
 from server.policy.leases import UnknownModel
 
-M = TypeVar("M", bound=BaseModel)
 RETRY_SECONDS = 2.0
-_BRANCH = re.compile(r"str|constrained-str|(list|dict)\[.*\]")
-"""What pydantic calls the branch of a field that takes a text or something else."""
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -75,8 +76,8 @@ def json_response(
 
 
 EXPECTED = (
-    ApiError, HTTPException, RequestValidationError, UnknownModel, UnknownRelease,
-    BufferUnavailable, Overloaded, EngineError,
+    ApiError, HTTPException, RequestValidationError, ClientDisconnect, UnknownModel,
+    UnknownRelease, BufferUnavailable, Overloaded, EngineError,
 )  # fmt: skip
 """Errors with a status of their own; any other one is a fault of ours."""
 
@@ -91,6 +92,8 @@ def api_error(error: Exception) -> ApiError:
         case RequestValidationError():
             first = error.errors()[0]
             return ApiError(400, str(first["msg"]), param=str(first["loc"][-1]))
+        case ClientDisconnect():  # nobody receives it; it is counted
+            return ApiError(499, "the client has disconnected")
         case UnknownModel():
             message = f"{error}; see /v1/models"
             return ApiError(404, message, param="model", code="model_not_found")
@@ -104,6 +107,8 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(error.status, str(error), param=error.param, code=error.code)
         case EngineTimeout():
             return ApiError(504, "the engine did not answer in time", code="engine_timeout")
+        case EngineFailed():
+            return ApiError(502, "the engine failed at this request", code="engine_failed")
         case EngineReplyInvalid():
             return ApiError(502, "the engine's reply was unusable", code="engine_reply_invalid")
         case EngineError():
@@ -111,22 +116,3 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(503, message, code="engine_unavailable")
         case _:
             return ApiError(500, "an unforeseen error; the server's log has it")
-
-
-def parse(kind: type[M], body: bytes) -> M:
-    """A request body as a model. Raises ApiError with the first invalid field, never its value."""
-    try:
-        return kind.model_validate(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-    steps = [str(step) for step in first["loc"] if not _BRANCH.fullmatch(str(step))]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, ChoiceInvalid) and cause.field != "kind":
-        steps.append(cause.field)
-    param = ".".join(steps) or None
-    if first["type"] == "extra_forbidden":
-        raise ApiError(400, f"Unknown field: {param}", param=param, code="unknown_field")
-    message = first["msg"].removeprefix("Value error, ")
-    raise ApiError(400, f"{param}: {message}" if param else message, param=param)

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 from server.api.requests import ChatRequest, SamplingRequest, TextRequest
 from server.engine.base import Draw
 
+_NOTHING = {"index": 0, "logprobs": None, "finish_reason": None}
+
 
 class Format(Protocol):
     """How one kind of request is replied to."""
@@ -13,6 +15,8 @@ class Format(Protocol):
     id_prefix: str
     object: str
     chunk_object: str
+    blank: Mapping[str, Any]
+    """The choice of a chunk that says nothing."""
 
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
         """The choice of a whole reply. `alternatives` as in `SamplingRequest.wanted_logprobs`."""
@@ -29,6 +33,7 @@ class ChatFormat:
     id_prefix = "chatcmpl-"
     object = "chat.completion"
     chunk_object = "chat.completion.chunk"
+    blank: Mapping[str, Any] = {**_NOTHING, "delta": {}}
 
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
         logprobs = None
@@ -60,6 +65,7 @@ class TextFormat:
 
     id_prefix = "cmpl-"
     object = chunk_object = "text_completion"
+    blank: Mapping[str, Any] = {**_NOTHING, "text": ""}
 
     def choice(self, index: int, draw: Draw, alternatives: int | None) -> dict[str, Any]:
         logprobs = None if alternatives is None else dict(draw.choice["logprobs"])

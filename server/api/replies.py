@@ -39,7 +39,8 @@ class Served:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """A voted answer: what was drawn by then, the vote over it, and what is served of it. `reason`
-    says why the learner does not get the group; None if it does."""
+    says why the learner does not get the group; None if it does. `reflection` is the model's, if
+    it was asked to choose, and `chosen` whether it did."""
 
     draws: Sequence[Draw]
     tally: Tally
@@ -47,6 +48,8 @@ class Outcome:
     served: Served
     lease: Lease
     reason: Unrecorded | None
+    reflection: Draw | None = None
+    chosen: bool = False
 
     @property
     def ranked(self) -> list[Draw]:
@@ -61,7 +64,7 @@ class Outcome:
         """The reply's `ratchet` object."""
         vote, served, shed = self.vote, self.served, self.reason is Unrecorded.SHED
         return {
-            "strategy": "majority",
+            "strategy": "reflect" if self.chosen else "majority",
             "kind": served.kind,
             "rollouts": vote.total,
             "valid": vote.valid,
@@ -74,8 +77,11 @@ class Outcome:
         }
 
     def usage(self) -> dict[str, int]:
-        """The reply's `usage`, which counts every rollout."""
+        """The reply's `usage`, which counts every rollout, and a reflection."""
         prompt, generated = len(self.draws[0].prompt_ids), sum(draw.tokens for draw in self.draws)
+        if self.reflection is not None:
+            prompt += len(self.reflection.prompt_ids)
+            generated += self.reflection.tokens
         return {
             "prompt_tokens": prompt,
             "completion_tokens": generated,
@@ -106,16 +112,30 @@ class Reply:
         if request.legacy:
             choices = [in_older_form(choice) for choice in choices]
         return {
-            **self._object(shape.object, choices),
+            **self.completion_object(choices),
             "usage": outcome.usage(),
             "ratchet": outcome.extension(),
         }
 
-    def events(self, outcome: Outcome) -> list[bytes]:
-        """The completion as a stream."""
+    def completion_object(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The completion object with these choices, without usage and extension."""
+        return self._object(format_of(self.request).object, choices)
+
+    def chunks(self, outcome: Outcome) -> list[dict[str, Any]]:
+        """The completion as the chunks of a stream, the last one with the extension."""
         pieces = format_of(self.request).pieces
         choices = self.completion(outcome)["choices"]
-        return self.ending([self.chunk([p]) for choice in choices for p in pieces(choice)], outcome)
+        *chunks, last = [self.chunk([p]) for choice in choices for p in pieces(choice)]
+        return [*chunks, {**last, "ratchet": outcome.extension()}]
+
+    def blank(self) -> bytes:
+        """A chunk that says nothing: it follows a comment, since some decoders lose the event that
+        does."""
+        return sse(self.chunk([format_of(self.request).blank]))
+
+    def events(self, outcome: Outcome) -> list[bytes]:
+        """The completion as a stream."""
+        return self.ending(self.chunks(outcome), outcome)
 
     def chunk(self, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """A chunk of the stream."""
@@ -128,9 +148,8 @@ class Reply:
         return sse({**self.chunk([]), "ratchet": {**counted, "distribution": distribution}})
 
     def ending(self, chunks: Sequence[dict[str, Any]], outcome: Outcome) -> list[bytes]:
-        """The stream's last events: these chunks, the last of them with the extension, then the
-        usage if it was asked for."""
-        sent = [*chunks[:-1], {**chunks[-1], "ratchet": outcome.extension()}]
+        """The stream's last events: these chunks, then the usage if it was asked for."""
+        sent = [*chunks]
         if self.request.includes_usage:
             sent.append({**self.chunk([]), "usage": outcome.usage()})
         return [*map(sse, sent), DONE]
@@ -151,7 +170,7 @@ def single_extension(request: SamplingRequest, lease: Lease) -> dict[str, Any]:
     return {
         "strategy": "single",
         "kind": None,
-        "rollouts": request.n,
+        "rollouts": request.n * len(request.parts),
         **unvoted,
         "policy_version": lease.version,
         "recorded": False,

@@ -12,7 +12,8 @@ class _Reply(BaseModel):
 class RatchetExtension(_Reply):
     """How an answer came about; nulls where nothing was voted on."""
 
-    strategy: Literal["majority", "single"]
+    strategy: Literal["majority", "reflect", "single"]
+    """What decided: `reflect` only where the model chose among several answers."""
     kind: str | None
     """The kind of the answer voted on, as docs/answers.md has them; `text` for prose."""
     rollouts: int
@@ -29,6 +30,8 @@ class RatchetExtension(_Reply):
     policy_version: int
     """The one version all rollouts came from; 0 is base."""
     recorded: bool
+    votes: list[dict[str, Any]] | None = None
+    """Of several prompts: each one's own object, with the `completion_id` that feedback names."""
     reason: str | None
     """Why `answer` is null, or why nothing is recorded."""
 
@@ -79,6 +82,26 @@ class TextReply(_Completion):
 
     object: Literal["text_completion"]
     choices: list[TextChoice]
+
+
+class Embeddings(_Reply):
+    """Reply to `POST /v1/embeddings`: the engine's own."""
+
+    data: list[dict[str, Any]]
+    model: str
+
+
+class Tokens(_Reply):
+    """Reply to `POST /tokenize`: the engine's own."""
+
+    tokens: list[int]
+    count: int
+
+
+class Detokenized(_Reply):
+    """Reply to `POST /detokenize`: the engine's own."""
+
+    prompt: str
 
 
 class FeedbackReply(_Reply):

@@ -3,44 +3,52 @@
 https://platform.openai.com/docs/api-reference/chat/create and …/completions/create
 """
 
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from rewards.answer_choice import AnswerChoice
+from server.api.field_rules.chat import CHAT
+from server.api.field_rules.completions import COMPLETIONS
+from server.api.field_rules.rule import (
+    FieldTable,
+    alters_sampling,
+    makes_single,
+    passed_on,
+    schema_of,
+)
 from server.api.fields import (
     WHOLE,
     Count,
-    Message,
+    LogitBias,
     MetadataKey,
     MetadataValue,
-    NonEmpty,
     Penalty,
     Positive,
     RatchetOptions,
     StreamOptions,
-    Strict,
     TopLogprobs,
-    Unit,
+    nullable,
 )
 from server.api.functions import in_todays_form
+from server.api.parsing import FieldInvalid
+from server.api.request_parts.chat_message import Message
+from server.api.request_parts.engine_extras import ChatExtras, EngineExtras
+from server.api.request_parts.text_prompt import TextPrompt
 from server.api.tools import FORM_RULES, ReplyForm
-from server.engine.base import Prompt
+from server.engine.base import Prompt, each_prompt
 
-# Forwarded to the engine unchanged, whatever the strategy.
-FORWARDED = frozenset({
-    "max_tokens", "max_completion_tokens", "stop", "presence_penalty", "frequency_penalty",
-    "logit_bias", "ignore_eos", "min_tokens", "repetition_penalty", "skip_special_tokens",
-    "include_stop_str_in_output", "chat_template_kwargs", *ReplyForm.model_fields,
-})  # fmt: skip
-# Forwarded only for a single rollout: they shape the sampling, or make no sense in a vote.
-FORWARDED_SINGLE = FORWARDED | {
-    "temperature", "top_p", "top_k", "min_p", "seed", "n", "logprobs", "top_logprobs", "echo",
-    "suffix", "stream_options",
-}  # fmt: skip
+FORWARDED = passed_on(CHAT, single=False) | passed_on(COMPLETIONS, single=False)
+"""Fields that go to the engine whatever the strategy."""
+FORWARDED_SINGLE = passed_on(CHAT, single=True) | passed_on(COMPLETIONS, single=True)
+"""Those that go with a single rollout: they shape the sampling, or make no sense in a vote too."""
+_LEAST_TOP_P = 1e-6
+"""OpenAI's `top_p` may be 0, which means the likeliest token alone; vLLM's may not."""
 
+_Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
-_NEEDS = {"stream_options": "stream", "top_logprobs": "logprobs"}
+_NEEDS = {"top_logprobs": "logprobs"}
 """Fields that are allowed only if the other one is true."""
 # JSON Schema for: n must be 1 where the first rollout is streamed.
 _FIRST_IS_ONE: dict[str, Any] = {
@@ -50,7 +58,7 @@ _FIRST_IS_ONE: dict[str, Any] = {
             "ratchet": {"required": ["stream"], "properties": {"stream": {"const": "first"}}}
         },
     },
-    "then": {"properties": {"n": {"const": 1}}},
+    "then": {"properties": {"n": {"enum": [1, None]}}},
 }
 
 
@@ -60,46 +68,43 @@ def _needs(field: str, other: str) -> dict[str, Any]:
     return {"if": given, "then": {"required": [other], "properties": {other: {"const": True}}}}
 
 
-def _add_rules(schema: dict[str, Any]) -> None:
-    """Say in a request's schema which fields depend on others."""
+def _add_rules(schema: dict[str, Any], kind: type["SamplingRequest"]) -> None:
+    """Say in a request's schema which fields depend on others, and what its table says."""
+    nullable(schema)
+    schema["properties"] |= schema_of(kind.table)
     needs = [_needs(*pair) for pair in _NEEDS.items() if pair[0] in schema["properties"]]
     form = FORM_RULES if "tools" in schema["properties"] else ()
     schema["allOf"] = [*needs, *form, _FIRST_IS_ONE]
 
 
-class SamplingRequest(Strict):
+class SamplingRequest(EngineExtras):
     """The fields of both kinds of requests. An unknown field is an error that names it."""
 
     model_config = ConfigDict(json_schema_extra=_add_rules)
 
+    table: ClassVar[FieldTable]
+    """What becomes of each field; `parse` reads bodies by it."""
+
     model: str
     n: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True, max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: LogitBias | None = None
     user: str | None = None
     ratchet: RatchetOptions = RatchetOptions()
-    # vLLM's documented extra fields, which evaluation and load clients send.
-    ignore_eos: bool | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
-    min_p: Unit | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
-    skip_special_tokens: bool | None = None
-    include_stop_str_in_output: bool | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for field, other in _NEEDS.items():
             if getattr(self, field, None) is not None and not getattr(self, other):
-                raise ValueError(f"{field} needs {other}: true")
+                raise FieldInvalid(field, f"needs {other}: true")
         return self
 
     @property
@@ -108,22 +113,28 @@ class SamplingRequest(Strict):
         raise NotImplementedError
 
     @property
+    def parts(self) -> "Sequence[SamplingRequest]":
+        """A request for each prompt: this one, unless it has several."""
+        return [self]
+
+    @property
     def single(self) -> bool:
-        """Whether to pass through: a single rollout, or what no vote can compare."""
-        return self.ratchet.strategy == "single" or self.ratchet.rollouts == 1
+        """Whether to pass through: a single rollout, or what no vote can give."""
+        asked = self.ratchet.strategy == "single" or self.ratchet.rollouts == 1
+        return asked or makes_single(self.table, self._given)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """The fields that the client set."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
     def answer(self, usual: AnswerChoice) -> AnswerChoice:
         """How the answers of its rollouts are read: as `usual`, unless the request says."""
-        return self.ratchet.answer or usual
+        return self.ratchet.answer or self.form_answer or usual
 
     @property
     def legacy(self) -> bool:
         """Whether calls are replied with in the form of `functions`."""
-        return False
-
-    @property
-    def bends_sampling(self) -> bool:
-        """Whether the engine keeps rollouts to a grammar."""
         return False
 
     @property
@@ -149,35 +160,36 @@ class SamplingRequest(Strict):
     @property
     def alters_sampling(self) -> bool:
         """Whether rollouts come from another distribution than the model's own."""
-        penalties = self.presence_penalty or self.frequency_penalty or self.logit_bias
-        forced = self.ignore_eos or self.min_tokens
-        return bool(penalties or forced) or (self.repetition_penalty or 1.0) != 1.0
+        return alters_sampling(self.table, self._given)
 
     def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         """The named fields that the client set."""
         given = self.model_dump(include=set(names) & self.model_fields_set, exclude_none=True)
         if "max_completion_tokens" in given:  # the newer name wins
             given.pop("max_tokens", None)
+        if not self.stream:
+            given.pop("stream_options", None)
+        if given.get("top_p") == 0:
+            given["top_p"] = _LEAST_TOP_P
         return given
 
 
-class ChatRequest(ReplyForm, SamplingRequest):
+class ChatRequest(ReplyForm, ChatExtras, SamplingRequest):
     """`POST /v1/chat/completions`."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    table = CHAT
+
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1)]
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
+    reasoning_effort: _Effort | None = None
     store: bool | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
     @property
     def prompt_for_engine(self) -> Prompt:
-        return in_todays_form([message.model_dump(exclude_unset=True) for message in self.messages])
-
-    def answer(self, usual: AnswerChoice) -> AnswerChoice:
-        return self.ratchet.answer or self.form_answer or usual
+        return in_todays_form([message.for_engine for message in self.messages])
 
     @property
     def token_limit(self) -> int | None:
@@ -199,47 +211,33 @@ class ChatRequest(ReplyForm, SamplingRequest):
 class TextRequest(SamplingRequest):
     """`POST /v1/completions`: the prompt goes to the model as it is, without a chat template."""
 
-    prompt: NonEmpty | Annotated[list[str], Field(min_length=1, max_length=1)]
-    """One prompt a request."""
+    table = COMPLETIONS
+
+    prompt: TextPrompt
+    """A text or token ids, or several of either: each of them is answered."""
+    max_tokens: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = None
+    """0 writes nothing: with `echo`, for the log-probabilities of the prompt."""
     logprobs: TopLogprobs | None = None
     echo: bool | None = None
     suffix: str | None = None
 
     @property
     def prompt_for_engine(self) -> Prompt:
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+        prompts = each_prompt(self.prompt)
+        return prompts[0] if len(prompts) == 1 else self.prompt
+
+    @property
+    def parts(self) -> "Sequence[TextRequest]":
+        """A request for each of the prompts."""
+        prompts = each_prompt(self.prompt)
+        if len(prompts) == 1:
+            return [self]
+        return [self.model_copy(update={"prompt": prompt}) for prompt in prompts]
 
     @property
     def single(self) -> bool:
-        return super().single or bool(self.echo) or self.suffix is not None
+        return super().single or self.max_tokens == 0
 
     @property
     def wanted_logprobs(self) -> int | None:
         return self.logprobs
-
-
-class FeedbackRequest(Strict):
-    """`POST /v1/feedback`: either the right answer, or a verdict on the one given."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [
-                {"required": [one],
-                 "properties": {one: {"not": {"type": "null"}}, other: {"type": "null"}}}
-                for one, other in (("label", "correct"), ("correct", "label"))
-            ]
-        }
-    )  # fmt: skip
-
-    completion_id: Annotated[str, Field(min_length=1, max_length=128)]
-    """The `id` of the voted reply."""
-    label: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
-    """The right answer."""
-    correct: bool | None = None
-    """Whether the answer given was right."""
-
-    @model_validator(mode="after")
-    def _either(self) -> Self:
-        if (self.label is None) == (self.correct is None):
-            raise ValueError("give either label or correct")
-        return self

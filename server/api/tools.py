@@ -1,41 +1,22 @@
 """What a chat request says of the form of its replies: tools, JSON, and the older `functions`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, cast
 
-import orjson
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from rewards.answer_choice import AnswerChoice
-from server.api.fields import Strict
+from server.api.request_parts.grammar import Grammar, within
 
 MAX_TOOLS = 128
-MAX_TOOLS_BYTES, MAX_FORMAT_BYTES = 256 << 10, 128 << 10
-
-_JSON_FORMATS = frozenset({"json_object", "json_schema"})
-_T = TypeVar("_T")
-
-
-def _within(limit: int) -> Callable[[_T], _T]:
-    """A check that a field's JSON has at most `limit` bytes, and that we can write it again."""
-
-    def check(value: _T) -> _T:
-        try:
-            size = len(orjson.dumps(value))
-        except TypeError:
-            raise ValueError("nested too deeply") from None
-        if size > limit:
-            raise ValueError(f"at most {limit} bytes of JSON")
-        return value
-
-    return check
+MAX_TOOLS_BYTES = 256 << 10
 
 
 def _have_names(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for at, tool in enumerate(tools):
-        if not isinstance(kind := tool.get("type", "function"), str):
-            raise ValueError(f"the type of tool {at} is no text")
-        if kind == "function" and not _name_of(tool.get("function")):
+        if tool.get("type", "function") != "function":
+            raise ValueError(f"tool {at} is no function, the only type that is offered to models")
+        if not _called(tool):
             raise ValueError(f"tool {at} has no function.name")
     return tools
 
@@ -47,26 +28,28 @@ def _are_functions(functions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return functions
 
 
-def _has_type(value: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(value.get("type"), str):
-        raise ValueError("type is missing")
-    return value
-
-
 # What the checks of this file demand, as JSON Schema.
 _NAMED: dict[str, Any] = {
     "type": "object", "required": ["name"],
     "properties": {"name": {"type": "string", "minLength": 1}},
 }  # fmt: skip
 _TOOL: dict[str, Any] = {
-    "type": "object",
-    "properties": {"type": {"type": "string"}},
-    "if": {"properties": {"type": {"const": "function"}}},
-    "then": {"required": ["function"], "properties": {"function": _NAMED}},
-}
-_TYPED: dict[str, Any] = {
-    "type": "object", "required": ["type"], "properties": {"type": {"type": "string"}},
+    "type": "object", "required": ["function"],
+    "properties": {"type": {"const": "function"}, "function": _NAMED},
 }  # fmt: skip
+_ALLOWED: dict[str, Any] = {
+    "type": "object", "required": ["type", "allowed_tools"],
+    "properties": {
+        "type": {"const": "allowed_tools"},
+        "allowed_tools": {
+            "type": "object", "required": ["mode", "tools"],
+            "properties": {
+                "mode": {"enum": ["auto", "required"]}, "tools": {"type": "array", "items": _TOOL},
+            },
+        },
+    },
+}  # fmt: skip
+_CHOSEN = {"anyOf": [_TOOL, _ALLOWED]}
 _NULL = {"type": "null"}
 
 
@@ -103,30 +86,21 @@ _TOOL_WORDS, _FUNCTION_WORDS = ("none", "auto", "required"), ("none", "auto")
 _Tools = Annotated[
     list[dict[str, Any]],
     Field(max_length=MAX_TOOLS),
-    AfterValidator(_within(MAX_TOOLS_BYTES)),
+    within(MAX_TOOLS_BYTES),
 ]
-_Shape = Annotated[dict[str, Any], AfterValidator(_within(MAX_FORMAT_BYTES))]
 
 
-class ReplyForm(Strict):
+class ReplyForm(Grammar):
     """The fields that shape a chat's replies."""
 
     tools: Annotated[Annotated[_Tools, AfterValidator(_have_names)] | None, _listed(_TOOL)] = None
-    tool_choice: Annotated[
-        str | dict[str, Any] | None, _chosen(_TOOL_WORDS, {"type": "object"})
-    ] = None
+    tool_choice: Annotated[str | dict[str, Any] | None, _chosen(_TOOL_WORDS, _CHOSEN)] = None
     parallel_tool_calls: bool | None = None
     functions: Annotated[
         Annotated[_Tools, AfterValidator(_are_functions)] | None, _listed(_NAMED)
     ] = None
     """The older form of `tools`; the reply is in the older form too."""
     function_call: Annotated[str | dict[str, Any] | None, _chosen(_FUNCTION_WORDS, _NAMED)] = None
-    response_format: Annotated[
-        Annotated[_Shape, AfterValidator(_has_type)] | None,
-        WithJsonSchema({"anyOf": [_TYPED, _NULL], "default": None}),
-    ] = None
-    structured_outputs: _Shape | None = None
-    """vLLM's own: a grammar for the reply."""
 
     @field_validator("functions")
     @classmethod
@@ -143,8 +117,11 @@ class ReplyForm(Strict):
         words = _FUNCTION_WORDS if older else _TOOL_WORDS
         if isinstance(value, str) and value not in words:
             raise ValueError(f"must be {', '.join(words)} or an object that names one")
-        if older and not isinstance(value, str | None) and not _name_of(value):
-            raise ValueError("name is missing")
+        if not isinstance(value, str | None):
+            if older and not _name_of(value):
+                raise ValueError("name is missing")
+            if not older:
+                _check_chosen(value)
         forced = value not in (None, "none", "auto")
         if forced and offered in info.data and not info.data[offered]:
             raise ValueError(f"needs {offered}")
@@ -157,17 +134,31 @@ class ReplyForm(Strict):
 
     @property
     def offered_tools(self) -> Sequence[Mapping[str, Any]]:
-        """The tools, in today's form."""
+        """The tools that may be called, in today's form."""
         if self.tools:
-            return self.tools
+            allowed = self._allowed
+            names = None if allowed is None else set(map(_called, allowed["tools"]))
+            return [one for one in self.tools if names is None or _called(one) in names]
         return [{"type": "function", "function": one} for one in self.functions or ()]
 
     @property
     def chosen_tool(self) -> str | Mapping[str, Any] | None:
         """`tool_choice`, in today's form."""
-        if self.tools or not isinstance(self.function_call, dict):
-            return self.tool_choice if self.tools else self.function_call
+        if self.tools and (allowed := self._allowed) is not None:
+            mode: str = allowed["mode"]
+            return mode
+        if self.tools:
+            return self.tool_choice
+        if not isinstance(self.function_call, dict):
+            return self.function_call
         return {"type": "function", "function": {"name": self.function_call["name"]}}
+
+    @property
+    def _allowed(self) -> Mapping[str, Any] | None:
+        """Which of the tools may be called, where `tool_choice` says that."""
+        choice = self.tool_choice
+        named: Any = choice.get("allowed_tools") if isinstance(choice, dict) else None
+        return named
 
     @property
     def may_call(self) -> bool:
@@ -176,22 +167,15 @@ class ReplyForm(Strict):
 
     @property
     def form_answer(self) -> AnswerChoice | None:
-        """How answers are read that have this form; None if it does not say."""
         if self.may_call:
             return AnswerChoice("tool_calls", parallel=self.parallel_tool_calls is not False)
-        formats = self.response_format or {}
-        grammar = self.structured_outputs or {}
-        if formats.get("type") in _JSON_FORMATS or grammar.keys() & {"json", "json_object"}:
-            return AnswerChoice("json")
-        return None
+        return super().form_answer
 
     @property
     def bends_sampling(self) -> bool:
-        """Whether the engine keeps rollouts to a grammar: vLLM 0.32 does so for a format, a forced
-        or strict tool, and where there may be one call at most."""
-        if self.structured_outputs is not None:
-            return True
-        if (self.response_format or {}).get("type", "text") != "text":
+        """vLLM 0.32 keeps to a grammar for a format, a forced or strict tool, and where there may
+        be one call at most."""
+        if super().bends_sampling:
             return True
         if not self.may_call:
             return False
@@ -213,6 +197,25 @@ class ReplyForm(Strict):
         options["response_format"] = self.response_format
         options["structured_outputs"] = self.structured_outputs
         return {name: value for name, value in options.items() if value is not None}
+
+
+def _check_chosen(choice: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a `tool_choice` names a function, or several that are allowed."""
+    if choice.get("type") != "allowed_tools":
+        if choice.get("type", "function") != "function" or not _called(choice):
+            raise ValueError("names no function")
+        return
+    allowed: Any = choice.get("allowed_tools")
+    tools: Any = cast("Any", allowed).get("tools") if isinstance(allowed, dict) else None
+    if not isinstance(tools, list) or not all(map(_called, cast("list[Any]", tools))):
+        raise ValueError("allowed_tools names no functions")
+    if cast("Any", allowed).get("mode") not in ("auto", "required"):
+        raise ValueError("the mode of allowed_tools must be auto or required")
+
+
+def _called(tool: Any) -> str:
+    """The name of a tool's function, or nothing."""
+    return _name_of(cast("Any", tool).get("function")) if isinstance(tool, dict) else ""
 
 
 def _name_of(function: Any) -> str:

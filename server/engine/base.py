@@ -6,8 +6,10 @@ Requests and choices are in OpenAI's form. Whatever else an engine speaks stays 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any, Protocol, TypeAlias, TypeVar
+from enum import IntEnum, StrEnum
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+
+import orjson
 
 from rewards.rollouts import Rollout
 
@@ -24,6 +26,10 @@ class EngineTimeout(EngineError):
     """No whole reply within the deadline."""
 
 
+class EngineFailed(EngineUnavailable):
+    """The engine failed at this request. Whether it would at others too, a probe tells."""
+
+
 class EngineReplyInvalid(EngineError):
     """A reply that is malformed, short, or not finite."""
 
@@ -38,8 +44,31 @@ class EngineRefused(EngineError):
         self.status, self.param, self.code = status, param, code
 
 
-Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
-"""A raw prompt, or messages for the model's chat template."""
+BASE_MODEL = "base"
+"""What an engine's base model is called here, whatever the engine calls it itself."""
+
+Prompt: TypeAlias = (
+    str | Sequence[int] | Sequence[Mapping[str, Any]] | Sequence[str] | Sequence[Sequence[int]]
+)
+"""A raw prompt as text or token ids, or messages for the model's chat template. Of the calls that
+pass a completion through, `complete` and `stream`, also several raw prompts."""
+
+
+def is_chat(prompt: Prompt) -> TypeGuard[Sequence[Mapping[str, Any]]]:
+    """Whether a prompt is messages."""
+    return not isinstance(prompt, str) and bool(prompt) and isinstance(prompt[0], Mapping)
+
+
+def each_prompt(prompt: Prompt) -> Sequence[Prompt]:
+    """Each of several raw prompts; what is one prompt as the only one."""
+    if isinstance(prompt, str) or not prompt or isinstance(prompt[0], int | Mapping):
+        return [prompt]
+    return cast("Sequence[Prompt]", prompt)
+
+
+def size_of(prompt: Prompt) -> int:
+    """About how many characters a prompt has."""
+    return len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
 
 
 class Priority(IntEnum):
@@ -48,6 +77,14 @@ class Priority(IntEnum):
     CLIENT = 0
     GATE = 1
     TOP_UP = 2
+
+
+class Service(StrEnum):
+    """What an engine does beside completions; bodies and replies are OpenAI's, or vLLM's."""
+
+    EMBEDDINGS = "embeddings"
+    TOKENIZE = "tokenize"
+    DETOKENIZE = "detokenize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +166,11 @@ class Engine(Protocol):
 
     def stream(self, request: EngineRequest, names: Names) -> BatchStream[Chunk]:
         """A completion's events as they come, under other names, without the final `[DONE]`."""
+        ...
+
+    async def serve(self, service: Service, request: EngineRequest) -> dict[str, Any]:
+        """The reply of a service, whose request's other fields are the options; the prompt is only
+        what the work is shared out by."""
         ...
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:

@@ -21,7 +21,7 @@ async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
         del whole[end:]
         events = [
             bytes(event[6:] if event.startswith(b" ", 5) else event[5:])
-            for event in whole.split(_END)
+            for event in map(_without_comments, whole.split(_END))
             if event.startswith(b"data:")
         ]
         searched = 0
@@ -32,3 +32,10 @@ async def events_of(pieces: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
         if events:
             yield events
     raise EOFError
+
+
+def _without_comments(event: bytearray) -> bytearray:
+    """An event without the comments before it."""
+    while event.startswith(b":"):
+        _, _, event = event.partition(b"\n")
+    return event

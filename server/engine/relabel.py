@@ -22,7 +22,8 @@ class Relabel:
         self._found: list[tuple[bytes, bytes]] = []
 
     def __call__(self, event: bytes) -> Chunk:
-        """The event with our names. Raises EngineUnavailable if it is an error, or broken off."""
+        """The event with our names. Raises EngineFailed if it is an error, EngineUnavailable if it
+        is broken off."""
         check_not_broken_off(event)
         if not self._found:
             chunk = read_event(event)

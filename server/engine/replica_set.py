@@ -21,12 +21,14 @@ from server.engine.base import (
     Draw,
     Engine,
     EngineError,
+    EngineFailed,
     EngineRefused,
     EngineReplyInvalid,
     EngineRequest,
     EngineUnavailable,
     Names,
     Piece,
+    Service,
 )
 from server.engine.discovery import PREFIX, Change, Discovery
 from server.engine.vllm import VllmEngine
@@ -51,13 +53,15 @@ class Replica:
     name: str
     engine: Engine
     up: bool = False
+    problem: str = ""
+    """Why it is not up."""
     holds: set[str] = field(default_factory=set[str])
     in_flight: int = 0
     suspected: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def suspect(self) -> None:
-        """Take it out after a failed request, and have it probed now."""
-        self.up = False
+    def suspect(self, error: EngineUnavailable) -> None:
+        """Have it probed now after a failed request, and take it out unless that alone failed."""
+        self.up = self.up and isinstance(error, EngineFailed)
         self.suspected.set()
 
 
@@ -102,12 +106,10 @@ class ReplicaSet:
         return self._open(request, lambda engine: engine.stream(request, names))
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
-        @asynccontextmanager
-        async def completed(engine: Engine) -> AsyncGenerator[dict[str, Any]]:
-            yield await engine.complete(request)
+        return await self._whole(request, lambda engine: engine.complete(request))
 
-        async with self._open(request, completed) as completion:
-            return completion
+    async def serve(self, service: Service, request: EngineRequest) -> dict[str, Any]:
+        return await self._whole(request, lambda engine: engine.serve(service, request))
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         """Scores of every replica that holds the model; raises EngineReplyInvalid if they run
@@ -152,11 +154,11 @@ class ReplicaSet:
                     replica.holds = set(await replica.engine.models())
                     self.on_return()
             except EngineError as error:
-                if replica.up:
-                    log.warning("engine %s lost: %s", replica.name, error)
-                replica.up = False
+                if replica.up or str(error) != replica.problem:
+                    log.warning("engine %s: %s", replica.name, error)
+                replica.up, replica.problem = False, str(error)
             else:
-                replica.up = True
+                replica.up, replica.problem = True, ""
             self._metrics.engine_up.labels(replica.name).set(replica.up)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._probe_seconds):
@@ -186,6 +188,16 @@ class ReplicaSet:
         finally:
             await replica.engine.close()
 
+    async def _whole(self, request: EngineRequest, call: Callable[[Engine], Awaitable[T]]) -> T:
+        """A reply in one piece, of one replica."""
+
+        @asynccontextmanager
+        async def opened(engine: Engine) -> AsyncGenerator[T]:
+            yield await call(engine)
+
+        async with self._open(request, opened) as reply:
+            return reply
+
     @asynccontextmanager
     async def _open(
         self, request: EngineRequest, call: Callable[[Engine], AbstractAsyncContextManager[T]]
@@ -202,8 +214,8 @@ class ReplicaSet:
                 async with AsyncExitStack() as stack:
                     try:
                         opened = await stack.enter_async_context(call(replica.engine))
-                    except EngineUnavailable:
-                        replica.suspect()
+                    except EngineUnavailable as error:
+                        replica.suspect(error)
                         if not left:
                             raise
                         continue
@@ -218,8 +230,8 @@ class ReplicaSet:
                         continue
                     try:
                         yield opened
-                    except EngineUnavailable:
-                        replica.suspect()
+                    except EngineUnavailable as error:
+                        replica.suspect(error)
                         raise
                     return
             finally:
@@ -254,16 +266,16 @@ class ReplicaSet:
         return await asyncio.gather(*(call(replica.engine) for replica in self._present(model)))
 
 
-def engines_at(urls: str, base_model: str, timeout: float) -> dict[str, Engine]:
-    """vLLM servers by host and port; `urls` are separated by commas."""
+def engines_at(urls: str, make: Callable[[str], Engine]) -> dict[str, Engine]:
+    """Engines by host and port; `urls` are separated by commas."""
     bare = [url.strip().rstrip("/") for url in urls.split(",")]
     fixed = [url for url in bare if not url.startswith(PREFIX)]
-    return {url.partition("://")[2]: VllmEngine(url, base_model, timeout) for url in fixed}
+    return {url.partition("://")[2]: make(url) for url in fixed}
 
 
-def discovery_at(urls: str, base_model: str, timeout: float, pause: float) -> Discovery:
-    """vLLM servers at the names among `urls`, looked up again after each `pause`, in seconds."""
-    return Discovery(urls, lambda url: VllmEngine(url, base_model, timeout), pause=pause)
+def engine_maker(base_model: str, timeout: float, key: str) -> Callable[[str], Engine]:
+    """Makes the engine of a vLLM server's URL."""
+    return lambda url: VllmEngine(url, base_model, timeout, key)
 
 
 def _rank(start: bytes, name: str) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -21,6 +22,9 @@ from server.engine.base import (
     Names,
     Piece,
     Prompt,
+    Service,
+    each_prompt,
+    is_chat,
 )
 
 CALLED = "tool_calls"
@@ -99,7 +103,7 @@ class ScriptedEngine:
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
         with self._working(request, int(request.options.get("n", 1))) as all_spoken:
             generated = sum(len(spoken.written) for spoken in all_spoken)
-        chat = not isinstance(request.prompt, str)
+        chat = is_chat(request.prompt)
         usage = {"prompt_tokens": 1, "completion_tokens": generated, "total_tokens": 1 + generated}
         return {
             "id": "scripted",
@@ -112,14 +116,29 @@ class ScriptedEngine:
 
     @asynccontextmanager
     async def stream(self, request: EngineRequest, names: Names) -> AsyncGenerator[Batches[Chunk]]:
-        raw = isinstance(request.prompt, str)
+        raw = not is_chat(request.prompt)
         kind = "text_completion" if raw else "chat.completion.chunk"
         head = {"id": names.id, "object": kind, "created": 0, "model": names.model}
-        with self._working(request) as [spoken]:
+        with self._working(request) as all_spoken:
             yield (
-                [Chunk(orjson.dumps({**head, "choices": [piece.choice]}), piece.draw is not None)]
+                [Chunk(orjson.dumps({**head, "choices": [written]}), piece.draw is not None)]
+                for index, spoken in enumerate(all_spoken)
                 async for piece in self._pieces(request, spoken)
+                for written in [{**piece.choice, "index": index}]
             )
+
+    async def serve(self, service: Service, request: EngineRequest) -> dict[str, Any]:
+        self._check(request.model)
+        self.requests.append({"service": service, "model": request.model, **request.options})
+        if service is Service.DETOKENIZE:
+            return {"prompt": "".join(chr(one % 0xD800) for one in request.options["tokens"])}
+        if service is Service.TOKENIZE:
+            asked = request.options.get("prompt") or orjson.dumps(request.options["messages"])
+            tokens = list(asked.encode() if isinstance(asked, str) else asked)
+            return {"count": len(tokens), "max_model_len": 1_000, "tokens": tokens}
+        embedding = {"object": "embedding", "index": 0, "embedding": [0.5]}
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        return {"object": "list", "model": request.model, "data": [embedding], "usage": usage}
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
         self._check(model)
@@ -153,13 +172,14 @@ class ScriptedEngine:
     def _working(self, request: EngineRequest, count: int = 1) -> Generator[Sequence[Spoken]]:
         """The rollouts to answer with, while the request is under way."""
         self._check(request.model)
-        prompt = {"prompt" if isinstance(request.prompt, str) else "messages": request.prompt}
+        prompt = {"messages" if is_chat(request.prompt) else "prompt": request.prompt}
         named = {"model": request.model, "priority": request.priority}
         self.requests.append({**prompt, **named, **request.options})
         self.under_way += 1
         try:
-            answered = self.script(request.model, request.prompt, count)
-            yield [Spoken(one) if isinstance(one, str) else one for one in answered]
+            prompts = each_prompt(request.prompt)
+            answered = [self.script(request.model, prompt, count) for prompt in prompts]
+            yield [Spoken(one) if isinstance(one, str) else one for one in chain(*answered)]
         finally:
             self.under_way -= 1
 
@@ -177,7 +197,7 @@ class ScriptedEngine:
                 yield [draw]
 
     async def _pieces(self, request: EngineRequest, spoken: Spoken) -> AsyncIterator[Piece]:
-        raw = isinstance(request.prompt, str)
+        raw = not is_chat(request.prompt)
         first = {"text": ""} if raw else {"delta": {"role": "assistant", "content": ""}}
         yield Piece(_streamed(first))
         for field, c in [("reasoning", c) for c in spoken.reasoning] + [
@@ -225,7 +245,7 @@ def _choice(index: int, prompt: Prompt, spoken: Spoken, tops: int = 0) -> dict[s
     text = spoken.written
     written: dict[str, Any] = {"message": spoken.message}
     logprobs: dict[str, Any] = {"content": [_token(c, tops) for c in text]}
-    if isinstance(prompt, str):
+    if not is_chat(prompt):
         written = {"text": text}
         logprobs = {
             "tokens": list(text),

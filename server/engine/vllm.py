@@ -1,17 +1,20 @@
 """vLLM's OpenAI-compatible server as the engine, over HTTP (vLLM 0.32)."""
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import orjson
 
 from server.engine.adapter_check import AdapterInvalid, check_adapter
 from server.engine.base import (
+    BASE_MODEL,
     Batches,
     Chunk,
     Draw,
@@ -22,10 +25,13 @@ from server.engine.base import (
     EngineUnavailable,
     Names,
     Piece,
+    Service,
 )
+from server.engine.base_name import BaseName
 from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
 from server.engine.vllm_replies import (
+    NO_ROUTE,
     RolloutAssembly,
     check_not_broken_off,
     pieces_of,
@@ -34,9 +40,10 @@ from server.engine.vllm_replies import (
     read_object,
     refusal,
 )
+from server.engine.vllm_requests import SERVICES, TEXT, addressed, drawing
 
-CHAT = "/v1/chat/completions"
-TEXT = "/v1/completions"
+log = logging.getLogger("ratchet.engine")
+
 _PROBE_SECONDS, _PATIENCE = 10.0, 2.0
 """Seconds for a probe, and between two looks at whether an engine that did not answer it works."""
 _AHEAD_OF_ALL = -1
@@ -46,11 +53,27 @@ _LEAN_INTERVAL, _INTERVAL = 8192, 512
 somebody wants whole."""
 
 
-class VllmEngine:
-    """One vLLM server. One session, no connection limit: vLLM does the queueing."""
+_NOBODY = "nothing listens there: is engine_url right, and has the engine started?"
+_NO_LIST = "it has no list of models, so it is no vLLM server: is engine_url right?"
+_NO_KEY = "it wants a key: set engine_key to its --api-key"
+_NO_ADAPTERS = (
+    "the engine loads no adapters: start it with --enable-lora and "
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
+)
+_PRIORITY = "--scheduling-policy priority, so that learning waits for clients"
 
-    def __init__(self, url: str, base_model: str, timeout: float) -> None:
-        self._url, self._base_model, self._timeout = url.rstrip("/"), base_model, timeout
+
+class VllmEngine:
+    """One vLLM server, which wants `key` if it is given. Without the name of its base model it is
+    asked what it serves. One session, no connection limit: vLLM does the queueing."""
+
+    def __init__(self, url: str, base_model: str, timeout: float, key: str = "") -> None:
+        self._url, self._timeout = url.rstrip("/").removesuffix("/v1"), timeout
+        self._base = BaseName(base_model)
+        self._headers = {"content-type": "application/json"}
+        if key:
+            self._headers["authorization"] = f"Bearer {key}"
+        self._has_priorities = True
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -58,13 +81,13 @@ class VllmEngine:
         options = request.options
         wanted, tops = options.get("logprobs"), options.get("top_logprobs")
         scored = wanted is not False or tops is not None
-        path, body = _drawing(request, scored=scored)
+        path, body = drawing(await self._named(request), scored=scored)
         lean = not (wanted or tops or path == TEXT)
         # Nobody reads a rollout as it is written, but to read one of 32,000 tokens at once would
         # keep everybody waiting.
         if "tools" not in body:  # vLLM 0.32's llama3_json finds no call in what comes at once
             body["stream_interval"] = _LEAN_INTERVAL if lean else _INTERVAL
-        if request.priority:
+        if request.priority and self._has_priorities:
             body["priority"] = int(request.priority)
         read = read_lean if lean else read_event
         async with self._exchange(path, body, request.seconds) as reply:
@@ -73,7 +96,7 @@ class VllmEngine:
 
     @asynccontextmanager
     async def write(self, request: EngineRequest) -> AsyncGenerator[Batches[Piece]]:
-        path, body = _drawing(request, scored=True)
+        path, body = drawing(await self._named(request), scored=True)
         assembly = RolloutAssembly(1, tops=bool(request.options.get("top_logprobs")))
         async with self._exchange(path, body, request.seconds) as reply:
             yield (
@@ -82,17 +105,30 @@ class VllmEngine:
             )
 
     async def complete(self, request: EngineRequest) -> dict[str, Any]:
-        return await self._ask(*_addressed(request), request.seconds)
+        return await self._ask(*addressed(await self._named(request)), request.seconds)
+
+    async def serve(self, service: Service, request: EngineRequest) -> dict[str, Any]:
+        named = await self._named(request)
+        try:
+            body = {"model": named.model, **request.options}
+            return await self._ask(SERVICES[service], body, request.seconds)
+        except EngineRefused as error:
+            if error.code == NO_ROUTE:
+                raise EngineRefused(
+                    400, f"the engine offers no {service}", None, "unsupported"
+                ) from None
+            raise
 
     @asynccontextmanager
     async def stream(self, request: EngineRequest, names: Names) -> AsyncGenerator[Batches[Chunk]]:
-        path, body = _addressed(request)
+        path, body = addressed(await self._named(request))
         relabel = Relabel(names)
         async with self._exchange(path, {**body, "stream": True}, request.seconds) as reply:
             yield ([relabel(event) for event in events] async for events in _events(reply))
 
     async def score(self, model: str, tokens: Sequence[int]) -> list[float]:
-        body = {"model": model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0}
+        named = await self._named(EngineRequest(model, ""))
+        body = {"model": named.model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0}
         reply = await self._ask(TEXT, {**body, "prompt_logprobs": 0})
         try:
             rows = zip(reply["choices"][0]["prompt_logprobs"][1:], tokens[1:], strict=True)
@@ -101,8 +137,9 @@ class VllmEngine:
             raise EngineReplyInvalid("no prompt log-probabilities") from None
 
     async def models(self) -> list[str]:
-        listed = await self._ask("/v1/models", None, _PROBE_SECONDS)
-        return [model["id"] for model in listed["data"]]
+        cards = await self._cards()
+        self._base.learn(cards)
+        return [self._base.ours(str(card.get("id"))) for card in cards]
 
     async def load(self, name: str, path: str) -> None:
         try:
@@ -115,6 +152,8 @@ class VllmEngine:
                 pass
         except EngineRefused as error:
             if "already been loaded" not in str(error) and "already loaded" not in str(error):
+                if error.code == NO_ROUTE:
+                    raise EngineRefused(400, _NO_ADAPTERS) from None
                 raise
 
     async def unload(self, name: str) -> None:
@@ -126,15 +165,42 @@ class VllmEngine:
                 raise
 
     async def probe(self) -> None:
-        body = {"model": self._base_model, "prompt": [0], "max_tokens": 1, "temperature": 0}
+        named = await self._named(EngineRequest(BASE_MODEL, ""))
+        body = {"model": named.model, "prompt": [0], "max_tokens": 1, "temperature": 0}
+        if self._has_priorities:
+            body["priority"] = _AHEAD_OF_ALL
         try:
-            await self._ask(TEXT, {**body, "priority": _AHEAD_OF_ALL}, _PROBE_SECONDS)
+            await self._ask(TEXT, body, _PROBE_SECONDS)
+        except EngineRefused as error:
+            if error.status == 404:
+                self._base.forget()
+                self._base.learn(await self._cards())
+            elif self._has_priorities and "priority" in str(error).lower():
+                self._has_priorities = False
+                log.warning("%s takes work in its order: start it with %s", self._url, _PRIORITY)
+                await self.probe()
+                return
+            raise
         except EngineTimeout:
             # With all its sequences taken it begins nothing new, however urgent; but it works.
             before = await self._tokens()
             await asyncio.sleep(_PATIENCE)
             if not await self._tokens() > before:
                 raise
+
+    async def _named(self, request: EngineRequest) -> EngineRequest:
+        """The request under the engine's own name for the model."""
+        if not self._base.known:
+            self._base.learn(await self._cards())
+        return replace(request, model=self._base.of(request.model))
+
+    async def _cards(self) -> Sequence[Mapping[str, Any]]:
+        """The engine's list of models."""
+        try:
+            listed = (await self._ask("/v1/models", None, _PROBE_SECONDS))["data"]
+        except (EngineRefused, EngineReplyInvalid, KeyError):
+            raise EngineUnavailable(_NO_LIST) from None
+        return cast("list[Mapping[str, Any]]", listed) if isinstance(listed, list) else []
 
     async def _tokens(self) -> float:
         """Tokens that the engine has worked off since its start; NaN if it does not say."""
@@ -172,38 +238,28 @@ class VllmEngine:
                 "GET" if body is None else "POST",
                 self._url + path,
                 data=None if body is None else orjson.dumps(body),
-                headers={"content-type": "application/json"},
+                headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=seconds, connect=5.0),
             ) as reply:
                 if reply.status == 500:  # it is there, and failed at this request
                     raise EngineReplyInvalid(f"{path}: status 500")
                 if reply.status > 500:
                     raise EngineUnavailable(f"{path}: status {reply.status}")
+                if reply.status in (401, 403):
+                    raise EngineUnavailable(_NO_KEY)
                 if reply.status >= 400:
                     raise refusal(reply.status, await reply.read())
                 yield reply
+        except EngineRefused as error:
+            if path == TEXT and (error.param == "messages" or "empty" in str(error)):
+                error.param = "prompt"
+            raise
+        except aiohttp.ClientConnectorError:
+            raise EngineUnavailable(_NOBODY) from None
         except TimeoutError:
             raise EngineTimeout(f"{path}: no reply within {seconds:g} s") from None
         except aiohttp.ClientError as error:
             raise EngineUnavailable(f"{path}: {type(error).__name__}") from None
-
-
-def _addressed(request: EngineRequest) -> tuple[str, dict[str, Any]]:
-    """Path and body for a prompt of that kind."""
-    path, name = (TEXT, "prompt") if isinstance(request.prompt, str) else (CHAT, "messages")
-    return path, {"model": request.model, name: request.prompt, **request.options}
-
-
-def _drawing(request: EngineRequest, *, scored: bool) -> tuple[str, dict[str, Any]]:
-    """Path and body for rollouts with token ids."""
-    path, body = _addressed(request)
-    body |= {"stream": True, "return_token_ids": True}
-    tops = body.pop("top_logprobs", None) or 0
-    if path == TEXT:
-        body["logprobs"] = tops if scored else None
-    elif scored:
-        body |= {"logprobs": True, "top_logprobs": tops}
-    return path, body
 
 
 async def _events(reply: aiohttp.ClientResponse) -> AsyncIterator[Sequence[bytes]]:

@@ -10,7 +10,14 @@ from typing import Any
 import orjson
 
 from rewards.rollouts import Rollout
-from server.engine.base import Draw, EngineRefused, EngineReplyInvalid, EngineUnavailable, Piece
+from server.engine.base import (
+    Draw,
+    EngineFailed,
+    EngineRefused,
+    EngineReplyInvalid,
+    EngineUnavailable,
+    Piece,
+)
 from server.engine.deltas import calls_in, message_of
 from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 
@@ -18,6 +25,8 @@ from server.engine.late_logprobs import LateLogprobs, tops_of, values_of
 _LOGPROBS, _AFTER = b'"logprobs":{"content":[', b']},"finish_reason":'
 _BROKEN_OFF = b'"finish_reason":"abort"'
 _LOGPROB = re.compile(rb'"logprob":(-?[\d.eE+-]+)')
+NO_ROUTE = "no_route"
+"""Code of a refusal of an engine that has no such route, and not of something it does not know."""
 _OURS = frozenset({"token_ids", "prompt_token_ids"})
 """Fields of a choice that no client gets."""
 
@@ -120,8 +129,8 @@ def check_not_broken_off(reply: bytes) -> None:
 
 
 def read_event(event: bytes) -> dict[str, Any]:
-    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineUnavailable for an error, or for
-    what was broken off."""
+    """One chunk. Raises EngineReplyInvalid; EngineRefused or EngineFailed for an error, and
+    EngineUnavailable for what was broken off."""
     check_not_broken_off(event)
     chunk = read_object(event)
     if "error" in chunk:
@@ -129,7 +138,7 @@ def read_event(event: bytes) -> dict[str, Any]:
         code: Any = error.get("code") if isinstance(error, dict) else None  # pyright: ignore
         if isinstance(code, int) and 400 <= code < 500:
             raise refusal(code, event)
-        raise EngineUnavailable("the engine aborted the stream")
+        raise EngineFailed("the engine failed in the middle of this request")
     return chunk
 
 
@@ -176,6 +185,8 @@ def refusal(status: int, body: bytes) -> EngineRefused:
         message, param, code = error["message"], error.get("param"), error.get("code")
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message, param, code = f"the engine refused the request with status {status}", None, None
+    if status == 404 and (message == "Not Found" or "status 404" in message):
+        code = NO_ROUTE
     if status == 400 and "context length" in message:
         param, code = "messages", "context_length_exceeded"
     if status == 400 and "--tool-call-parser" in message:

@@ -1,7 +1,7 @@
 """The admin listener: lists releases, moves the live pointer, pauses judging.
 
 It has a port and a key of its own, and none of the server's other routes. It does what
-`ratchet releases` does.
+`ratchet releases` does. A web page can send it nothing, for want of the key.
 """
 
 import hmac
@@ -9,14 +9,17 @@ from typing import Annotated
 
 from fastapi import FastAPI, Request
 from fastapi import Path as InPath
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter.store.releases import ReleaseStore, promote_by_hand, rollback
-from server.api.errors import ApiError, json_response, parse
+from server.api.errors import ApiError, json_response
+from server.api.parsing import parse
 from server.http.app import handle_errors
+from server.http.doors import values_of
 
+_MAX_BODY_BYTES = 16_384
 Version = Annotated[int, InPath(ge=0, le=2**31)]
 
 
@@ -25,22 +28,32 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = "paused by hand"
+    reason: Annotated[str, Field(max_length=500)] = "paused by hand"
 
 
 class Guard:
-    """Rejects every request without the key."""
+    """Rejects every request without the key, and bodies that are too large."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app, self._expected = app, b"Bearer " + key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
+            given = next(values_of(scope, b"authorization"), b"")
             if not hmac.compare_digest(given, self._expected):
                 await ApiError(401, "the admin key is needed").response()(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > _MAX_BODY_BYTES:
+                raise ApiError(413, f"the body may have at most {_MAX_BODY_BYTES} bytes")
+            return message
+
+        await self._app(scope, limited, send)
 
 
 def create_admin(store: ReleaseStore, key: str) -> ASGIApp:

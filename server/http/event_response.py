@@ -14,6 +14,12 @@ from starlette.types import Receive, Scope, Send
 from server.api.errors import ApiError, api_error
 from server.engine.base import EngineError
 
+_HEADERS = {
+    "content-type": "text/event-stream",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",  # or nginx keeps events back until it has a buffer full
+}
+
 
 class ClientGone(ApiError):
     """The client has disconnected. Nobody receives the status, which is nginx's; it is counted."""
@@ -68,7 +74,7 @@ class EventResponse(Response):
     async def _send(self, send: Send) -> None:
         body = await anext(self._events)
         self._started = True
-        self.init_headers({"content-type": "text/event-stream", **self._more_headers()})
+        self.init_headers({**_HEADERS, **self._more_headers()})
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )

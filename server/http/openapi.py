@@ -9,16 +9,24 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from server.api import reply_schema as reply
-from server.api.requests import ChatRequest, FeedbackRequest, TextRequest
+from server.api.feedback_request import FeedbackRequest
+from server.api.handed_on import DetokenizeRequest, EmbeddingsRequest, TokenizeRequest
+from server.api.requests import ChatRequest, TextRequest
 
 _BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": TextRequest,
+    "/v1/embeddings": EmbeddingsRequest,
+    "/tokenize": TokenizeRequest,
+    "/detokenize": DetokenizeRequest,
     "/v1/feedback": FeedbackRequest,
 }
 _REPLIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": reply.ChatReply,
     "/v1/completions": reply.TextReply,
+    "/v1/embeddings": reply.Embeddings,
+    "/tokenize": reply.Tokens,
+    "/detokenize": reply.Detokenized,
     "/v1/feedback": reply.FeedbackReply,
     "/v1/models": reply.ModelList,
     "/v1/models/{name}": reply.ModelCard,
@@ -64,7 +72,7 @@ def _document(app: FastAPI, max_rollouts: int) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["responses"] = _responses(path)
-            if path.startswith("/v1/"):
+            if path in _BODIES or path.startswith("/v1/"):
                 operation["security"] = [{"key": []}, {}]
             if "{name}" in path:
                 name = {"name": "name", "in": "path", "required": True}

@@ -5,10 +5,14 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from server.api.errors import ApiError, json_response, parse
-from server.api.requests import FeedbackRequest, SamplingRequest
+from server.api.errors import ApiError, json_response
+from server.api.feedback_request import FeedbackRequest
+from server.api.handed_on import HandedOn
+from server.api.parsing import parse
+from server.api.requests import SamplingRequest
 from server.api.tenants import Tenant
 from server.http.event_response import EventResponse, while_connected
 from server.parts import Parts
@@ -16,6 +20,8 @@ from server.recording.feedback import UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
 
+M = TypeVar("M", bound=BaseModel)
+H = TypeVar("H", bound=HandedOn)
 R = TypeVar("R", bound=SamplingRequest)
 
 
@@ -37,12 +43,8 @@ class Routes:
 
         async def completions(http: Request) -> Response:
             """An answer; see docs/api.md for the `ratchet` extension."""
-            stopwatch = Stopwatch()
-            tenant: Tenant = http.scope["tenant"]
-            if wait := tenant.wait():
-                self._parts.metrics.quota_refusals.inc()
-                raise ApiError(429, "over the quota of this key", retry_after=wait)
-            request = parse(kind, await http.body())
+            stopwatch, tenant = Stopwatch(), self._within_quota(http)
+            request = self._parse(kind, await http.body())
             service = self._parts.completions
             service.check(request)
             tenant.asked()
@@ -62,12 +64,30 @@ class Routes:
 
         return completions
 
+    def handed_on(self, kind: type[H]) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler for requests that the engine answers by itself."""
+
+        async def handed_on(http: Request) -> Response:
+            """The engine's own reply, behind our keys and quotas."""
+            stopwatch, tenant = Stopwatch(), self._within_quota(http)
+            request = self._parse(kind, await http.body())
+            self._parts.policy.resolve(request.model or self._parts.policy.name)
+            tenant.asked()
+            async with while_connected(http.receive):
+                with stopwatch.waiting():
+                    reply = await self._parts.handing_on.reply(request)
+            tenant.used(request.cost(reply))
+            return json_response(reply, 200, self._overhead(stopwatch))
+
+        return handed_on
+
     async def feedback(self, http: Request) -> Response:
-        """A label for an answer, or whether it was right: for metrics only."""
-        request = parse(FeedbackRequest, await http.body())
+        """A label for an answer to the same key, or whether it was right: for metrics only."""
+        request = self._parse(FeedbackRequest, await http.body())
+        tenant: Tenant = http.scope["tenant"]
         try:
             correct = await self._parts.feedback.give(
-                request.completion_id, request.label, request.correct
+                request.completion_id, request.label, request.correct, tenant.holder
             )
         except UnknownCompletion:
             message = "no voted answer is remembered under this id"
@@ -114,6 +134,18 @@ class Routes:
         ]
         common = {"object": "model", "created": 0, "owned_by": "ratchet", "root": policy.name_of(0)}
         return [{"id": name, **common, "parent": parent} for name, parent in names]
+
+    def _within_quota(self, http: Request) -> Tenant:
+        """Who asks. Raises ApiError if the quota allows no more."""
+        tenant: Tenant = http.scope["tenant"]
+        if wait := tenant.wait():
+            self._parts.metrics.quota_refusals.inc()
+            raise ApiError(429, "over the quota of this key", retry_after=wait)
+        return tenant
+
+    def _parse(self, kind: type[M], body: bytes) -> M:
+        ignore = self._parts.settings.unknown_fields == "ignore"
+        return parse(kind, body, ignore_unknown=ignore)
 
     def _overhead(self, stopwatch: Stopwatch) -> dict[str, str]:
         """Count our share of a reply's time; returns the header with it."""

@@ -111,7 +111,7 @@ class ParityProbe:
         return await verdict_or_unusable(self.engine, Step.PARITY, self._probe(release))
 
     async def _probe(self, release: AdapterRelease) -> StepVerdict:
-        sheet = ProbeSheet.read(self.folders.root / release.folder)
+        sheet = ProbeSheet.read(self.folders.path(release))
         parity = await probe_parity(self.engine, release.folder, self.base, sheet, self.on_tokens)
         return parity.verdict(self.tolerance)
 

@@ -14,8 +14,8 @@ from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
 from server.policy.learning_share import LearningShare
-from server.promotion.traffic import in_turn, query_id
-from server.recording.reservoir import Query, Reservoir
+from server.promotion.traffic import evenly, query_id
+from server.recording.reservoir import Query, Reservoir, is_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,15 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRules:
     """Recent queries needed to begin, `rollouts` of each and their temperature, the number of
-    trials held on one drawing, the seconds that the engine gets for a query, and the most `labels`
-    of a drawing."""
+    trials held on one drawing, the seconds that the engine gets for a query, and the most `queries`
+    and `labels` of a drawing."""
 
     minimum: int
     rollouts: int
     refresh: int
     temperature: float
     seconds: float
+    queries: int = 192
     labels: int = 400
 
 
@@ -77,7 +78,7 @@ class ProbeSet:
         self._drawn: list[Probe] = []
         self._drawn_labelled: list[Probe] = []
         self._replies: dict[tuple[str, int], Reply] = {}
-        self._trials = 0
+        self._trials, self._known = 0, 0
         self._forgotten = 0
         self._on_tokens = on_tokens
         self.tokens = 0
@@ -100,23 +101,34 @@ class ProbeSet:
 
     def begin(self, policies: Collection[str]) -> None:
         """Begin a trial of the policies with these engine names. Needs `ready`."""
-        grown = len(self._reservoir) >= 2 * len(self._recent)
+        grown = len(self._reservoir) >= 2 * self._known
         if not self._current or grown or self._trials >= self._rules.refresh:
             self.refresh()
         self._trials += 1
         self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
-        """Draw every query in the reservoir anew, in random order, all clients in turn."""
-        self._recent = in_turn(self._reservoir.draw(len(self._reservoir)))
+        """Draw anew: of the reservoir as many as a trial may ask, all keys in turn; then in an
+        order of which every beginning stands for the whole."""
+        self._known = len(self._reservoir)
+        self._recent = evenly(self._reservoir.draw(max(self._rules.queries, self._rules.minimum)))
         labelled = random.sample(self._labelled, self.labels)
         self._drawn, self._drawn_labelled = [], [_probe(query) for query in labelled]
         self._replies, self._trials = {}, 0
         self._forgotten = self._reservoir.forgotten
 
+    def forget(self, clients: Collection[str]) -> None:
+        """Remove the queries of these clients or holders, and what was replied to them, at once. A
+        trial under way is given others in their place, if there are any."""
+        self._recent = [query for query in self._recent if not is_of(query, clients)]
+        gone = {probe.seed for probe in self._drawn if is_of(probe.query, clients)}
+        self._replies = {key: r for key, r in self._replies.items() if key[1] not in gone}
+        kept = [probe for probe in self._drawn if probe.seed not in gone]
+        self._drawn = kept if self._recent else []
+
     def probes(self, start: int, stop: int) -> list[Probe]:
-        """The probes [start, stop) of the drawing."""
-        while len(self._drawn) < stop:
+        """The probes [start, stop) of the drawing; fewer if no queries are left."""
+        while self._recent and len(self._drawn) < stop:
             self._drawn.append(_probe(self._recent[len(self._drawn) % len(self._recent)]))
         return self._drawn[start:stop]
 

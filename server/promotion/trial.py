@@ -108,7 +108,9 @@ class Trial:
                     decision.add(row)
                     if standing is not None:
                         standing.add(probe.seed, row.between(first, best))
-                stats = {name: PolicyStats.of(rows) for name, rows in records.items() if rows}
+                if not records[candidate]:
+                    continue  # whose queries these were has been forgotten
+                stats = {name: PolicyStats.of(rows) for name, rows in records.items()}
                 shown = {"candidate": candidate, "base": base, **others}
                 numbers = decision.numbers() | _numbers({r: stats[n] for r, n in shown.items()})
                 numbers["tokens"] = float(self.probes.tokens - spent)

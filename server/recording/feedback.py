@@ -1,7 +1,7 @@
 """Labels that arrive late, by completion id: for metrics, and nothing else (invariant I10).
 
-The answers behind a reply are remembered for a while, without prompt or client, apart from the
-rollout buffer and under keys that no learner reads.
+The answers behind a reply are remembered for a while, without the prompt, apart from the rollout
+buffer and under keys that no learner reads. They go with their client when it is forgotten.
 """
 
 import asyncio
@@ -27,18 +27,29 @@ _RETRY_SECONDS = 1.0
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The answers [M] that one reply was voted from, None where a rollout had none, which of them
-    was `given` as the reply's, and how they were read."""
+    was `given` as the reply's, how they were read, and whose reply it is: the pseudonyms of client
+    and holder."""
 
     answers: Sequence[str | None]
     given: str | None
     answer: AnswerChoice = MATH_OR_LAST_NUMBER
+    client: str = ""
+    holder: str = ""
+
+    def is_of(self, client: str) -> bool:
+        """Whether it is of the client or holder with this pseudonym."""
+        return client in (self.client, self.holder)
 
 
 class FeedbackStore(Protocol):
     """Remembers answers by completion id for a limited time. May raise BufferUnavailable."""
 
     async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
-        """Keep these."""
+        """Keep these, but those of who has opted out."""
+        ...
+
+    async def forget(self, client: str) -> int:
+        """Remove what is kept of the client or holder with this pseudonym. Returns how many."""
         ...
 
     async def recall(self, completion_id: str) -> Answered | None:
@@ -90,15 +101,28 @@ class Feedback:
                     await asyncio.sleep(_RETRY_SECONDS)
                 finally:
                     for completion_id, _ in batch:
-                        del self._unstored[completion_id]
+                        self._unstored.pop(completion_id, None)
+
+    def forget(self, client: str) -> int:
+        """Remove what is not stored yet of the client or holder with this pseudonym. Returns how
+        many."""
+        gone = [key for key, answered in self._unstored.items() if answered.is_of(client)]
+        for key in gone:
+            del self._unstored[key]
+        return len(gone)
 
     async def give(
-        self, completion_id: str, label: str | None, correct: bool | None
+        self,
+        completion_id: str,
+        label: str | None,
+        correct: bool | None,
+        holder: str | None = None,
     ) -> bool | None:
         """Count a label, or a verdict on the answer given: whether it was right, or None if this
-        is not the first feedback on it. Raises UnknownCompletion, BufferUnavailable."""
+        is not the first feedback on it. With `holder`, a pseudonym, it must be a reply to that
+        holder of a key. Raises UnknownCompletion, BufferUnavailable."""
         answered = self._unstored.get(completion_id) or await self._store.recall(completion_id)
-        if answered is None:
+        if answered is None or (holder is not None and answered.holder != holder):
             raise UnknownCompletion(completion_id)
         if not await self._store.first(completion_id):
             return None

@@ -7,14 +7,24 @@ from typing import Any
 
 import orjson
 
-from adapter.store.redis.connection import connect, reach
+from adapter.store.redis.connection import OPTED_OUT, connect, reach
 from rewards.answer_choice import AnswerChoice
 from server.recording.feedback import Answered, FeedbackStore
 
-# Apart from every key that the learner reads (adapter/store/redis/connection.py).
-_ANSWERED = "ratchet-feedback:answered:"
-_JUDGED = "ratchet-feedback:judged:"
+# Apart from every key that the learner reads (adapter/store/redis/connection.py), in their slot.
+_ANSWERED = "{ratchet}-feedback:answered:"
+_JUDGED = "{ratchet}-feedback:judged:"
 _MEMORY_LIMIT = 10_000
+_SCANNED = 500
+"""Keys looked at in one go."""
+
+_REMEMBER = """
+for i = 3, #ARGV do
+  if redis.call('SISMEMBER', KEYS[2], ARGV[i]) == 1 then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 
 
 class MemoryFeedback:
@@ -30,6 +40,13 @@ class MemoryFeedback:
             self._answered[key] = time.monotonic(), value
         while len(self._answered) > _MEMORY_LIMIT:
             self._judged.discard(self._answered.popitem(last=False)[0])
+
+    async def forget(self, client: str) -> int:
+        gone = [key for key, (_, answered) in self._answered.items() if answered.is_of(client)]
+        for key in gone:
+            del self._answered[key]
+            self._judged.discard(key)
+        return len(gone)
 
     async def recall(self, completion_id: str) -> Answered | None:
         at, answered = self._answered.get(completion_id, (0.0, None))
@@ -54,8 +71,25 @@ class RedisFeedback:
     async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for key, value in answered:
-            pipeline.set(_ANSWERED + key, _packed(value), px=self._milliseconds)
+            whose = value.client, value.holder
+            names = _ANSWERED + key, OPTED_OUT
+            pipeline.eval(_REMEMBER, 2, *names, _packed(value), self._milliseconds, *whose)
         await reach(pipeline.execute())
+
+    async def forget(self, client: str) -> int:
+        gone, cursor = 0, 0
+        while True:
+            found = self._redis.scan(cursor, match=_glob(_ANSWERED), count=_SCANNED)
+            cursor, names = await reach(found)
+            values: list[bytes | None] = await reach(self._redis.mget(names)) if names else []
+            held = [(name, data) for name, data in zip(names, values, strict=True) if data]
+            theirs = [name for name, data in held if _unpacked(data).is_of(client)]
+            if theirs:
+                judged = [name.replace(_ANSWERED.encode(), _JUDGED.encode()) for name in theirs]
+                await reach(self._redis.delete(*theirs, *judged))
+            gone += len(theirs)
+            if not cursor:
+                return gone
 
     async def recall(self, completion_id: str) -> Answered | None:
         data: bytes | None = await reach(self._redis.get(_ANSWERED + completion_id))
@@ -75,16 +109,21 @@ def _packed(answered: Answered) -> bytes:
             "answers": answered.answers,
             "given": answered.given,
             "answer": answered.answer.to_json(),
+            "client": answered.client,
+            "holder": answered.holder,
         }
     )
 
 
 def _unpacked(data: bytes) -> Answered:
-    """What was kept, by a server of before choices too: its answers were all of `math`."""
     kept: dict[str, Any] = orjson.loads(data)
-    if "answer" not in kept:
-        return Answered(kept["answers"], kept["given"])
-    return Answered(kept["answers"], kept["given"], AnswerChoice.from_json(kept["answer"]))
+    kept["answer"] = AnswerChoice.from_json(kept["answer"])
+    return Answered(**kept)
+
+
+def _glob(prefix: str) -> str:
+    """The pattern of all keys with that prefix."""
+    return prefix.replace("{", "[{]").replace("}", "[}]") + "*"
 
 
 def open_feedback(url: str, seconds: float) -> FeedbackStore:

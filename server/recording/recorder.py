@@ -7,11 +7,13 @@ limit and are then dropped with a counted reason. Opt-outs are known from a copy
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from adapter.store.buffer import BufferUnavailable, RolloutBuffer
-from adapter.store.clients import pseudonym
+from adapter.store.buffer import Append, BufferUnavailable, RolloutBuffer
+from adapter.store.clients import pseudonyms
 from rewards.rollouts import RolloutGroup
 from server.metrics import ServerMetrics
 from server.policy.reasons import Unrecorded
@@ -31,8 +33,12 @@ class Recorder:
 
     def __init__(self, buffer: RolloutBuffer, limit: int, metrics: ServerMetrics) -> None:
         self._buffer, self._metrics = buffer, metrics
-        self.on_opt_out: Callable[[Collection[str]], None] = lambda _: None
-        """Called with all pseudonyms that have opted out, when they change."""
+        self.on_opt_out: Callable[[str], Awaitable[Mapping[str, int]]] = _nothing
+        """Called with each pseudonym that opts out; returns what it removed from memory."""
+        self.name = f"{socket.gethostname()}/{os.getpid()}"
+        """What this server is called in the report of `ratchet forget`."""
+        self._attends = False
+        self._unconfirmed: dict[str, Mapping[str, int]] = {}
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
         self._tokens = 0
         self.reachable = False
@@ -43,7 +49,7 @@ class Recorder:
 
     def has_opted_out(self, client: str) -> bool:
         """Whether nothing may be kept of this client."""
-        return pseudonym(client) in self._opted_out
+        return not self._opted_out.isdisjoint(pseudonyms(client))
 
     def refusal(self) -> Unrecorded | None:
         """Why a group cannot be accepted now, counted as a group that is not recorded; or None."""
@@ -58,7 +64,9 @@ class Recorder:
 
     def record(self, group: RolloutGroup) -> None:
         """Accept a group, or count why it is not recorded."""
-        if self.refusal() is None:
+        if self.has_opted_out(group.client):  # since it was drawn
+            self._metrics.groups[Append.OPTED_OUT].inc()
+        elif self.refusal() is None:
             self._queue.put_nowait(group)
             self._tokens += tokens_of(group)
 
@@ -99,11 +107,25 @@ class Recorder:
             self._metrics.buffer_groups.set(state.waiting)
             self._metrics.buffer_bytes.set(state.size)
             self._metrics.buffer_oldest_seconds.set(state.oldest_seconds)
-            if opted_out != self._opted_out:
-                self._opted_out = opted_out
-                self.on_opt_out(opted_out)
+            await self._follow(opted_out)
         self._metrics.buffer_up.set(self.reachable)
         self._metrics.recorder_groups.set(self._queue.qsize())
+
+    async def _follow(self, opted_out: frozenset[str]) -> None:
+        """Take over who has opted out, clear the memory of them, and tell who waits for that."""
+        new, first = opted_out - self._opted_out, not self._attends
+        self._opted_out = opted_out  # from here on nothing of them is added
+        for client in new:
+            removed = await self.on_opt_out(client)
+            if not first:
+                self._unconfirmed[client] = removed
+        with contextlib.suppress(BufferUnavailable):  # then with the next check
+            while self._unconfirmed:
+                client, removed = next(iter(self._unconfirmed.items()))
+                await self._buffer.confirm(self.name, client, removed)
+                del self._unconfirmed[client]
+            await self._buffer.attend(self.name)
+            self._attends = True
 
     async def flush(self) -> None:
         """Wait until every accepted group is stored."""
@@ -123,6 +145,10 @@ class Recorder:
                 for outcome in outcomes:
                     self._metrics.groups[outcome.value].inc()
                 return
+
+
+async def _nothing(_: str) -> Mapping[str, int]:
+    return {}
 
 
 def tokens_of(group: RolloutGroup) -> int:

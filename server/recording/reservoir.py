@@ -2,9 +2,10 @@
 
 import hashlib
 import random
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -15,23 +16,28 @@ from server.engine.base import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A voted query as it went to the engine: `options` without n, seed and model; `client` is a
-    pseudonym. Only the operator's own queries have a `label`."""
+    """A voted query as it went to the engine: `options` without n, seed and model; `client` and
+    `holder` are pseudonyms, of who asked and of whose key it was. Only the operator's own queries
+    have a `label`."""
 
     prompt: Prompt
     options: Mapping[str, Any]
     label: str | None = None
     client: str = ""
     answer: AnswerChoice = MATH_OR_LAST_NUMBER
+    holder: str = ""
 
 
 class Reservoir:
-    """The last `limit` distinct queries that could be recorded; where one prompt in `one_in` is
-    held out from learning, those only."""
+    """The last distinct queries that could be recorded, at most `limit`; where one prompt in
+    `one_in` is held out from learning, those only. Who has most of them gives way first, so that
+    nobody owns the gate by asking more: by key, and within it by user."""
 
     def __init__(self, limit: int = 512, one_in: int = 0) -> None:
         self._limit, self._one_in = limit, one_in
         self._queries: OrderedDict[str, Query] = OrderedDict()
+        self._held: Counter[str] = Counter()
+        self._held_by_user: dict[str, Counter[str]] = {}
         self.forgotten = 0
         """Queries removed since the start because their clients opted out."""
 
@@ -42,10 +48,12 @@ class Reservoir:
         """Keep a query, unless others are held out for the gate; equal ones have the same `key`."""
         if self._one_in and not self.holds_out(query.prompt):
             return
+        if key in self._queries:
+            self._remove(key)
         self._queries[key] = query
-        self._queries.move_to_end(key)
+        self._count(query, 1)
         while len(self._queries) > self._limit:
-            self._queries.popitem(last=False)
+            self._remove(self._dispensable())
 
     def holds_out(self, prompt: Prompt) -> bool:
         """Whether this prompt is for the gate and never learnt from, in whatever form it asks."""
@@ -54,13 +62,47 @@ class Reservoir:
         digest = hashlib.sha256(orjson.dumps(prompt)).digest()
         return int.from_bytes(digest[:4], "big") % self._one_in == 0
 
-    def forget(self, clients: Collection[str]) -> None:
-        """Remove the queries of these clients."""
-        gone = [key for key, query in self._queries.items() if query.client in clients]
+    def forget(self, clients: Collection[str]) -> int:
+        """Remove the queries of these clients or holders. Returns how many."""
+        gone = [key for key, query in self._queries.items() if is_of(query, clients)]
         for key in gone:
-            del self._queries[key]
+            self._remove(key)
         self.forgotten += len(gone)
+        return len(gone)
 
     def draw(self, count: int) -> list[Query]:
-        """At most `count` of them, in random order."""
-        return random.sample(list(self._queries.values()), min(count, len(self)))
+        """At most `count` of them in random order, the keys in turn, and within each its users."""
+        keys: dict[str, dict[str, list[Query]]] = {}
+        for query in random.sample(list(self._queries.values()), len(self)):
+            keys.setdefault(query.holder, {}).setdefault(query.client, []).append(query)
+        return _in_turn([_in_turn(list(users.values())) for users in keys.values()])[:count]
+
+    def _dispensable(self) -> str:
+        """The oldest query of the user with most, of the key with most; of equals the first."""
+        holder = max(self._held, key=self._held.__getitem__)
+        users = self._held_by_user[holder]
+        client = max(users, key=users.__getitem__)
+        queries = self._queries.items()
+        return next(k for k, q in queries if q.client == client and q.holder == holder)
+
+    def _remove(self, key: str) -> None:
+        self._count(self._queries.pop(key), -1)
+
+    def _count(self, query: Query, more: int) -> None:
+        users = self._held_by_user.setdefault(query.holder, Counter())
+        self._held[query.holder] += more
+        users[query.client] += more
+        if not users[query.client]:
+            del users[query.client]
+        if not users:
+            del self._held[query.holder], self._held_by_user[query.holder]
+
+
+def is_of(query: Query, clients: Collection[str]) -> bool:
+    """Whether a query is of one of these clients or holders, by their pseudonyms."""
+    return query.client in clients or query.holder in clients
+
+
+def _in_turn(lists: Sequence[Sequence[Query]]) -> list[Query]:
+    """The first of each list, then the second of each, and so on."""
+    return [query for row in zip_longest(*lists) for query in row if query is not None]

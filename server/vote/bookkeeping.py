@@ -4,13 +4,14 @@ import logging
 import time
 import uuid
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonyms
 from rewards.answer_choice import AnswerChoice
-from rewards.rollouts import RolloutGroup, Sampling
+from rewards.consensus import kind_of
+from rewards.rollouts import Reflection, RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
 from server.api.replies import Outcome, Served
 from server.api.requests import FORWARDED, SamplingRequest
@@ -76,9 +77,13 @@ class Bookkeeping:
         tally, counted = session.tally, await session.tally.current()
         vote = take_vote(counted)
         served = await served_of(tally, counted, vote)
+        if (chosen := session.chosen) is not None:
+            row, kind = counted.members[chosen.cluster][0], kind_of(tally.kind, chosen.answer)
+            served = replace(served, row=row, answer=chosen.answer, kind=kind, reason=None)
         if session.outcome.done():
             return
         session.served = served
+        self._heed_opt_out(session)
         if session.reason is None:
             session.reason = self._refusal(session.answer, served, vote)
         if session.reason is None and self.reservoir.holds_out(session.prompt):
@@ -93,15 +98,24 @@ class Bookkeeping:
             served=served,
             lease=session.lease,
             reason=session.reason,
+            reflection=session.reflection,
+            chosen=chosen is not None,
         )
         if tally.outstanding > 0 and not session.partial:
             self.metrics.votes_early.inc()
         session.outcome.set_result(outcome)
         size = sum(len(answer or "") for answer in counted.answers)
-        forgotten = self.recorder.has_opted_out(session.caller.client) or size > _MAX_ANSWERS_CHARS
-        if served.answer is not None and not forgotten:
-            answered = Answered(list(counted.answers), served.answer, session.answer)
+        kept = session.reason is not Unrecorded.OPTED_OUT and size <= _MAX_ANSWERS_CHARS
+        if served.answer is not None and kept:
+            whose = pseudonyms(session.caller.client)
+            answered = Answered(list(counted.answers), served.answer, session.answer, *whose)
             self.feedback.remember(session.reply.id, answered)
+
+    def _heed_opt_out(self, session: VoteSession) -> None:
+        """Keep nothing of a session whose client has opted out since it began. Call it after every
+        wait, before anything is kept: memory is cleared of a client when it opts out, not later."""
+        if self.recorder.has_opted_out(session.caller.client):
+            session.reason = Unrecorded.OPTED_OUT
 
     def _refusal(self, answer: AnswerChoice, served: Served, vote: Vote) -> Unrecorded | None:
         """Why a vote's rollouts teach nothing, counted; or None."""
@@ -115,17 +129,15 @@ class Bookkeeping:
     async def settle(self, session: VoteSession) -> None:
         """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
+        self._heed_opt_out(session)
         if session.reason not in (None, Unrecorded.HELD_OUT):
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
         prose = session.served is not None and session.served.kind == "text"
         answer = AnswerChoice("text") if prose else session.answer
-        query = Query(
-            session.prompt,
-            request.forwarded(FORWARDED),
-            client=pseudonym(session.caller.client),
-            answer=answer,
-        )
+        client, holder = pseudonyms(session.caller.client)
+        options = request.forwarded(FORWARDED)
+        query = Query(session.prompt, options, client=client, answer=answer, holder=holder)
         self.reservoir.add(query_key(query), query)
         if session.reason is Unrecorded.HELD_OUT:
             return
@@ -135,6 +147,7 @@ class Bookkeeping:
             self.metrics.groups[Unrecorded.UNUSABLE].inc()
             log.warning("a group is not recorded: %s", error)
             return
+        chosen = session.chosen
         temperature, top_p = session.options["temperature"], request.top_p or 1.0
         top_k, limit = max(0, request.top_k or 0), request.token_limit or 0
         group = RolloutGroup(
@@ -147,6 +160,7 @@ class Bookkeeping:
             client=session.caller.client,
             created_at=time.time(),
             answer=answer,
+            reflection=session.reflection and Reflection(chosen and chosen.answer),
         )
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
@@ -157,12 +171,16 @@ class Bookkeeping:
         """Count all rollouts that finished, and the vote over them."""
         tally, metrics = session.tally, self.metrics
         vote, generated = await tally.vote(), sum(draw.tokens for draw in tally.draws)
+        self._heed_opt_out(session)
         self.admission.finished(generated, vote.total)
         metrics.rollouts.inc(vote.total)
         if not session.partial:
             metrics.rollouts_spared.inc(max(0, tally.outstanding))
         metrics.prompt_tokens.inc(len(tally.draws[0].prompt_ids))
         metrics.completion_tokens.inc(generated)
+        if session.reflection is not None:
+            metrics.prompt_tokens.inc(len(session.reflection.prompt_ids))
+            metrics.completion_tokens.inc(session.reflection.tokens)
         served = session.served
         assert served is not None
         metrics.votes[served.reason or "answered"].inc()

@@ -7,24 +7,25 @@ from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from rewards.answer_choice import ChoiceInvalid
 from rewards.votes import take_vote
 from server.api.errors import ApiError
 from server.api.functions import in_older_form
-from server.api.replies import sse
+from server.api.replies import Reply, sse
 from server.api.requests import SamplingRequest
-from server.engine.base import Draw, Engine, EngineUnavailable
-from server.policy.leases import Policy
+from server.engine.base import Draw, Engine, EngineUnavailable, size_of
+from server.policy.leases import Lease, Policy
 from server.vote.admission import Admission
 from server.vote.passthrough import pass_through, stream_through
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession
+from server.vote.several import SeveralVotes
 from server.vote.voted import VotedAnswers
 
 KEEP_ALIVE_SECONDS = 1.0
-_KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE = b": keep-alive\n"
+"""A comment without an empty line, which some decoders take for the end of an event, an empty one.
+Others lose the event that a comment precedes, so a blank one follows the last of them."""
 
 CountTokens = Callable[[int], None]
 """Is called with the tokens that a streamed reply has taken."""
@@ -36,6 +37,15 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self.engine = 0.0
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """Count the time of the block as spent waiting for the engine."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.engine += time.perf_counter() - started
 
     @property
     def overhead(self) -> float:
@@ -56,6 +66,7 @@ class Completions:
 
     def check(self, request: SamplingRequest) -> None:
         """Raise ApiError or UnknownModel for what cannot be served, before anything is sent."""
+        self.policy.resolve(request.model)
         limit, ours = self.rules.max_rollouts, request.ratchet
         counts = [("ratchet.rollouts", ours.rollouts), ("ratchet.rollouts_min", ours.rollouts_min)]
         for name, count in (*counts, ("n", request.n)):
@@ -68,7 +79,6 @@ class Completions:
             raise ApiError(400, str(error), param=f"ratchet.answer{field}") from None
         if ours.stream == "first" and request.n > 1:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
-        self.policy.resolve(request.model)
 
     async def reply(
         self, request: SamplingRequest, caller: Caller, stopwatch: Stopwatch
@@ -76,10 +86,14 @@ class Completions:
         """The completion object."""
         if request.single:
             with self._admitted(request) as admitted:
-                started, seconds = time.perf_counter(), self.rules.seconds(request)
-                completion = await pass_through(self.engine, request, admitted.lease, seconds)
-                stopwatch.engine += time.perf_counter() - started
-                return completion
+                seconds = self.rules.seconds(request)
+                with stopwatch.waiting():
+                    return await pass_through(self.engine, request, admitted.lease, seconds)
+        if len(request.parts) > 1:
+            with self._several(request, caller) as votes:
+                completion = await votes.completion()
+            stopwatch.engine += votes.waited
+            return completion
         session = self._begin(request, caller)
         try:
             await asyncio.wait([session.outcome])
@@ -94,6 +108,8 @@ class Completions:
         """Server-sent events of a streamed reply."""
         if request.single:
             return self._single_events(request, count)
+        if len(request.parts) > 1:
+            return self._several_events(request, caller, count)
         if request.ratchet.stream == "first":
             return self._first_events(request, caller, count)
         return self._voted_events(request, caller, count)
@@ -117,8 +133,8 @@ class Completions:
             if request.ratchet.stream == "progress":
                 async for event in self._progress(session):
                     yield event
-            while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
-                yield _KEEP_ALIVE
+            async for comment in _waiting(session):
+                yield comment
         finally:
             session.abandon()
         outcome = session.outcome.result()
@@ -130,18 +146,56 @@ class Completions:
         """The vote so far, each time that more rollouts are in, until it is over."""
         outcome, arrived, tally = session.outcome, session.arrived, session.tally
         outcome.add_done_callback(lambda _: arrived.set())
+        quiet = False
         while not outcome.done():
             arrived.clear()
             try:
                 async with asyncio.timeout(KEEP_ALIVE_SECONDS):
                     await arrived.wait()
             except TimeoutError:
-                yield _KEEP_ALIVE
+                quiet = True
+                yield KEEP_ALIVE
                 continue
+            if quiet:
+                quiet = False
+                yield session.reply.blank()
             if tally.draws and not outcome.done():
                 counted = await tally.current()
                 distribution = await tally.distribution(counted)
                 yield session.reply.progress(take_vote(counted), distribution, tally.size)
+
+    async def _several_events(
+        self, request: SamplingRequest, caller: Caller, count: CountTokens
+    ) -> AsyncGenerator[bytes]:
+        """Several prompts: each vote when it is over."""
+        quiet = False
+        with self._several(request, caller) as votes:
+            async with aclosing(votes.chunks(KEEP_ALIVE_SECONDS)) as batches:
+                async for events in batches:
+                    if events is None:
+                        quiet = True
+                        yield KEEP_ALIVE
+                        continue
+                    if quiet:
+                        quiet = False
+                        yield votes.reply.blank()
+                    yield b"".join(events)
+            count(votes.tokens)
+
+    @contextmanager
+    def _several(self, request: SamplingRequest, caller: Caller) -> Generator[SeveralVotes]:
+        """A vote for each of several prompts; abandoned if the block is left before they end."""
+        sessions: list[VoteSession] = []
+        reply = Reply.to(request)
+        try:
+            with self.policy.lease(request.model) as lease:
+                for at, part in enumerate(request.parts):
+                    own = Reply(part, f"{reply.id}-{at}", reply.created)
+                    sessions.append(self._begin(part, caller, lease=lease, reply=own))
+            yield SeveralVotes(reply, sessions)
+        finally:
+            for session in sessions:
+                session.abandon()
 
     async def _first_events(
         self, request: SamplingRequest, caller: Caller, count: CountTokens
@@ -163,11 +217,12 @@ class Completions:
                             first.set_result(draw)
                     if chunks:
                         yield b"".join(map(sse, chunks))
-            while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
-                yield _KEEP_ALIVE
+            async for comment in _waiting(session):
+                yield comment
             outcome = session.outcome.result()
             count(outcome.usage()["total_tokens"])
-            for event in session.reply.ending([last], outcome):
+            ending = [{**last, "ratchet": outcome.extension()}]
+            for event in session.reply.ending(ending, outcome):
                 yield event
         finally:
             if not first.done():
@@ -175,21 +230,49 @@ class Completions:
             session.abandon()
 
     def _begin(
-        self, request: SamplingRequest, caller: Caller, first: asyncio.Future[Draw] | None = None
+        self,
+        request: SamplingRequest,
+        caller: Caller,
+        first: asyncio.Future[Draw] | None = None,
+        *,
+        lease: Lease | None = None,
+        reply: Reply | None = None,
     ) -> VoteSession:
         held = ExitStack()
-        admitted = held.enter_context(self._admitted(request))
-        return self.voted.begin(request, caller, admitted, held, first)
+        admitted = held.enter_context(self._admitted(request, lease))
+        return self.voted.begin(reply or Reply.to(request), caller, admitted, held, first)
 
     @contextmanager
-    def _admitted(self, request: SamplingRequest) -> Generator[Admitted]:
-        """Hold room and a version for one request. Raises Overloaded, UnknownModel."""
-        prompt, rollouts = request.prompt_for_engine, request.n
-        chars = len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
+    def _admitted(
+        self, request: SamplingRequest, lease: Lease | None = None
+    ) -> Generator[Admitted]:
+        """Hold room and a version, the one of `lease` if it is given, for one request. Raises
+        Overloaded, UnknownModel."""
+        prompt, rollouts = request.prompt_for_engine, request.n * len(request.parts)
         if not request.single:
             rollouts = max(request.n, request.ratchet.rollouts or self.rules.rollouts)
         with (
-            self.admission.admit(request.token_limit, chars, rollouts) as ticket,
-            self.policy.lease(request.model) as lease,
+            self.admission.admit(request.token_limit, size_of(prompt), rollouts) as ticket,
+            self._held(request.model, lease) as held,
         ):
-            yield Admitted(lease, ticket, prompt)
+            yield Admitted(held, ticket, prompt)
+
+    @contextmanager
+    def _held(self, model: str, lease: Lease | None) -> Generator[Lease]:
+        """A lease of one's own: on a model's version, or on the one that is leased already."""
+        if lease is None:
+            with self.policy.lease(model) as own:
+                yield own
+        else:
+            with self.policy.hold(lease.version):
+                yield lease
+
+
+async def _waiting(session: VoteSession) -> AsyncIterator[bytes]:
+    """Comments until the vote is over, and a blank chunk after them."""
+    quiet = False
+    while not (await asyncio.wait([session.outcome], timeout=KEEP_ALIVE_SECONDS))[0]:
+        quiet = True
+        yield KEEP_ALIVE
+    if quiet and session.outcome.exception() is None:
+        yield session.reply.blank()

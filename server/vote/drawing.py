@@ -64,6 +64,6 @@ class Drawing:
         await tally.add(batch)
         session.arrived.set()
         enough = len(tally.draws) >= session.reply.request.n and tally.outstanding
-        if enough and not session.outcome.done() and await tally.decided():
+        if enough and not session.reflects and not session.outcome.done() and await tally.decided():
             await self.conclude(session)
         return not session.outcome.done() or session.reason is None

@@ -1,15 +1,46 @@
-"""Single rollouts: the engine's own reply, under our names."""
+"""What is passed through: the engine's own replies, under our names."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from server.api.functions import in_older_form
+from server.api.handed_on import HandedOn
 from server.api.replies import DONE, Reply, single_extension
 from server.api.requests import FORWARDED_SINGLE, SamplingRequest
 from server.engine.base import Chunk, Engine, EngineRequest, Names
-from server.policy.leases import Lease
+from server.policy.leases import Lease, Policy
+from server.vote.admission import Admission
+
+_SHARED_BY = 1_024
+"""Characters of a request by which the replicas share the work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandingOn:
+    """One per server process; `seconds` is the engine's time for one request."""
+
+    engine: Engine
+    policy: Policy
+    admission: Admission
+    seconds: float
+
+    async def reply(self, request: HandedOn) -> dict[str, Any]:
+        """The engine's reply, under our name for the model. Raises Overloaded, UnknownModel,
+        EngineError."""
+        model, fields = request.model or self.policy.name, request.for_engine
+        text = orjson.dumps(fields).decode()
+        with (
+            self.admission.admit(1, len(text), 1),
+            self.policy.lease(model) as lease,
+        ):
+            asked = EngineRequest(
+                lease.engine_name, text[:_SHARED_BY], fields, seconds=self.seconds
+            )
+            reply = await self.engine.serve(request.service, asked)
+        return {**reply, "model": model} if "model" in reply else reply
 
 
 async def pass_through(

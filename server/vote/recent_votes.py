@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonyms
 from rewards.votes import Vote
-from server.engine.base import Prompt
+from server.engine.base import Prompt, is_chat
 from server.policy.reasons import Unrecorded
 from server.vote.session import VoteSession
 
@@ -24,11 +24,11 @@ _QUESTION_CHARS, _ANSWER_CHARS = 240, 48
 @dataclass(slots=True)
 class _RecentVote:
     """A vote as the page gets it; question and answers, if they may be shown, and whose they are,
-    by pseudonym."""
+    by the pseudonyms of client and holder."""
 
     figures: dict[str, Any]
     texts: dict[str, Any]
-    client: str
+    clients: Collection[str]
 
 
 class RecentVotes:
@@ -54,12 +54,12 @@ class RecentVotes:
             "recorded": session.reason is None,
             "reason": (session.served and session.served.reason) or session.reason,
         }
-        recent = _RecentVote(figures, {}, "")
+        recent = _RecentVote(figures, {}, ())
         if self._texts and session.reason is not Unrecorded.OPTED_OUT:
             question = _last_text(session.prompt)[:_QUESTION_CHARS]
             answers = [answer[:_ANSWER_CHARS] for answer, _ in ranked]
             recent.texts = {"question": question, "answers": answers}
-            recent.client = pseudonym(session.caller.client)
+            recent.clients = pseudonyms(session.caller.client)
         self._votes.append(recent)
 
     def after(self, last: int, texts: bool) -> list[dict[str, Any]]:
@@ -67,16 +67,17 @@ class RecentVotes:
         found = [vote for vote in self._votes if vote.figures["id"] > last]
         return [{**vote.figures, **(vote.texts if texts else {})} for vote in found]
 
-    def forget(self, clients: Collection[str]) -> None:
-        """Remove the texts of these clients, named by their pseudonyms."""
-        for vote in self._votes:
-            if vote.client in clients:
-                vote.texts = {}
+    def forget(self, clients: Collection[str]) -> int:
+        """Remove the texts of these clients, named by their pseudonyms. Returns of how many."""
+        gone = [v for v in self._votes if v.texts and any(one in clients for one in v.clients)]
+        for vote in gone:
+            vote.texts = {}
+        return len(gone)
 
 
 def _last_text(prompt: Prompt) -> str:
     """The raw prompt, or the text of the last message."""
-    if isinstance(prompt, str):
-        return prompt
-    content: Any = prompt[-1].get("content") or "" if prompt else ""
+    if not is_chat(prompt):
+        return prompt if isinstance(prompt, str) else f"{len(prompt)} tokens"
+    content: Any = prompt[-1].get("content") or ""
     return content if isinstance(content, str) else " ".join(part["text"] for part in content)

@@ -10,8 +10,8 @@ from rewards.answer_choice import AnswerChoice
 from server.api.requests import FORWARDED, SamplingRequest
 from server.api.tools import ReplyForm
 from server.engine.base import Prompt
+from server.policy.support import Support
 from server.recording.reservoir import Query
-from server.vote.support import Support
 
 TOKENS_IN_TIME = 4_096
 """Tokens of a rollout that fit into the usual time; requests for more get more, in proportion."""

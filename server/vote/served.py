@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rewards.answers.kind import may_vote
 from rewards.answers.medoid import text_medoid
-from rewards.answers.reading.reasoning import without_reasoning
+from rewards.answers.reading.reasoning import said_by
 from rewards.answers.tally import Tally
 from rewards.consensus import closeness_by_field, kind_of
 from rewards.rollouts import Rollout
@@ -47,10 +47,4 @@ def _closest(rollouts: Sequence[Rollout], rows: Sequence[int]) -> int:
     """The one of these rows that is closest on average to the others."""
     if len(rows) < 3:
         return rows[0]
-    return rows[text_medoid([_said(rollouts[row]) for row in rows])]
-
-
-def _said(rollout: Rollout) -> str:
-    """What a rollout says, without how it got there."""
-    calls = [f"{call.name} {call.arguments}" for call in rollout.calls]
-    return "\n".join([without_reasoning(rollout.text) or rollout.text, *calls])
+    return rows[text_medoid([said_by(rollouts[row]) for row in rows])]

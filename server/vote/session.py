@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewards.answer_choice import AnswerChoice
+from rewards.reflection import Representative
 from server.api.replies import Outcome, Reply, Served
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
@@ -65,6 +66,15 @@ class VoteSession:
     """Some rollouts were lost, or not in by the deadline."""
     waited: float = 0.0
     """Seconds spent waiting for the engine with nothing else to do."""
+    reflection: Draw | None = None
+    """What the model said when it was asked to choose among its answers."""
+    chosen: Representative | None = None
+    """What it chose."""
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the model is to choose among its answers."""
+        return self.reply.request.ratchet.strategy == "reflect"
 
     def engine_request(
         self, options: Mapping[str, Any], seconds: float | None = None

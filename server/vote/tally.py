@@ -11,7 +11,7 @@ from rewards.early_decision import is_decided
 from rewards.rollouts import Rollout
 from rewards.votes import Vote, take_vote
 from server.engine.base import Draw
-from server.vote.support import Support
+from server.policy.support import Support
 
 _MAX_FIELDS = 256
 _INLINE_CHARS = 20_000

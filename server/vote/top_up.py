@@ -66,7 +66,11 @@ class TopUp:
 
     def add(self, unfinished: Unfinished) -> None:
         """Complete a group some time. It is recorded as it is at once if it is complete or its
-        version no longer answers, and later if there are too many others."""
+        version no longer answers, and later if there are too many others. It is dropped if its
+        client has opted out."""
+        if self._recorder.has_opted_out(unfinished.group.client):
+            unfinished.held.close()
+            return
         live = unfinished.group.policy_version == self._policy.live
         if unfinished.size >= self._target or not live:
             self._record(unfinished)
@@ -99,6 +103,16 @@ class TopUp:
                 unfinished = self._running.pop(task)
                 if task.cancelled():
                     self.add(unfinished)
+
+    def forget(self) -> int:
+        """Drop the groups of clients that have opted out. Returns how many."""
+        theirs = self._recorder.has_opted_out
+        drawing = [task for task, one in self._running.items() if theirs(one.group.client)]
+        for task in drawing:
+            task.cancel()
+        waiting = len(self._waiting)
+        self._sweep()
+        return len(drawing) + waiting - len(self._waiting)
 
     def flush(self) -> None:
         """Record everything as it is."""

@@ -6,15 +6,16 @@ before the last rollout is in and the learner gets the rest.
 
 import asyncio
 import logging
+import time
 from contextlib import ExitStack
 
 from rewards.answers.kinds import AnswerKinds
 from server.api.replies import Reply
-from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.drawing import Drawing
+from server.vote.reflecting import Reflecting
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.tally import RunningTally
@@ -33,22 +34,24 @@ class VotedAnswers:
     ) -> None:
         self._bookkeeping, self.kinds, self._rules = bookkeeping, kinds, rules
         self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
+        self._reflecting = Reflecting(engine)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(
         self,
-        request: SamplingRequest,
+        reply: Reply,
         caller: Caller,
         admitted: Admitted,
         held: ExitStack,
         first: asyncio.Future[Draw] | None = None,
     ) -> VoteSession:
-        """Start a session. What is `held` for it is released when all of it is over. `first` is the
-        rollout that the caller streams, if it does."""
+        """Start a session for the request that `reply` is to. What is `held` for it is released
+        when all of it is over. `first` is the rollout that the caller streams, if it does."""
+        request = reply.request
         answer = request.answer(self._rules.answer)
         confidence = request.ratchet.confidence or self._rules.confidence
         session = VoteSession(
-            reply=Reply.to(request),
+            reply=reply,
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,
@@ -81,7 +84,7 @@ class VotedAnswers:
     async def _collect(self, session: VoteSession) -> None:
         """Draw until the vote is over, or all rollouts if the learner gets them. Those that are
         lost or late make the group partial: without them it would favour short rollouts."""
-        tally = session.tally
+        tally, started = session.tally, time.monotonic()
         try:
             async with asyncio.timeout(session.deadline):
                 await self._drawing.draw(session)
@@ -97,4 +100,7 @@ class VotedAnswers:
                 session.reason = Unrecorded.PARTIAL
                 self._bookkeeping.metrics.groups[Unrecorded.PARTIAL].inc()
         if not session.outcome.done():
+            left = max(0.0, session.deadline - (time.monotonic() - started))
+            if session.reflects and not session.partial:
+                await self._reflecting.choose(session, left)
             await self._bookkeeping.conclude(session)

@@ -6,12 +6,21 @@ from pathlib import Path
 import orjson
 import pytest
 
-from server.engine.base import EngineRefused, EngineRequest, EngineUnavailable, Names, draw_all
+from server.engine.base import (
+    EngineRefused,
+    EngineRequest,
+    EngineUnavailable,
+    Names,
+    Service,
+    draw_all,
+    is_chat,
+)
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
 from tests.ports import free_port
 
 MESSAGES = [{"role": "user", "content": "What is 12+34?"}]
+PROMPTS = [MESSAGES, "12+34=", [5, 6, 7]]
 
 
 VLLM = pytest.param(
@@ -27,7 +36,7 @@ def engine(request):
     return VllmEngine(f"http://127.0.0.1:{live.engine_port}", "base", 60.0)
 
 
-@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+@pytest.mark.parametrize("prompt", PROMPTS)
 async def test_draws_have_matching_tokens(engine, prompt) -> None:
     draws = await draw_all(
         engine,
@@ -40,7 +49,8 @@ async def test_draws_have_matching_tokens(engine, prompt) -> None:
         rollout, choice = draw.rollout, draw.choice
         assert draw.prompt_ids == draws[0].prompt_ids
         assert len(draw.prompt_ids) >= 1
-        written = choice["text"] if isinstance(prompt, str) else choice["message"]["content"]
+        message = choice.get("message") or {}
+        written = message["content"] if is_chat(prompt) else choice["text"]
         assert written == rollout.text
         assert len(rollout.token_ids) == len(rollout.logprobs) > 0
         assert all(math.isfinite(p) and p <= 0 for p in rollout.logprobs)
@@ -75,7 +85,7 @@ async def test_a_draw_can_be_left_early(engine) -> None:
     await engine.close()
 
 
-@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+@pytest.mark.parametrize("prompt", PROMPTS)
 async def test_a_completion_and_its_stream(engine, prompt) -> None:
     request = EngineRequest("base", prompt, {"max_tokens": 48, "temperature": 0.0}, seconds=60.0)
     completion = await engine.complete(request)
@@ -87,7 +97,7 @@ async def test_a_completion_and_its_stream(engine, prompt) -> None:
     assert [event.ends for event in events] == [False] * (len(events) - 1) + [True]
     [choice] = completion["choices"]
     pieces = [c["choices"][0] for c in chunks]
-    if isinstance(prompt, str):
+    if not is_chat(prompt):
         assert completion["object"] == "text_completion"
         assert "".join(piece["text"] for piece in pieces) == choice["text"]
     else:
@@ -98,7 +108,7 @@ async def test_a_completion_and_its_stream(engine, prompt) -> None:
     await engine.close()
 
 
-@pytest.mark.parametrize("prompt", [MESSAGES, "12+34="])
+@pytest.mark.parametrize("prompt", PROMPTS)
 async def test_a_rollout_can_be_watched_while_it_is_written(engine, prompt) -> None:
     options = {"max_tokens": 48, "temperature": 1.0, "top_logprobs": 2}
     async with engine.write(EngineRequest("base", prompt, options, seconds=60.0)) as batches:
@@ -107,14 +117,28 @@ async def test_a_rollout_can_be_watched_while_it_is_written(engine, prompt) -> N
     assert all(part.draw is None for part in parts)
     assert last.draw is not None
     written = "".join(
-        piece.choice["text"]
-        if isinstance(prompt, str)
-        else piece.choice["delta"].get("content") or ""
+        piece.choice["delta"].get("content") or "" if is_chat(prompt) else piece.choice["text"]
         for piece in pieces
     )
     assert written == last.draw.rollout.text
     assert last.choice["finish_reason"] == last.draw.rollout.finish_reason
     assert not any("token_ids" in piece.choice for piece in pieces)
+    await engine.close()
+
+
+async def test_several_prompts_of_one_completion(engine) -> None:
+    options = {"max_tokens": 4, "temperature": 1.0, "n": 2}
+    completion = await engine.complete(EngineRequest("base", ["1+1=", "2+2="], options))
+    assert [choice["index"] for choice in completion["choices"]] == [0, 1, 2, 3]
+    await engine.close()
+
+
+async def test_text_becomes_tokens_and_they_text(engine) -> None:
+    asked = EngineRequest("base", "", {"prompt": "12+34="})
+    reply = await engine.serve(Service.TOKENIZE, asked)
+    assert reply["count"] == len(reply["tokens"]) > 0
+    asked = EngineRequest("base", "", {"tokens": reply["tokens"]})
+    assert "12+34=" in (await engine.serve(Service.DETOKENIZE, asked))["prompt"]
     await engine.close()
 
 
@@ -149,6 +173,8 @@ async def test_vllm_refuses_what_it_cannot_do(live, tmp_path: Path) -> None:
     engine = VllmEngine(f"http://127.0.0.1:{live.engine_port}", "base", 60.0)
     with pytest.raises(EngineRefused):
         await engine.load("v1-nothing", str(tmp_path))
+    with pytest.raises(EngineRefused, match="offers no embeddings"):
+        await engine.serve(Service.EMBEDDINGS, EngineRequest("base", "", {"input": "a"}))
     long = [{"role": "user", "content": "1+" * 500}]
     with pytest.raises(EngineRefused) as refused:
         await draw_all(engine, EngineRequest("base", long, {"n": 1}))

@@ -1,10 +1,13 @@
 """One suite over every feedback store."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from adapter.store.buffer import BufferUnavailable
+from adapter.store.clients import pseudonym, pseudonyms
+from adapter.store.redis.buffer import RedisBuffer
 from server.recording.feedback import Answered
 from server.recording.feedback_stores import RedisFeedback, open_feedback
 from tests.key_values import SERVERS
@@ -41,6 +44,34 @@ async def test_nothing_is_remembered_for_long(url: str) -> None:
         while await store.recall("a") is not None:
             await asyncio.sleep(0.005)
     await store.close()
+
+
+async def test_answers_go_with_their_client(url: str) -> None:
+    store = open_feedback(url, 60.0)
+    hers = {"client": pseudonyms("ada/u")[0], "holder": pseudonyms("ada/u")[1]}
+    theirs = [(f"a{at}", replace(ANSWERED, **hers)) for at in range(1_200)]
+    await store.remember([*theirs, ("b", ANSWERED)])
+    await store.first("a0")
+    assert await store.forget(pseudonyms("bob")[1]) == 0
+    assert await store.forget(hers["holder"]) == 1_200
+    assert await store.recall("a7") is None
+    assert await store.recall("b") == ANSWERED
+    await store.remember(theirs[:1])
+    assert await store.forget(hers["client"]) == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("name", ["ada/u", "ada"])
+async def test_nothing_is_stored_of_who_has_opted_out(each_server, name: str) -> None:
+    """Whatever a server that has not heard of it yet would store."""
+    store, buffer = open_feedback(each_server.url, 60.0), RedisBuffer(each_server.url)
+    await buffer.opt_out(pseudonym(name))
+    client, holder = pseudonyms("ada/u")
+    mine = replace(ANSWERED, client=client, holder=holder)
+    await store.remember([("a", mine), ("b", ANSWERED)])
+    assert (await store.recall("a"), await store.recall("b")) == (None, ANSWERED)
+    await store.close()
+    await buffer.close()
 
 
 async def test_a_server_that_is_away() -> None:

@@ -373,3 +373,50 @@ async def test_a_flushed_server_is_taken_up_again(each_server) -> None:
     await buffer.append(group(2))
     assert [d.group.id for d in await buffer.read(1, 0.1)] == ["g2"]
     await buffer.close()
+
+
+async def test_a_group_forgotten_in_the_learner_s_hands_leaves_no_dead_letter(make) -> None:
+    buffer = make()
+    await buffer.append(group(0, "victim"))
+    [delivery] = await buffer.read(1, 0.1)
+    assert await buffer.forget(pseudonym("victim")) == Forgotten(waiting=1, dead=0, kept=0)
+    await buffer.dead_letter(delivery, DeadReason.MALFORMED)
+    assert await buffer.forget(pseudonym("victim")) == Forgotten(0, 0, 0)
+    state = await buffer.state()
+    assert (state.totals["forgotten"], state.totals.get("dead", 0), state.waiting) == (1, 0, 0)
+    await buffer.close()
+
+
+@pytest.mark.parametrize("left", ["waiting", "dead", "kept", "replayed"])
+async def test_all_users_of_a_holder_are_forgotten_together(make, left: str) -> None:
+    buffer = make()
+    names = ["ada", "ada/bob", "ada/", "adabob", "bob"]
+    for number, client in enumerate(names):
+        await buffer.append(group(number, client))
+    deliveries = await buffer.read(9, 0.1)
+    for delivery in deliveries:
+        if left == "dead":
+            await buffer.dead_letter(delivery, DeadReason.MALFORMED)
+        elif left != "waiting":
+            await buffer.settle([delivery], Outcome.TRAINED)
+    if left == "replayed":
+        assert await buffer.replay([f"g{number}" for number in range(5)]) == 5
+    there = "waiting" if left == "replayed" else left
+    found = await buffer.forget(pseudonym("ada"))
+    assert found == replace(Forgotten(0, 0, 0), **{there: 3})
+    assert await buffer.forget(pseudonym("ada/bob")) == Forgotten(0, 0, 0)
+    await buffer.opt_out(pseudonym("ada"))
+    said = [await buffer.append(group(10 + at, client)) for at, client in enumerate(names)]
+    assert said == [Append.OPTED_OUT] * 3 + [Append.RECORDED] * 2
+    await buffer.close()
+
+
+async def test_servers_say_what_they_have_removed(make) -> None:
+    buffer = make()
+    assert await buffer.confirmations("x") == {}
+    await buffer.attend("one")
+    await buffer.attend("two")
+    await buffer.confirm("two", "x", {"queries": 2})
+    assert await buffer.confirmations("x") == {"one": None, "two": {"queries": 2}}
+    assert await buffer.confirmations("y") == {"one": None, "two": None}
+    await buffer.close()

@@ -165,6 +165,48 @@ def test_a_single_text_rollout_is_vllm_s_own_reply(live: LiveStack) -> None:
     assert without_ours(ours) == without_ours(theirs)
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"prompt": "12+34=", "max_tokens": 0},
+        {"prompt": [[5, 6, 7]], "max_tokens": 1, "seed": 1234},
+        {"prompt": [[5, 6, 7], [8, 9]], "max_tokens": 1, "seed": 1234},
+        {"prompt": ["12+34=", "5"], "max_tokens": 0},
+    ],
+)
+def test_log_likelihoods_are_vllm_s_own(live: LiveStack, extra: dict[str, Any]) -> None:
+    """What lm-eval's `local-completions` asks for."""
+    body = {"temperature": 0, "logprobs": 1, "echo": True, **extra}
+    url = f"http://127.0.0.1:{live.engine_port}/v1/completions"
+    theirs = httpx.post(url, json={**body, "model": "base"}, timeout=60).json()
+    ours = httpx.post(
+        f"{live.root}/v1/completions", json={**body, "model": "ratchet@base"}, timeout=60
+    ).json()
+    assert without_ours(ours) == without_ours(theirs)
+    assert len(ours["choices"]) == (2 if len(body["prompt"]) == 2 else 1)
+    assert len(ours["choices"][0]["logprobs"]["token_logprobs"]) >= 3
+
+
+def test_an_empty_prompt_is_the_engine_s_to_refuse(live: LiveStack) -> None:
+    refused = httpx.post(
+        f"{live.root}/v1/completions", json={"model": "ratchet", "prompt": ""}, timeout=60
+    )
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "prompt")
+
+
+def test_every_field_that_is_passed_on_is_one_that_vllm_takes(live: LiveStack) -> None:
+    body = {
+        "model": "ratchet", "messages": QUESTION, "max_tokens": 8, "reasoning_effort": "low",
+        "stop_token_ids": [1], "bad_words": ["x"], "truncate_prompt_tokens": 64,
+        "truncation_side": "left", "thinking_token_budget": -1, "cache_salt": "s", "top_p": 0,
+        "repetition_detection": None, "add_special_tokens": False, "documents": None,
+        "spaces_between_special_tokens": True, "include_reasoning": True, "n": None,
+        "chat_template_kwargs": {"enable_thinking": False}, "ratchet": {"rollouts": 2},
+    }  # fmt: skip
+    reply = httpx.post(f"{live.root}/v1/chat/completions", json=body, timeout=60)
+    assert reply.status_code == 200, reply.text
+
+
 def test_a_streamed_single_rollout_is_vllm_s_own_stream(live: LiveStack) -> None:
     body = {
         "messages": QUESTION, "max_tokens": 24, "temperature": 0.0, "stream": True,

@@ -21,8 +21,8 @@ def ratchet(*arguments: object, seconds: float = 100) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
-def data_set(folder: Path, count: int) -> Path:
-    file = folder / "sums.jsonl"
+def data_set(folder: Path, count: int, name: str = "sums") -> Path:
+    file = folder / f"{name}.jsonl"
     rows = [
         {"id": q.id, "question": q.text, "answer": q.answer, "level": f"L{q.level}"}
         for q in questions(3, count)
@@ -110,16 +110,19 @@ async def test_an_endpoint_that_dies_half_way_can_be_gone_on_with(tmp_path: Path
 
 @pytest.mark.needs("libnuma")
 def test_adapting_to_a_data_set(tmp_path: Path) -> None:
-    file = data_set(tmp_path, 16)
+    file, held_out = data_set(tmp_path, 16), data_set(tmp_path, 3, "others")
     done = ratchet(
-        "adapt-on", file, "--epochs", 2, "--every", 1, "--n", 4, "--out", tmp_path / "out",
+        "adapt-on", file, "--held-out", held_out, "--epochs", 2, "--every", 1, "--n", 4,
+        "--out", tmp_path / "out",
         "--groups-per-update", 4, "--rollouts", 16, "--train-rollouts", 16, "--gate-prompts", 8,
         "--state-dir", tmp_path / "state", "--adapters-dir", tmp_path / "adapters",
         "--log-dir", tmp_path / "logs", "--minutes", 0.5, seconds=110,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr  # 1: so few questions may show no certain gain
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert result["epochs"] == 2
+    assert (result["epochs"], result["held_out"]) == (2, str(held_out))
+    assert 12 * result["before"]["avg"] == pytest.approx(round(12 * result["before"]["avg"]))
+    assert 3 * result["before"]["maj"] == pytest.approx(round(3 * result["before"]["maj"]))
     assert result["failed_requests"] == 0
     assert result["versions"] + result["rejected"] >= 1
     assert result["requests"] == 32 or result["adaptation_seconds"] >= 30

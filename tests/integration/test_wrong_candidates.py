@@ -49,7 +49,7 @@ def settings(shared_engine: EngineProcess, tmp_path_factory) -> StackSettings:
 def honest(tmp_path_factory) -> Path:
     """A folder as the trainer writes it after one update."""
     masks = {"sequence_mask": 1e9, "importance_mask": 1e9}  # no engine has sampled these
-    trainer = LoraTrainer(StackSettings(threads=1, learning_rate=1e-3, **masks))
+    trainer = LoraTrainer(StackSettings(threads=1, learning_rate=1e-3, dtype="float32", **masks))
     prompt = list(range(1, 9))
     rollouts = [Rollout("", [9 + row, 20, 21], [-3.0] * 3, "stop") for row in range(4)]
     group = RolloutGroup("g", "p", prompt, rollouts, 0, Sampling(), "c", 0.0)

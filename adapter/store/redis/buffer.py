@@ -5,10 +5,13 @@ learner lease keeps two from running at once.
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from adapter.store.buffer import (
+    ATTENDANCE_SECONDS,
     Append,
     BufferLimits,
     BufferState,
@@ -17,7 +20,7 @@ from adapter.store.buffer import (
     Forgotten,
     Outcome,
 )
-from adapter.store.clients import pseudonym
+from adapter.store.clients import pseudonyms
 from adapter.store.redis import buffer_scripts as scripts
 from adapter.store.redis import connection as keys
 from adapter.store.redis.connection import NoConsumerGroup, connect, reach
@@ -27,6 +30,8 @@ from rewards.rollouts import RolloutGroup
 _CONSUMERS = "learner"
 _SEEN_SECONDS = 7 * 86_400
 _DEAD_KEPT = 1_000
+_ATTENDANCE = round(ATTENDANCE_SECONDS * 1000)
+_CONFIRMED_SECONDS = 3_600
 
 _WAITING = (keys.GROUPS, keys.GROUPS_BYTES, keys.GROUPS_TOTALS)
 _KEPT = (keys.GROUPS_KEPT, keys.GROUPS_KEPT_BYTES)
@@ -50,9 +55,10 @@ class RedisBuffer:
         for group in groups:
             packed = await pack_aside(group)
             names = [*_WAITING, keys.GROUPS_SEEN + group.id, keys.OPTED_OUT]
+            client, holder = pseudonyms(group.client)
             pipe.eval(
                 scripts.APPEND, len(names), *names, packed, limits.max_groups, limits.max_bytes,
-                _SEEN_SECONDS, pseudonym(group.client), group.id, group.policy_version,
+                _SEEN_SECONDS, client, group.id, group.policy_version, holder,
             )  # fmt: skip
         replies: list[bytes] = await reach(pipe.execute())
         return [Append(reply.decode()) for reply in replies]
@@ -98,11 +104,9 @@ class RedisBuffer:
             await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, kept, *rows)
 
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
-        copied = await reach(self._redis.xrange(keys.GROUPS, delivery.entry, delivery.entry))
-        for _, fields in copied:
-            dead = {**fields, b"reason": (detail or reason).encode()}
-            await reach(self._redis.xadd(keys.GROUPS_DEAD, dead, maxlen=_DEAD_KEPT))
-        await self.settle([delivery], Outcome.DEAD)
+        names, said = [*_WAITING, keys.GROUPS_DEAD], detail or reason
+        arguments = _CONSUMERS, delivery.entry, said, _DEAD_KEPT, Outcome.DEAD
+        await self._run(scripts.DEAD, names, *arguments)
 
     async def expire(self) -> int:
         names = [*_WAITING, keys.GROUPS_DEAD, *_KEPT]
@@ -140,6 +144,22 @@ class RedisBuffer:
     async def opted_out(self) -> frozenset[str]:
         members = await reach(self._redis.smembers(keys.OPTED_OUT))
         return frozenset(member.decode() for member in members)
+
+    async def attend(self, server: str) -> None:
+        await self._run(scripts.ATTEND, [keys.SERVERS], server, _ATTENDANCE)
+
+    async def confirm(self, server: str, client: str, removed: Mapping[str, int]) -> None:
+        pipe, name = self._redis.pipeline(transaction=True), keys.FORGOTTEN + client
+        pipe.hset(name, server, orjson.dumps(dict(removed))).expire(name, _CONFIRMED_SECONDS)
+        await reach(pipe.execute())
+
+    async def confirmations(self, client: str) -> Mapping[str, Mapping[str, int] | None]:
+        there: list[bytes] = await self._run(scripts.ATTENDING, [keys.SERVERS], _ATTENDANCE)
+        said: dict[bytes, bytes] = await reach(self._redis.hgetall(keys.FORGOTTEN + client))
+        return {
+            server.decode(): orjson.loads(said[server]) if server in said else None
+            for server in sorted({*there, *said})
+        }
 
     async def state(self) -> BufferState:
         pipe = self._redis.pipeline(transaction=True)

@@ -1,8 +1,8 @@
 """The rollout buffer's changes of more than one Redis key: each is made whole or not at all.
 
-An entry has the fields g (the packed group), i (its id), c (its client's pseudonym) and v (its
-policy version; older entries have none) or, for a replay, r. The outcomes counted are those of
-adapter.store.buffer.
+An entry has the fields g (the packed group), i (its id), c (its client's pseudonym), h (its
+holder's) and v (its policy version) or, for a replay, r; older entries have
+no h or v. The outcomes counted are those of adapter.store.buffer.
 """
 
 # Stands before the scripts after APPEND. Age is by entry ids, hence by this server's clock.
@@ -20,13 +20,16 @@ end
 
 APPEND = """
 if redis.call('SISMEMBER', KEYS[5], ARGV[5]) == 1 then return 'opted_out' end
+if redis.call('SISMEMBER', KEYS[5], ARGV[8]) == 1 then return 'opted_out' end
 if redis.call('EXISTS', KEYS[4]) == 1 then return 'duplicate' end
 local held = tonumber(redis.call('GET', KEYS[2]) or '0')
 if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[2]) or held + #ARGV[1] > tonumber(ARGV[3]) then
   return 'buffer_full'
 end
 redis.call('SET', KEYS[4], '1', 'EX', ARGV[4])
-redis.call('XADD', KEYS[1], '*', 'g', ARGV[1], 'c', ARGV[5], 'i', ARGV[6], 'v', ARGV[7])
+redis.call(
+  'XADD', KEYS[1], '*', 'g', ARGV[1], 'c', ARGV[5], 'i', ARGV[6], 'v', ARGV[7], 'h', ARGV[8]
+)
 redis.call('INCRBY', KEYS[2], #ARGV[1])
 redis.call('HINCRBY', KEYS[3], 'accepted', 1)
 return 'recorded'
@@ -92,7 +95,7 @@ for i = 4, #ARGV, 2 do
     redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
     local f = entry and fields(entry)
     if f and f.i then
-      redis.call('XADD', KEYS[4], '*', 'g', f.g, 'c', f.c, 'i', f.i)
+      redis.call('XADD', KEYS[4], '*', 'g', f.g, 'c', f.c, 'i', f.i, 'h', f.h or '')
       local held = redis.call('INCRBY', KEYS[5], #f.g)
       while held > limit do
         local oldest = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)[1]
@@ -102,6 +105,30 @@ for i = 4, #ARGV, 2 do
     end
   end
 end
+"""
+
+# A group that is gone by now, because its client was forgotten, leaves no letter.
+DEAD = """
+local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+if not entry then return 0 end
+local letter = entry[2]
+letter[#letter + 1] = 'reason'
+letter[#letter + 1] = ARGV[3]
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', unpack(letter))
+redis.call('XDEL', KEYS[1], ARGV[2])
+redis.call('DECRBY', KEYS[2], #(fields(entry).g or ''))
+redis.call('HINCRBY', KEYS[3], ARGV[5], 1)
+return 1
+"""
+
+# Servers by the time of this server's clock at which they were here last.
+ATTEND = """
+redis.call('ZADD', KEYS[1], now(), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now() - tonumber(ARGV[2]))
+"""
+ATTENDING = """
+return redis.call('ZRANGEBYSCORE', KEYS[1], now() - tonumber(ARGV[1]), '+inf')
 """
 
 # Returns groups expired, and whether there may be more.
@@ -138,7 +165,7 @@ local found = redis.call('XRANGE', KEYS[1], ARGV[3], '+', 'COUNT', ARGV[4])
 local gone = 0
 for _, entry in ipairs(found) do
   local f = fields(entry)
-  if f.c == ARGV[2] then
+  if f.c == ARGV[2] or f.h == ARGV[2] then
     redis.call('XDEL', KEYS[1], entry[1])
     if KEYS[2] then redis.call('DECRBY', KEYS[2], #f.g) end
     if KEYS[3] then
@@ -158,7 +185,7 @@ if not entry then return 0 end
 local f = fields(entry)
 redis.call('XDEL', KEYS[4], ARGV[1])
 redis.call('DECRBY', KEYS[5], #f.g)
-redis.call('XADD', KEYS[1], '*', 'g', f.g, 'c', f.c, 'i', f.i, 'r', '1')
+redis.call('XADD', KEYS[1], '*', 'g', f.g, 'c', f.c, 'i', f.i, 'h', f.h or '', 'r', '1')
 redis.call('INCRBY', KEYS[2], #f.g)
 redis.call('HINCRBY', KEYS[3], 'trained', -1)
 return 1

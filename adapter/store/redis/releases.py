@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapter.store.judgement import StepVerdict
-from adapter.store.ledger import LedgerEntry, entry_after
+from adapter.store.ledger import LedgerEntry, LedgerKeyFile, LedgerKeyUnusable, entry_after
 from adapter.store.redis import connection as keys
 from adapter.store.redis import release_scripts as scripts
 from adapter.store.redis.connection import connect, reach
@@ -24,10 +24,12 @@ _AGAIN = -1
 
 
 class RedisReleases:
-    """Shared by any number of servers and one learner."""
+    """Shared by any number of servers and one learner. With a `key_file` the ledger is
+    authenticated from the first publication on."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key_file: LedgerKeyFile | None = None) -> None:
         self._redis: Any = connect(url)
+        self._key_file = key_file
 
     async def acquire(self, ttl: float) -> int | None:
         token = await self._run(scripts.ACQUIRE, [keys.LEARNER, keys.FENCE], round(ttl * 1000))
@@ -49,9 +51,13 @@ class RedisReleases:
     async def publish(self, release: AdapterRelease, token: int) -> None:
         record = release.to_json()
         names = [keys.LEARNER, keys.RELEASES, keys.TRAINED]
-        accepted = _AGAIN
+        accepted, tries = _AGAIN, 0
+        first = self._key_file is not None and self._key_file.read() is None
         while accepted == _AGAIN:
-            head = await self._head()
+            head, tries = await self._head(), tries + 1
+            if first and self._key_file is not None:
+                # Made again where a server without it was faster: it is for what comes after.
+                self._key_file.make(head[1], again=tries > 1)
             accepted = await self._change(
                 head, scripts.PUBLISH, names,
                 [token, release.version, record, _TRAINED_SECONDS, *release.sample_ids],
@@ -197,7 +203,10 @@ class RedisReleases:
         """Make a change and append it to the ledger, as `entry_after` has it; -1 if `head` is no
         longer its head."""
         entry_id, last = head
-        entry = entry_after(last, at=time.time(), **entered)
+        key = self._key_file.read() if self._key_file else None
+        if key is None and last is not None and last.key and self._key_file:
+            raise LedgerKeyUnusable(f"{self._key_file.path} is gone, and the ledger needs it")
+        entry = entry_after(last, at=time.time(), key=key, **entered)
         whole = scripts.GUARD + script + scripts.APPEND
         names = [keys.LEDGER, *names]
         return int(await self._run(whole, names, entry_id, entry.to_json(), *arguments))

@@ -61,6 +61,12 @@ def marked(text: str) -> Statement:
     return Statement(reply, found=bool(boxes), answer=boxed)
 
 
+def last_box(text: str) -> str | None:
+    """What the last box of a text encloses, "" if it never closes; None if there is no box."""
+    boxes = list(_BOX.finditer(text))
+    return (_boxed(text, boxes[-1].end()) or "") if boxes else None
+
+
 def usable(answer: str | None) -> str | None:
     """The answer without surrounding space; None if it is empty or too long."""
     answer = (answer or "").strip()

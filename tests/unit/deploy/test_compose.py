@@ -1,12 +1,14 @@
 """The compose files as Compose itself resolves them: valid, private where they should be, parts
 started as `ratchet up` does."""
 
+import atexit
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,12 @@ from ratchet.settings import KNOWN
 from tests.programs import compose
 
 pytestmark = pytest.mark.needs("compose")
-FOLDER = ROOT / "deploy"
+_COPY = tempfile.TemporaryDirectory()
+atexit.register(_COPY.cleanup)
+FOLDER = Path(_COPY.name) / "deploy"
+"""As on a machine where the example of a .env was copied."""
+shutil.copytree(ROOT / "deploy", FOLDER, ignore=shutil.ignore_patterns("lock", "__pycache__"))
+shutil.copy(FOLDER / ".env.example", FOLDER / ".env")
 GPU = ("compose.yaml",)
 CPU = ("compose.yaml", "compose.cpu.yaml")
 
@@ -87,6 +94,13 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
     told = config(tmp_path, GPU)
     assert told.returncode != 0
     assert "set RATCHET_MODEL in deploy/.env" in told.stderr
+
+
+def test_without_an_env_file_it_says_so(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "compose.yaml", tmp_path)
+    told = config(tmp_path, GPU)
+    assert told.returncode != 0
+    assert ".env" in told.stderr
 
 
 def test_the_engine_gets_what_is_in_env(names: tuple[str, ...], tmp_path: Path) -> None:

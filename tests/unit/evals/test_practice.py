@@ -49,7 +49,8 @@ def test_a_lower_temperature_makes_rollouts_alike(practice: Practice) -> None:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(name, {}) for name in ESTIMATORS] + [("dare", {"entropy": "topk"})],
+    [(name, {}) for name in ESTIMATORS if name != "sr_ttrl"]
+    + [("dare", {"entropy": "topk"}), ("sr_ttrl", {"unread": "majority"})],
 )
 def test_every_estimator_can_be_learnt_with(name: str, options: dict[str, str]) -> None:
     step = Practice(decoding=Decoding(8), estimator=build(name, options)).step(ASKED)

@@ -27,10 +27,12 @@ RICH = {
     "label": "1",
     "rollouts": [
         {"answer": a, "entropy": h, "token_ids": [1, int(a)], "logprobs": [-0.1, -0.2],
-         "top_logprobs": [[-0.1, -3.0], [-h, -4.0]], "reference_logprobs": [-h]}
+         "top_logprobs": [[-0.1, -3.0], [-h, -4.0]], "reference_logprobs": [-h],
+         "text": f"first {h}, so {a}"}
         for a, h in (("1", 0.2), ("2", 0.9), ("1", 0.4))
     ],
     "paraphrase": [{"answer": "2"}, {"text": r"\boxed{2}"}, {"answer": "1"}],
+    "reflection": "2",
 }  # fmt: skip
 
 
@@ -94,6 +96,50 @@ def test_every_estimator_scores_a_full_record(reward: str) -> None:
     assert len(line["rewards"]) == len(line["advantages"]) == 3
 
 
+def test_the_texts_of_rollouts_are_compared() -> None:
+    texts = [r"add \boxed{1}", r"<think>hm</think>add \boxed{1}", r"sub \boxed{1}", r"n \boxed{2}"]
+    (line,) = score({"id": 1, "rollouts": [{"text": t} for t in texts]}, reward="evol_rl")
+    assert line["rewards"] == [0.5, 0.5, 1.0, -0.5]
+    ended = [
+        {"answer": "1", "text": "a"},
+        {"answer": None},
+        {"text": "b", "finish_reason": "length"},
+    ]
+    (line,) = score({"id": 1, "rollouts": ended}, reward="evol_rl")
+    assert line["rewards"] == [1.0, -1.0, -1.0]
+
+
+def test_groups_with_one_id_are_looks_at_one_question() -> None:
+    rounds = ["112", "112", "221", "221", "222", "222", "222"]
+    groups = [{"id": 1, "rollouts": answers(each)} for each in rounds]
+    other = {"id": "1", "rollouts": answers("333")}
+    stats = [line["stats"] for line in score(*groups[:3], other, *groups[3:], reward="ttrl_guard")]
+    assert [each["flip_rate"] for each in stats] == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert stats[2]["scale"] == pytest.approx(0.5 * 0.7)  # 2/3 of them are sure of it
+    assert {each["skipped"] for each in stats[:5]} == {0}
+    # locked from the fifth look on
+    always = score(*groups, reward="ttrl_guard", options={"skip": "1"})
+    assert [line["stats"]["skipped"] for line in always] == [0, 0, 0, 0, 1, 1, 1]
+    assert always[-1]["advantages"] == [None] * 3
+
+
+def test_a_reflection_is_an_answer_or_null() -> None:
+    group = {"id": 1, "rollouts": answers("1122")}
+    (line,) = score({**group, "reflection": 2.0}, reward="sr_ttrl")
+    assert (line["label"], line["rewards"]) == ("2.0", [0, 0, 1, 1])
+    (line,) = score({**group, "reflection": None}, reward="sr_ttrl")
+    assert (line["label"], line["rewards"]) == (None, [0] * 4)
+
+
+def test_random_rewards_are_the_same_for_the_same_line_and_seed() -> None:
+    group = {"id": 1, "rollouts": answers("1" * 64)}
+    first, again, other = (
+        score(group, reward="random", options={"seed": seed})[0]["rewards"] for seed in "001"
+    )
+    assert first == again != other
+    assert score({**group, "id": 2}, reward="random")[0]["rewards"] != first
+
+
 def test_topk_entropies_come_from_the_top_logprobs() -> None:
     (line,) = score(RICH, reward="dare", options={"entropy": "topk", "tau": "0"}, vocab_size=100)
     assert line["rewards"][0] > line["rewards"][1] > 0
@@ -123,7 +169,7 @@ def test_floor_clip_and_left_out_rollouts() -> None:
 def test_empty_lines_and_groups() -> None:
     assert score(b"", b"  \n", {"id": 1, "rollouts": []})[0]["rewards"] == []
     for reward in ESTIMATORS:
-        if reward not in ("co_reward", "ground_truth"):
+        if reward not in ("co_reward", "ground_truth", "sr_ttrl"):
             (line,) = score({"id": 1, "rollouts": [{"answer": None}]}, reward=reward)
             assert line["label"] is None
             assert line["rewards"][0] <= 0
@@ -159,6 +205,9 @@ def test_empty_lines_and_groups() -> None:
         ({"id": 1, "rollouts": answers("1")}, "rlpr", "reference_logprobs: must be a list"),
         ({"id": 1, "rollouts": answers("1")}, "co_reward", "line 2: paraphrase is needed"),
         ({"id": 1, "rollouts": answers("1")}, "ground_truth", "line 2: truth is needed"),
+        ({"id": 1, "rollouts": answers("1")}, "sr_ttrl", "line 2: reflection is needed"),
+        ({"id": 1, "rollouts": answers("1"), "reflection": []}, "sr_ttrl", "reflection: must be"),
+        ({"id": 1, "rollouts": answers("1")}, "evol_rl", r"rollouts\[0\].text: is missing"),
         ({"id": 1, "rollouts": answers("1"), "paraphrase": [{}]}, "co_reward",
          r"paraphrase\[0\]: needs"),
         ({"id": 1, "rollouts": answers("1", token_ids=["a"])}, "majority", "token_ids: must be"),

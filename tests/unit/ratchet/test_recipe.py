@@ -6,11 +6,12 @@ from ratchet.recipe import with_all_cores, with_few_questions, with_recipe
 from ratchet.settings import StackSettings
 
 
-def test_all_cores_are_for_both_unless_they_are_set() -> None:
+def test_all_cores_are_for_both_unless_either_is_set() -> None:
     cores = os.cpu_count()
-    given = with_all_cores(StackSettings(threads=1))
-    assert (given.threads, given.engine_threads) == (1, cores)
-    assert with_all_cores(StackSettings()).threads == cores
+    given = with_all_cores(StackSettings())
+    assert (given.threads, given.engine_threads) == (cores, cores)
+    assert with_all_cores(StackSettings(threads=1)).engine_threads == 0
+    assert with_all_cores(StackSettings(engine_threads=1)).threads == 0
 
 
 def test_few_questions_are_not_held_out() -> None:

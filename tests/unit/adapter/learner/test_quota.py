@@ -30,6 +30,32 @@ def test_copies_of_one_prompt() -> None:
         assert [refusal(members, "d", prompt, limits) for prompt in PROMPTS] == expected
 
 
+def test_a_key_s_holder_is_one_client_whatever_users_it_names() -> None:
+    limits = InfluenceLimits(client_groups=2)
+    members = batch(("a/x", 1), ("b/x", 1), ("a", 1))
+    assert refusal(members, "a/y", PROMPTS[1], limits) == Outcome.CLIENT_QUOTA
+    assert refusal(members, "b/y", PROMPTS[1], limits) is None
+    assert refusal(members, "a.y", PROMPTS[1], limits) is None
+
+
+def test_shares_go_by_key_first_and_by_user_second() -> None:
+    limits = InfluenceLimits(client_token_share=0.5)
+    # a has 60 of 100 in all; of its users y has most, and of y's groups the first is longer
+    members = batch(("a/x", 25), ("b", 40), ("a/y", 20), ("a/y", 15))
+    assert surplus(members, limits) == 2
+
+
+def test_one_client_s_variants_of_a_prompt() -> None:
+    limits, other = InfluenceLimits(variants=1), PromptPrint.of("something else")
+    first, second = (PromptPrint.of(f"Is it red? (id {number})") for number in (1, 2))
+    assert not first.like(second)
+    members = [Member("a/x", 1, first)]
+    assert refusal(members, "a/y", second, limits) == Outcome.NEAR_DUPLICATE
+    assert refusal(members, "b", second, limits) is None
+    assert refusal(members, "a", other, limits) is None
+    assert refusal(members, "a", second, InfluenceLimits()) is None
+
+
 def test_no_limits_by_default() -> None:
     members = batch(*[("a", 100)] * 8)
     assert refusal(members, "a", PROMPTS[0], InfluenceLimits()) is None

@@ -1,10 +1,12 @@
 """From groups to advantages, with a trainer that says it is equally unsure of everything."""
 
+from dataclasses import replace
+
 import pytest
 
 from adapter.learner.scoring import Scoring
 from adapter.settings import AdapterSettings
-from adapter.trainer import TRAINER_SIGNALS
+from adapter.trainer import TRAFFIC_EVIDENCE
 from adapter.training.scripted_trainer import ScriptedTrainer
 from ratchet.errors import ConfigurationError
 from ratchet.settings import read
@@ -13,7 +15,7 @@ from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.evidence import MissingEvidence
 from rewards.estimators.registry import ESTIMATORS, build
-from rewards.rollouts import Rollout, RolloutGroup, Sampling
+from rewards.rollouts import Reflection, Rollout, RolloutGroup, Sampling
 
 
 def group(answers: str, tokens: int = 1) -> RolloutGroup:
@@ -61,7 +63,7 @@ def test_a_batch_is_whitened_over_its_tokens() -> None:
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_live_traffic_takes_what_its_trainer_can_measure(name: str) -> None:
-    if build(name).needs <= TRAINER_SIGNALS:
+    if build(name).needs <= TRAFFIC_EVIDENCE:
         assert read(AdapterSettings, {"reward": name}, {}).estimator() == build(name)
         return
     with pytest.raises(ConfigurationError, match=f"reward {name} needs .* live traffic does not"):
@@ -69,7 +71,7 @@ def test_live_traffic_takes_what_its_trainer_can_measure(name: str) -> None:
 
 
 def test_labels_never_train() -> None:
-    assert "truth" not in TRAINER_SIGNALS
+    assert not TRAFFIC_EVIDENCE & {"truth", "paraphrase", "noise"}
     with pytest.raises(ConfigurationError, match="ground_truth needs truth"):
         read(AdapterSettings, {"reward": "ground_truth"}, {})
 
@@ -170,3 +172,37 @@ def test_kinds_do_not_share_a_standardisation() -> None:
     [by_itself, _] = made.advantages([*alone, *alone])
     assert first.advantages == third.advantages == by_itself.advantages
     assert second.advantages == made.advantages([other])[0].advantages
+
+
+def test_the_texts_of_a_group_are_compared() -> None:
+    texts = [r"add \boxed{1}", r"add \boxed{1}", r"count up \boxed{1}"]
+    scored = scoring("evol_rl").score(answering("math", *texts), ScriptedTrainer())
+    assert scored.estimate.rewards == [0.5, 0.5, 1.0]
+
+
+def test_a_learner_remembers_the_votes_on_a_question() -> None:
+    made = scoring("ttrl_guard")
+    scales = [
+        made.score(group(answers), ScriptedTrainer()).estimate.scale
+        for answers in ("112", "1112", "2221", "2221")  # of another id each, but for the last two
+    ]
+    assert scales == pytest.approx([1, 1, 0.35, 0.35])
+    assert scoring("ttrl_guard").score(group("1112"), ScriptedTrainer()).estimate.scale == 1
+
+
+def test_rewards_for_no_reason_are_for_experiments() -> None:
+    with pytest.raises(ConfigurationError, match="reward random needs noise"):
+        read(AdapterSettings, {"reward": "random"}, {})
+
+
+def test_what_the_model_chose_is_the_label() -> None:
+    made = scoring("sr_ttrl")
+
+    def label(reflection: Reflection | None, answers: str = "1122") -> str | None:
+        given = replace(group(answers), reflection=reflection)
+        return made.score(given, ScriptedTrainer()).estimate.label
+
+    assert label(Reflection("2.0")) == "2.0"
+    assert label(Reflection(None)) is None
+    assert label(None) is None
+    assert label(None, "111") == "1"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapter.store.wire import WireError, pack, unpack
 from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
-from rewards.rollouts import Rollout, RolloutGroup, Sampling, ToolCall
+from rewards.rollouts import Reflection, Rollout, RolloutGroup, Sampling, ToolCall
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 tokens = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.floats(-50, 0, width=32)), max_size=10)
@@ -88,6 +88,19 @@ def test_a_group_carries_how_it_is_read() -> None:
 def test_groups_of_the_second_version_name_a_kind_if_anything(named, choice) -> None:
     data = with_header(replace(GROUP, answer=CHOICE), b"RG2", ANSWER, named)
     assert unpack(data).answer == choice
+
+
+@pytest.mark.parametrize("chosen", [None, "46", "half: 1/2 \u00bd"])
+def test_a_group_carries_what_the_model_chose(chosen: str | None) -> None:
+    assert unpack(pack(GROUP)).reflection is None
+    group = replace(GROUP, reflection=Reflection(chosen))
+    assert unpack(pack(group)).reflection == Reflection(chosen)
+
+
+def test_a_choice_that_is_no_text_is_refused() -> None:
+    group = replace(GROUP, reflection=Reflection("46"))
+    with pytest.raises(WireError, match="no text"):
+        unpack(with_header(group, b"RG3", b'"reflection":"46"', b'"reflection":46'))
 
 
 def test_a_group_without_a_choice_or_with_a_bad_one_is_refused() -> None:

@@ -35,7 +35,13 @@ def model_folder(tmp_path_factory) -> Path:
 
 
 def settings(model: Path, **changes) -> AdapterSettings:
-    given = {"learning_rate": 1e-2, "lora_rank": 4, "lora_alpha": 8, "threads": 1}
+    given = {
+        "learning_rate": 1e-2,
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "threads": 1,
+        "dtype": "float32",
+    }
     return AdapterSettings(model=str(model), **{**given, **changes})
 
 

@@ -97,6 +97,16 @@ def test_over_rollouts_ranks_the_minority_above_the_majority_and_says_so() -> No
     assert found.rewards == near(*[0.2375] * 6, *[0.3125] * 2)
 
 
+def test_what_tau_prunes_is_the_same_over_rollouts() -> None:
+    # the talk's step 1 sums over answers: p .381 .571 .048 before pruning, whichever is chosen
+    with pytest.warns(UserWarning, match="minority above the majority"):
+        dare = Dare(eps=0.01, alpha=0.7, tau=0.2, normalise="rollouts")
+    found = dare.estimate(evidence(ANSWERS, entropies=ENTROPIES))
+    # weights 9.756098, 14.285714; sum over rollouts 81.881533: p .119149 .174468
+    # bonus 3/7 * .6 = .257143 and 4/7 * .8 = .457143
+    assert found.rewards == near(*[0.299149] * 4, *[0.494468] * 3, 0)
+
+
 def test_pruned_rollouts_can_be_left_out() -> None:
     dropped = estimate(ANSWERS, ENTROPIES, eps=0, alpha=0.1, tau=0.1, pruned="drop")
     assert list(dropped.kept) == [0, 1, 2, 3, 4, 5, 6]

@@ -13,16 +13,28 @@ from rewards.estimators.dare import Dare
 from rewards.estimators.evidence import Evidence
 from rewards.estimators.majority import Majority, SoftMajority
 from rewards.estimators.registry import ESTIMATORS, build, options_of
+from rewards.looks import Look
 from tests.unit.rewards.tallies import evidence
 
+WORDS = "".join(f"w{number} " for number in range(40))
+LOOKS = [Look(False, 0.4), Look(True, 0.7), *[Look(False, 0.8)] * 4, Look(True, 0.9, 0.5)]
 SIGNALS = ("entropies", "topk_entropies", "confidences", "self_certainties")
+OUTSIDE = ("truth", "paraphrase", "texts", "looks", "reflection")
 answers = st.lists(st.sampled_from(["1", "2", "0.5", "1/2", None]), min_size=1, max_size=16)
 
 
 def given_evidence(rows, values) -> Evidence:
     signals = dict.fromkeys(SIGNALS, values)
-    signals["reference_probabilities"] = [value / 12 for value in values]
-    return evidence(rows, truth="2", paraphrase="1", **signals)
+    signals["reference_probabilities"] = signals["noise"] = [value / 12 for value in values]
+    return evidence(
+        rows,
+        truth="2",
+        paraphrase="1",
+        chosen="1",
+        texts=[WORDS[: 1 + int(9 * value)] for value in values],
+        looks=LOOKS,
+        **signals,
+    )
 
 
 @st.composite
@@ -59,7 +71,7 @@ def test_rewards_follow_their_rollouts_when_these_are_shuffled(name, group, rand
     shuffled = build(name).estimate(
         given_evidence([rows[i] for i in order], [values[i] for i in order])
     )
-    assert shuffled.rewards == pytest.approx([straight[i] for i in order], abs=1e-9)
+    assert shuffled.rewards == pytest.approx([straight[i] for i in order], abs=1e-6)
 
 
 @given(answers)
@@ -93,7 +105,7 @@ def test_what_it_needs_is_what_it_misses(name: str) -> None:
         estimator.estimate(bare)
     full = given_evidence(["1", "2"], [0.1, 0.2])
     only = {need: full.signals[need]} if need in full.signals else {}
-    outside = {"truth": full.truth, "paraphrase": full.paraphrase}
+    outside = {name: getattr(full, name) for name in OUTSIDE}
     estimator.estimate(
         replace(bare, signals=only, **{k: v for k, v in outside.items() if k == need})
     )
@@ -124,6 +136,15 @@ def test_options_are_read_from_text() -> None:
         ("scrl", {"consensus": "-0.1"}, "scrl: consensus"),
         ("restrain", {"sigma": "0"}, "restrain: sigma"),
         ("confidence_majority", {"keep": "0"}, "confidence_majority: keep"),
+        ("evol_rl", {"mean_weight": "2"}, "evol_rl: mean_weight"),
+        ("evol_rl", {"band": "-0.1"}, "evol_rl: band"),
+        ("ttrl_guard", {"window": "0"}, "ttrl_guard: window"),
+        ("ttrl_guard", {"window": "65"}, "ttrl_guard: window: .* less than or equal to 64"),
+        ("ttrl_guard", {"flip_rate": "0"}, "ttrl_guard: flip_rate"),
+        ("ttrl_guard", {"skip": "1.1"}, "ttrl_guard: skip"),
+        ("sr_ttrl", {"unread": "best"}, "sr_ttrl: unread: .* 'none' or 'majority'"),
+        ("random", {"share": "1.5"}, "random: share"),
+        ("random", {"seed": "a"}, "random: seed"),
     ],
 )
 def test_wrong_options_are_named(name, options, why) -> None:

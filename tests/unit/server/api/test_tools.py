@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from rewards.answer_choice import AnswerChoice
-from server.api.errors import ApiError, parse
+from server.api.errors import ApiError
+from server.api.parsing import parse
 from server.api.requests import FORWARDED, ChatRequest
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -171,5 +172,5 @@ def test_a_conversation_of_functions_is_told_in_todays_form() -> None:
         {"role": "assistant", "content": None,
          "tool_calls": [{"id": "call_0", "type": "function", "function": call}]},
         {"role": "tool", "name": "weather", "content": "rain", "tool_call_id": "call_0"},
-        {"role": "assistant", "content": "Rain.", "function_call": None},
+        {"role": "assistant", "content": "Rain."},
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from adapter.store.probe_sheet import ProbeSheet
 from adapter.store.releases import AdapterRelease, promote_by_hand
 from server.engine.base import EngineError, EngineRequest, EngineUnavailable, draw_all
 from server.engine.discovery import Change, Discovery, addresses_of, of_one_family
-from server.engine.replica_set import ReplicaSet, discovery_at, engines_at
+from server.engine.replica_set import ReplicaSet, engine_maker, engines_at
 from server.engine.scripted import ScriptedEngine
 from server.engine.vllm import VllmEngine
 from server.metrics import ServerMetrics
@@ -102,7 +102,7 @@ async def test_addresses_become_replicas_by_host_and_port() -> None:
 async def test_fixed_addresses_are_not_looked_up() -> None:
     fixed = "http://a:8100,http://b:8100"
     assert await first(Zone("10.0.0.1").discovery(fixed)) is None
-    assert list(engines_at(f"{fixed},{URL}", "base", 5.0)) == ["a:8100", "b:8100"]
+    assert list(engines_at(f"{fixed},{URL}", engine_maker("base", 5.0, ""))) == ["a:8100", "b:8100"]
 
 
 async def test_several_names_are_one_set() -> None:
@@ -115,7 +115,9 @@ async def test_the_system_s_resolver_is_asked() -> None:
     assert await addresses_of("localhost", 80) in ({"127.0.0.1"}, {"::1"})
     with pytest.raises(OSError):
         await addresses_of("nowhere.invalid", 80)
-    change = await first(discovery_at("dns+http://localhost:8100", "base", 5.0, 1.0))
+    change = await first(
+        Discovery("dns+http://localhost:8100", engine_maker("base", 5.0, ""), pause=1.0)
+    )
     assert change is not None
     [(name, engine)] = change.joined.items()
     assert name in ("127.0.0.1:8100", "[::1]:8100") and isinstance(engine, VllmEngine)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.engine.base import (
+    EngineFailed,
     EngineRefused,
     EngineReplyInvalid,
     EngineRequest,
@@ -90,6 +91,32 @@ async def test_a_failing_replica_costs_no_request() -> None:
         two.engines[favourite].fault = None
         await until(lambda: favourite in two.up())
         assert await two.who() == favourite
+
+
+async def test_who_fails_at_one_request_is_not_taken_out_for_it() -> None:
+    async with replicas(1) as one:
+        await until(lambda: one.up() == ["e0"])
+        seen: list[bool] = []
+        for _ in range(3):
+            with pytest.raises(EngineFailed):
+                async with one.set.draw(EngineRequest("base", MESSAGES)):
+                    raise EngineFailed("an error event")
+            seen.append(one.set.up)
+        assert seen == [True] * 3
+        with pytest.raises(EngineUnavailable):
+            async with one.set.draw(EngineRequest("base", MESSAGES)):
+                raise EngineUnavailable("broken off")
+        assert not one.set.up
+
+
+async def test_who_fails_at_one_request_is_probed_and_taken_out_if_it_is_gone() -> None:
+    async with replicas(1) as one:
+        await until(lambda: one.up() == ["e0"])
+        with pytest.raises(EngineFailed):
+            async with one.set.write(EngineRequest("base", MESSAGES)):
+                one.engines["e0"].fault = EngineUnavailable("gone")
+                raise EngineFailed("an error event")
+        await until(lambda: not one.set.up)
 
 
 async def test_only_when_none_is_left_it_fails() -> None:

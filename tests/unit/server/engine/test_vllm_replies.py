@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from server.engine.base import EngineRefused, EngineReplyInvalid, EngineUnavailable
+from server.engine.base import EngineFailed, EngineRefused, EngineReplyInvalid
 from server.engine.vllm_replies import RolloutAssembly, read_event, read_lean, refusal
 
 
@@ -76,8 +76,8 @@ def test_what_makes_no_sense_is_refused(chunks: list[dict[str, Any]]) -> None:
     [
         (b"{", EngineReplyInvalid),
         (b"[]", EngineReplyInvalid),
-        (b'{"error": {"code": 500}}', EngineUnavailable),
-        (b'{"error": "no"}', EngineUnavailable),
+        (b'{"error": {"code": 500}}', EngineFailed),
+        (b'{"error": "no"}', EngineFailed),
         (b'{"error": {"message": "too long", "code": 400}}', EngineRefused),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.token_signals import entropy_estimate
-from server.engine.base import EngineReplyInvalid, EngineTimeout, EngineUnavailable
+from server.engine.base import EngineFailed, EngineReplyInvalid, EngineTimeout, EngineUnavailable
 from tests.serving import PROSE, TEXTS, Api, events_of, serving, until
 
 
@@ -129,12 +129,12 @@ async def test_a_single_stream_passes_tokens_through(api: Api) -> None:
         ({"ratchet": {"colour": 1}}, "ratchet.colour"),
         ({"colour": "red"}, "colour"),
         ({"stop": ["a"] * 5}, "stop"),
-        ({"top_logprobs": 3}, None),
+        ({"top_logprobs": 3}, "top_logprobs"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
     ],
 )
 async def test_a_client_s_mistake_is_a_400_that_names_the_field(
-    api: Api, body: dict[str, Any], param: str | None
+    api: Api, body: dict[str, Any], param: str
 ) -> None:
     reply = await api.chat(**body)
     error = reply.json()["error"]
@@ -178,7 +178,12 @@ async def test_a_body_over_the_limit_is_a_413() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [(EngineUnavailable("x"), 503), (EngineTimeout("x"), 504), (EngineReplyInvalid("x"), 502)],
+    [
+        (EngineUnavailable("x"), 503),
+        (EngineTimeout("x"), 504),
+        (EngineReplyInvalid("x"), 502),
+        (EngineFailed("x"), 502),
+    ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_engine_faults(api: Api, fault: Any, status: int, stream: bool) -> None:

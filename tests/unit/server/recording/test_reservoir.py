@@ -1,3 +1,5 @@
+from collections import Counter
+
 from rewards.answers.kinds import AnswerKinds
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
@@ -26,6 +28,46 @@ def test_of_prompts_that_are_held_out_only_those_are_kept() -> None:
     assert len(kept) == 11
     assert reservoir.holds_out("prompt 6")  # in whatever form it is asked
     assert not Reservoir().holds_out("prompt 6")
+
+
+def of(*holders: str, limit: int = 4) -> Reservoir:
+    """Queries of these users, `KEY/USER`, numbered."""
+    reservoir = Reservoir(limit)
+    for number, name in enumerate(holders):
+        content = [{"role": "user", "content": f"{number}"}]
+        query = Query(content, {}, client=name, holder=name.partition("/")[0])
+        reservoir.add(str(number), query)
+    return reservoir
+
+
+def test_who_has_most_gives_way_first() -> None:
+    mine = of("bob", *["eve"] * 9, limit=4)
+    assert sorted(query.client for query in mine.draw(9)) == ["bob", "eve", "eve", "eve"]
+    several = of("bob", "bob", *[f"eve/{name}" for name in range(9)], limit=4)
+    assert Counter(query.holder for query in several.draw(9)) == {"bob": 2, "eve": 2}
+
+
+def test_within_a_key_it_is_the_user_with_most() -> None:
+    mine = of("eve/a", "eve/a", "eve/b", "eve/b", "eve/b", limit=4)
+    assert Counter(query.client for query in mine.draw(9)) == {"eve/a": 2, "eve/b": 2}
+
+
+def test_keys_take_turns_in_a_drawing_and_so_do_their_users() -> None:
+    drawn = of(*["eve/a"] * 20, "eve/b", "bob", "bob", limit=99).draw(99)
+    assert {query.holder for query in drawn[:2]} == {"eve", "bob"}
+    assert Counter(query.holder for query in drawn[:4]) == {"eve": 2, "bob": 2}
+    assert {query.client for query in [q for q in drawn if q.holder == "eve"][:2]} == {
+        "eve/a", "eve/b",
+    }  # fmt: skip
+    assert len(drawn) == 23
+
+
+def test_a_query_asked_again_counts_once() -> None:
+    reservoir = of("bob", "eve", "eve", limit=3)
+    for _ in range(5):
+        reservoir.add("0", Query([], {}, client="bob", holder="bob"))
+    reservoir.add("9", Query([], {}, client="eve", holder="eve"))
+    assert sorted(query.client for query in reservoir.draw(9)) == ["bob", "eve", "eve"]
 
 
 def test_a_client_is_forgotten() -> None:

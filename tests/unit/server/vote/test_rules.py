@@ -6,8 +6,8 @@ from rewards.answer_choice import AnswerChoice
 from server.api.requests import ChatRequest
 from server.engine.base import EngineRequest
 from server.engine.scripted import ScriptedEngine
+from server.policy.support import Support
 from server.vote.rules import VoteRules
-from server.vote.support import Support
 from tests.serving import QUESTION, serving, until
 
 RULES = VoteRules(

@@ -9,8 +9,8 @@ from rewards.votes import take_vote
 from server.api.replies import Served
 from server.engine.base import Draw
 from server.policy.reasons import Unrecorded
+from server.policy.support import Support
 from server.vote.served import served_of
-from server.vote.support import Support
 from server.vote.tally import RunningTally
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rewards.votes import Vote
-from server.vote.support import Support
+from server.policy.support import Support
 
 
 def vote(total: int, **counts: int) -> Vote:

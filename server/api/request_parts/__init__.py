@@ -1,0 +1,1 @@
+"""What requests are made of: messages, prompts, grammars, and the extra fields of the engine."""
