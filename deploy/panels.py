@@ -164,8 +164,12 @@ SERVING = Board("serving", "Ratchet: serving", [
         Panel("Tokens a second", [
             ("sum(rate(ratchet_completion_tokens_total[$__rate_interval]))", "rollouts of votes"),
             ("sum(rate(ratchet_prompt_tokens_total[$__rate_interval]))", "prompts of votes"),
-            ("sum(rate(ratchet_tokens_total[$__rate_interval]))", "all for clients"),
+            ('sum(rate(ratchet_tokens_total{purpose="answer"}[$__rate_interval]))',
+             "all for clients"),
         ]),
+        Panel("Tokens a second by purpose", [_rate("ratchet_tokens_total", "purpose")],
+              note="What answers cost, what is drawn besides for the learner and for the gate, and "
+                   "what is scored to compare engine and trainer."),
     ]),
     ("The engine", [
         Panel("Sequences in the engine", [

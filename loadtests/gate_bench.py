@@ -48,8 +48,9 @@ class Judge:
     async def at(engine_url: str, adapters: Path) -> AsyncGenerator[Judge, None]:
         """A judge with enough queries in its reservoir; waits until the engine generates."""
         settings = ServerSettings(
-            redis_url="memory://", adapters_dir=adapters, engine_url=engine_url
-        )
+            redis_url="memory://", adapters_dir=adapters, engine_url=engine_url,
+            gate_holdout=0, gate_prompts=16,
+        )  # fmt: skip
         parts = Parts(settings)
         for question in questions(99, _QUERIES):
             message = {"role": "user", "content": question.text}

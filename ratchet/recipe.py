@@ -17,6 +17,8 @@ TINY_RECIPE: dict[str, Any] = {
     "groups_per_update": 16,
     "rollouts": 32,
     "gate_rollouts": 4,
+    "gate_holdout": 0,
+    "gate_prompts": 16,
     "threads": 1,
     "micro_batch_tokens": 4096,
 }
@@ -32,6 +34,8 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "gate_max_stretch": 10.0,
     "gate_max_kl": 2.0,
     "gate_rollouts": 4,
+    "gate_holdout": 0,
+    "gate_prompts": 16,
     "micro_batch_tokens": 1024,
     "max_model_len": 1024,
 }
@@ -54,6 +58,16 @@ def with_recipe(settings: StackSettings) -> StackSettings:
     return settings.model_copy(
         update={name: value for name, value in recipe.items() if name not in given}
     )
+
+
+def with_few_questions(settings: StackSettings, questions: int) -> StackSettings:
+    """The settings, with none of so few different questions kept from learning for the gate unless
+    that is set, where the gate would never see enough of them."""
+    if questions >= settings.gate_holdout * settings.gate_prompts:
+        return settings
+    few = {"gate_holdout": 0, "gate_prompts": min(16, settings.gate_prompts)}
+    given = settings.model_fields_set
+    return settings.model_copy(update={k: v for k, v in few.items() if k not in given})
 
 
 def with_all_cores(settings: StackSettings) -> StackSettings:

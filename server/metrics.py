@@ -32,7 +32,7 @@ ACCURACIES = ("maj", "avg", "label", "reward")
 OUTCOMES = (
     *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
     Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
-    Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR,
+    Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR, Unrecorded.HELD_OUT,
 )  # fmt: skip
 """What may become of a group that was to be recorded."""
 VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)
@@ -84,11 +84,14 @@ class ServerMetrics:
         self.quota_refusals = self._counter(
             "ratchet_quota_refusals", "Requests refused (429) because their key was over its quota."
         )
-        self.tokens = self._counter(
+        self.tokens = self._counters(
             "ratchet_tokens",
-            "Tokens of prompts and completions for clients, voted or passed through, as "
-            "`usage.total_tokens` and quotas count them; of a stream that is passed through, "
-            "one an event.",
+            "Tokens by purpose. `answer`: prompts and completions for clients, as "
+            "`usage.total_tokens` and quotas count them; of a stream that is passed through, one "
+            "an event. Completions drawn besides: `learning` for the learner, `judging` for the "
+            "gate. `probing`: tokens scored to compare engine and trainer.",
+            "purpose",
+            ("answer", "learning", "judging", "probing"),
         )
         self.engine_up = self._gauge(
             "ratchet_engine_up", "1 while an engine replica answers its probes.", ["replica"]

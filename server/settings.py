@@ -189,13 +189,14 @@ class RecordingSettings(SettingsGroup):
 class GateSettings(SettingsGroup):
     """The gate: parity and trial of a candidate."""
 
-    gate_prompts: int = Field(default=16, ge=2)
-    """Candidates wait until this many distinct queries have been seen: on recent ones a candidate
-    is compared with the live version and base."""
-    gate_holdout: int = Field(default=0, ge=0)
+    gate_prompts: int = Field(default=128, ge=2)
+    """Candidates wait until the gate has this many distinct queries to compare on, of those that
+    are held out. Traffic with few different prompts needs a smaller number, or no `gate_holdout`.
+    The small models' recipes have 16."""
+    gate_holdout: int = Field(default=8, ge=0)
     """Hold out one in so many prompts, by hash: the gate judges on these alone, and they are never
-    learnt from. 8 is a good choice, with `gate_prompts` 128, where traffic has 1,000 different
-    prompts and more; 0 holds out none, and the gate judges on recent prompts of all."""
+    learnt from. 0 holds out none, and the gate judges on recent prompts of all, as in the small
+    models' recipes."""
     gate_queries: int = Field(default=192, ge=1)
     """Most queries to spend on one candidate; it is rejected if nothing is proven by then."""
     gate_rollouts: int = Field(default=8, ge=2)
@@ -234,6 +235,10 @@ class GateSettings(SettingsGroup):
     """Reject if agreement or the share of answering rollouts falls by more, live to new."""
     gate_max_stretch: float = Field(default=2.0, gt=1)
     """Reject if the mean length leaves [1/x, x] times base's."""
+    gate_lock_in: float = Field(default=0.98, gt=0, le=1)
+    """Pause learning once the leading answers of three versions in a row have this share of all
+    rollouts and no longer change: what is wrong by then stays wrong. `ratchet releases resume` goes
+    on; 1 never pauses."""
     parity_tolerance: float = Field(default=0.02, gt=0)
     """Largest mean difference (nats per token) between engine and trainer on pinned tokens. fp32 on
     both sides agrees to 1e-5; bf16 needs about this much."""

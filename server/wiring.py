@@ -66,7 +66,8 @@ def promoter(
         max_stretch=settings.gate_max_stretch,
     )
     folders = AdapterFolders(settings.adapters_dir)
-    parity = ParityProbe(engine, BASE_MODEL, folders, settings.parity_tolerance)
+    probing = metrics.tokens["probing"].inc
+    parity = ParityProbe(engine, BASE_MODEL, folders, settings.parity_tolerance, probing)
     proof = (Files(engine, folders), parity)
     probe_rules = ProbeRules(
         minimum=settings.gate_prompts,
@@ -74,6 +75,7 @@ def promoter(
         refresh=settings.gate_refresh,
         temperature=settings.rollout_temperature,
         seconds=settings.gate_seconds,
+        queries=settings.gate_queries,
         labels=settings.gate_labels,
     )
     labelled: list[Query] = []
@@ -86,6 +88,7 @@ def promoter(
         kinds=kinds,
         rules=probe_rules,
         labelled=labelled,
+        on_tokens=metrics.tokens["judging"].inc,
     )
     decision_rules = DecisionRules(
         margin=settings.gate_margin,
@@ -113,4 +116,5 @@ def promoter(
         steps=tuple(steps),
         monitor=Monitor(policy, releases, signals, trial),
         metrics=metrics,
+        lock_in=settings.gate_lock_in,
     )

@@ -21,6 +21,7 @@ SETTINGS = {
     "rollouts": 16,
     "train_rollouts": 16,
     "gate_prompts": 8,
+    "gate_holdout": 0,
     "gate_rollouts": 4,
     "gate_margin": 0.1,
     "learning_rate": 3e-4,

@@ -70,7 +70,7 @@ async def serving(
     buffer: MemoryBuffer | None = None, engine: Engine | None = None, **settings: Any
 ) -> AsyncIterator[Api]:
     scripted = ScriptedEngine(lambda _model, _prompt, n: [TEXTS[i % 4] for i in range(n)])
-    defaults = {"redis_url": "memory://", "rollouts": 4, "train_rollouts": 0}
+    defaults = {"redis_url": "memory://", "rollouts": 4, "train_rollouts": 0, "gate_holdout": 0}
     parts = Parts(
         ServerSettings(**{**defaults, **settings}), engine=engine or scripted, buffer=buffer
     )

@@ -17,7 +17,7 @@ from ratchet.commands.adaptation import Adaptation, Plan, fresh_state
 from ratchet.commands.evaluation import items_from, protocol_from
 from ratchet.errors import ConfigurationError, as_configuration_error
 from ratchet.local.stack import Stack
-from ratchet.recipe import with_all_cores, with_recipe
+from ratchet.recipe import with_all_cores, with_few_questions, with_recipe
 from ratchet.settings import StackSettings, flags_of, read
 from rewards.answers.kinds import AnswerKinds
 from rewards.answers.math_judge import MathJudge
@@ -34,7 +34,7 @@ async def adapt_on(arguments: argparse.Namespace) -> int:
     if arguments.dataset in PRESETS and "answer" not in settings.model_fields_set:
         usual = json.dumps(answer_choice_for(arguments.dataset).to_json())
         settings = settings.model_copy(update={"answer": usual})
-    settings = with_all_cores(with_recipe(settings))
+    settings = with_few_questions(with_all_cores(with_recipe(settings)), len(items))
     protocol = protocol_from(arguments, settings.max_model_len // 2)
     epochs = arguments.epochs or epochs_for(arguments.dataset, len(items))
     if protocol.max_tokens >= settings.max_model_len:

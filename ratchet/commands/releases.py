@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from adapter.explanation import explanation
 from adapter.settings import ChannelSettings
 from adapter.store.adapter_folders import AdapterFolders
 from adapter.store.audit import authentication, faults
@@ -16,7 +17,6 @@ from adapter.store.forgetting import forget as forget_client
 from adapter.store.ledger import KEY_FILE, LedgerKeyFile
 from adapter.store.releases import BASE, AdapterRelease, ReleaseStore, promote_by_hand, rollback
 from ratchet.errors import ConfigurationError
-from ratchet.explanation import explanation
 from ratchet.settings import flags_of, read
 from server.recording.feedback_stores import open_feedback
 

@@ -16,11 +16,12 @@ import orjson
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
+from adapter.explanation import explanation
 from adapter.store.releases import AdapterRelease
 from server.api.errors import ApiError
 from server.parts import Parts
 
-_SHOWN_RELEASES = 40
+_SHOWN_RELEASES, _EXPLAINED = 40, 10
 _STATE_PATH = "/live"
 _WORTH_COMPRESSING = 10_000
 _HEADERS = {
@@ -115,7 +116,9 @@ class LivePage:
             "texts": texts,
             "history": parts.history.columns(_number(http, "since")),
             "votes": parts.recent.after(int(_number(http, "after")), texts),
-            "releases": [_summary(release) for release in reversed(releases)],
+            "releases": [
+                _summary(release, at < _EXPLAINED) for at, release in enumerate(reversed(releases))
+            ],
         }
         body, headers = orjson.dumps(content), {**_HEADERS, "content-type": "application/json"}
         if len(body) > _WORTH_COMPRESSING and _accepts_gzip(http):
@@ -128,7 +131,7 @@ def _accepts_gzip(http: Request) -> bool:
     return "gzip" in http.headers.get("accept-encoding", "")
 
 
-def _summary(release: AdapterRelease) -> dict[str, Any]:
+def _summary(release: AdapterRelease, explained: bool) -> dict[str, Any]:
     found = {**release.metrics, **release.numbers}
     return {
         "version": release.version,
@@ -137,6 +140,7 @@ def _summary(release: AdapterRelease) -> dict[str, Any]:
         "reason": release.reason,
         "at": release.created_at,
         "groups": len(release.sample_ids),
+        "why": explanation(release) if explained and release.steps else None,
         **{name: found.get(key) for name, key in _NUMBERS.items()},
     }
 

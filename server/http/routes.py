@@ -56,7 +56,7 @@ class Routes:
 
             def count(tokens: int) -> None:
                 tenant.used(tokens)
-                self._parts.metrics.tokens.inc(tokens)
+                self._parts.metrics.tokens["answer"].inc(tokens)
 
             if request.stream:
                 events = service.events(request, caller, count)

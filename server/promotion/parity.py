@@ -6,7 +6,7 @@ adapter, against the same change in the trainer. Rounding averages out over the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -105,20 +105,27 @@ class ParityProbe:
     base: str
     folders: AdapterFolders
     tolerance: float
+    on_tokens: Callable[[int], None] = lambda _: None
 
     async def judge(self, release: AdapterRelease) -> StepVerdict:
         return await verdict_or_unusable(self.engine, Step.PARITY, self._probe(release))
 
     async def _probe(self, release: AdapterRelease) -> StepVerdict:
         sheet = ProbeSheet.read(self.folders.path(release))
-        parity = await probe_parity(self.engine, release.folder, self.base, sheet)
+        parity = await probe_parity(self.engine, release.folder, self.base, sheet, self.on_tokens)
         return parity.verdict(self.tolerance)
 
 
-async def probe_parity(engine: Engine, name: str, base: str, sheet: ProbeSheet) -> Parity:
+async def probe_parity(
+    engine: Engine,
+    name: str,
+    base: str,
+    sheet: ProbeSheet,
+    on_tokens: Callable[[int], None] = lambda _: None,
+) -> Parity:
     """Score the sheet's sequences under `name` and `base`, as many as it takes, and compare: those
-    first that the adapter changes most. Raises EngineError, and ValueError if the sheet is empty or
-    does not fit its sequences."""
+    first that the adapter changes most. `on_tokens` counts what is scored. Raises EngineError, and
+    ValueError if the sheet is empty or does not fit its sequences."""
     tokens: list[tuple[float, float, float, float]] = []
     done, count = 0, len(sheet.sequences)
     moved = [math.dist(*rows) for rows in zip(sheet.adapter, sheet.base, strict=True)]
@@ -128,6 +135,7 @@ async def probe_parity(engine: Engine, name: str, base: str, sheet: ProbeSheet) 
         for index in part:  # one after another: scoring many at once holds up clients for seconds
             ids = sheet.sequences[index]
             ours, bases = await together(engine.score(model, ids) for model in (name, base))
+            on_tokens(2 * len(ids))
             first = sheet.start(index) - 1
             columns = (ours[first:], bases[first:], sheet.adapter[index], sheet.base[index])
             tokens += zip(*columns, strict=True)

@@ -6,7 +6,7 @@ noise, so that replies differ only where the policies do (common random numbers)
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from adapter.tasks import together
@@ -14,7 +14,7 @@ from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
 from server.policy.learning_share import LearningShare
-from server.promotion.traffic import in_turn, query_id
+from server.promotion.traffic import evenly, query_id
 from server.recording.reservoir import Query, Reservoir, is_of
 
 
@@ -38,14 +38,15 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRules:
     """Recent queries needed to begin, `rollouts` of each and their temperature, the number of
-    trials held on one drawing, the seconds that the engine gets for a query, and the most `labels`
-    of a drawing."""
+    trials held on one drawing, the seconds that the engine gets for a query, and the most `queries`
+    and `labels` of a drawing."""
 
     minimum: int
     rollouts: int
     refresh: int
     temperature: float
     seconds: float
+    queries: int = 192
     labels: int = 400
 
 
@@ -67,6 +68,7 @@ class ProbeSet:
         kinds: AnswerKinds,
         rules: ProbeRules,
         labelled: Sequence[Query] = (),
+        on_tokens: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._engine, self._share = engine, share
         self._reservoir = reservoir
@@ -78,6 +80,9 @@ class ProbeSet:
         self._replies: dict[tuple[str, int], Reply] = {}
         self._trials, self._known = 0, 0
         self._forgotten = 0
+        self._on_tokens = on_tokens
+        self.tokens = 0
+        """Drawn since the start."""
 
     @property
     def labels(self) -> int:
@@ -103,9 +108,10 @@ class ProbeSet:
         self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
-        """Draw every query in the reservoir anew, in random order, all clients in turn."""
+        """Draw anew: of the reservoir as many as a trial may ask, all keys in turn; then in an
+        order of which every beginning stands for the whole."""
         self._known = len(self._reservoir)
-        self._recent = in_turn(self._reservoir.draw(self._known))
+        self._recent = evenly(self._reservoir.draw(max(self._rules.queries, self._rules.minimum)))
         labelled = random.sample(self._labelled, self.labels)
         self._drawn, self._drawn_labelled = [], [_probe(query) for query in labelled]
         self._replies, self._trials = {}, 0
@@ -160,6 +166,9 @@ class ProbeSet:
             async with self._engine.draw(replace(request, priority=order)) as batches:
                 async for batch in batches:
                     draws += batch
+                    tokens = sum(draw.tokens for draw in batch)
+                    self.tokens += tokens
+                    self._on_tokens(tokens)
         except EngineTimeout:
             pass
         return draws

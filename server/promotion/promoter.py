@@ -18,6 +18,7 @@ from adapter.store.releases import AdapterRelease, ReleaseState, ReleaseStore
 from adapter.tasks import beside
 from server.engine.base import Engine, EngineError
 from server.metrics import ServerMetrics
+from server.promotion.lock_in import locked_in
 from server.promotion.monitor import Monitor
 from server.promotion.steps import PromotionStep, verdicts
 from server.promotion.trial import Trial
@@ -42,6 +43,8 @@ class Promoter:
     steps: Sequence[PromotionStep]
     monitor: Monitor
     metrics: ServerMetrics
+    lock_in: float = 1.0
+    """Majority from which on learning has locked in."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     async def run(self) -> None:
@@ -126,3 +129,6 @@ class Promoter:
         self.metrics.swap_seconds.labels("flip").observe(time.monotonic() - started)
         self.metrics.judged(steps, promoted=True)
         log.info("v%d is live: %s", release.version, reason)
+        if why := locked_in(await self.releases.all(), self.lock_in):
+            log.error("candidates wait from now on: %s", why)
+            await self.releases.pause(why)

@@ -3,7 +3,6 @@
 import hashlib
 import random
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -28,21 +27,11 @@ def slices_of(query: Query) -> Sequence[str]:
     return [*found, f"client:{query.client}"] if query.client else found
 
 
-def in_turn(queries: Sequence[Query]) -> list[Query]:
-    """The queries in a random order of which every beginning has its share of each client, and of
-    its kinds and templates. A client who has more than half of them keeps as many as
-    all others."""
-    sizes = Counter(query.client for query in queries)
-    most, count = max(sizes, key=sizes.__getitem__, default=""), len(queries)
-    surplus = 2 * sizes[most] - count if most and sizes[most] < count else 0
-    kept: list[Query] = []
-    for query in queries:
-        if surplus > 0 and query.client == most:
-            surplus -= 1
-        else:
-            kept.append(query)
-    parts = [(query.client, query.answer.kind, _template(query)) for query in kept]
-    return [kept[at] for at in spread(parts, random.Random(random.getrandbits(32)))]
+def evenly(queries: Sequence[Query]) -> list[Query]:
+    """The queries in a random order of which every beginning has its share of each key, and of its
+    users, kinds and templates."""
+    parts = [(query.holder, query.client, query.answer.kind, _template(query)) for query in queries]
+    return [queries[at] for at in spread(parts, random.Random(random.getrandbits(32)))]
 
 
 def _template(query: Query) -> str:

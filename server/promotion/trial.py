@@ -96,6 +96,7 @@ class Trial:
         best = roles[references.get("best", others[first])]
         standing = self.standing if kl is not None and best != first else None
         self.probes.begin(everyone)
+        spent = self.probes.tokens
         decision = Decision(list(others), self.rules.decision, self.probes.labels)
         records = {name: list[VoteRecord]() for name in everyone}
         numbers: dict[str, float] = {}
@@ -107,9 +108,12 @@ class Trial:
                     decision.add(row)
                     if standing is not None:
                         standing.add(probe.seed, row.between(first, best))
-                stats = {name: PolicyStats.of(rows) for name, rows in records.items() if rows}
+                if not records[candidate]:
+                    continue  # whose queries these were has been forgotten
+                stats = {name: PolicyStats.of(rows) for name, rows in records.items()}
                 shown = {"candidate": candidate, "base": base, **others}
                 numbers = decision.numbers() | _numbers({r: stats[n] for r, n in shown.items()})
+                numbers["tokens"] = float(self.probes.tokens - spent)
                 alarm = None
                 if len(records[candidate]) >= min(_ALARMING, self.rules.decision.queries):
                     alarm = self._alarm(stats[candidate], stats[others[first]], stats[base], kl)

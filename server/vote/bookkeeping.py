@@ -88,6 +88,7 @@ class Bookkeeping:
             session.reason = self._refusal(session.answer, served, vote)
         if session.reason is None and self.reservoir.holds_out(session.prompt):
             session.reason = Unrecorded.HELD_OUT
+            self.metrics.groups[Unrecorded.HELD_OUT].inc()
         if session.reason is None:
             session.reason = self.recorder.refusal()
         outcome = Outcome(

@@ -139,6 +139,7 @@ class TopUp:
             self._record(unfinished)
             return
         self._metrics.top_ups.inc(len(draws))
+        self._metrics.tokens["learning"].inc(sum(draw.tokens for draw in draws))
         self.add(replace(unfinished, group=replace(unfinished.group, rollouts=rollouts)))
 
     def _pop(self) -> Unfinished:

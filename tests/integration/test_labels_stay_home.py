@@ -35,7 +35,7 @@ class Recording(httpx2.ASGITransport):
 @pytest.fixture
 async def wired(each_server) -> AsyncIterator[tuple[AsyncOpenAI, Recording, Parts]]:
     engine = ScriptedEngine(lambda _model, _messages, n: [rf"\boxed{{{i % 2}}}" for i in range(n)])
-    parts = Parts(ServerSettings(redis_url=each_server.url), engine=engine)
+    parts = Parts(ServerSettings(redis_url=each_server.url, gate_holdout=0), engine=engine)
     recording = Recording(create_app(parts))  # type: ignore[arg-type]
     http = httpx2.AsyncClient(transport=recording, base_url="http://t")
     async with parts.running(), http:

@@ -38,7 +38,8 @@ Damage = Callable[[Path], object]
 def settings(shared_engine: EngineProcess, tmp_path_factory) -> StackSettings:
     return StackSettings(
         engine_url=shared_engine.url, engine_timeout=20, threads=1,
-        learning_rate=1e-3, gate_prompts=2, gate_rollouts=2, gate_queries=16, rollouts=8,
+        learning_rate=1e-3, gate_prompts=2, gate_holdout=0, gate_rollouts=2,
+        gate_queries=16, rollouts=8,
         gate_margin=0.45, answer=NUMBERS,
         adapters_dir=tmp_path_factory.mktemp("adapters"), redis_url="memory://",
     )  # fmt: skip

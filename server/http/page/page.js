@@ -79,12 +79,27 @@ function showState(state) {
   showReleases(verdicts);
 }
 
+const opened = new Set();
+
+function explained(release) {
+  const reason = release.reason || "being judged";
+  if (!release.why) return [reason];
+  const details = make("details", {},
+    make("summary", { text: reason }), make("pre", { text: release.why }));
+  details.open = opened.has(release.version);
+  details.addEventListener("toggle", () => {
+    if (details.open) opened.add(release.version);
+    else opened.delete(release.version);
+  });
+  return [details];
+}
+
 function showReleases(releases) {
   $("no-releases").hidden = releases.length > 0;
   $("release-rows").replaceChildren(...releases.map((one) => make("tr", {},
     make("td", { text: versionName(one.version) }),
     make("td", { className: one.state, text: one.state }),
-    make("td", { text: one.reason || "being judged" }),
+    make("td", {}, ...explained(one)),
     make("td", { className: "number", text: one.kl === null ? "–" : one.kl.toFixed(3) }),
     make("td", { className: "number", text: seconds(one.seconds) }))));
 }

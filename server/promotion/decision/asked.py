@@ -31,10 +31,11 @@ class Asked:
         """The first policy minus the second, in the same way."""
         if (first, second) in self.near:
             return self.near[first, second]
-        ours, theirs = self._clusters(first), self._clusters(second)
+        ours, theirs = self.clusters_of(first), self.clusters_of(second)
         if self.label is None:
             return pooled(ours, theirs)
         return labelled(ours, theirs, self.label)
 
-    def _clusters(self, name: str) -> Clusters:
+    def clusters_of(self, name: str) -> Clusters:
+        """The rollouts of the candidate, or of a reference by its name."""
         return self.candidate if name == CANDIDATE else self.references[name]

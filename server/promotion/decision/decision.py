@@ -10,9 +10,10 @@ from statistics import NormalDist
 
 from adapter.store.judgement import Cause
 from server.promotion.decision.asked import Asked
+from server.promotion.decision.changes import Changes
 from server.promotion.decision.schedule import EARLY, planned_looks
 from server.promotion.decision.sequential_test import Moments, Proof, SequentialTest
-from server.promotion.decision.slices import Slices
+from server.promotion.decision.slices import Slices, Yardstick
 
 _ENOUGH_LABELS = 64
 """Labels that may overrule the alarm over what the candidate changes."""
@@ -67,6 +68,7 @@ class Decision:
         self._tests = {name: SequentialTest(rules.margin) for name in references}
         self._known = {name: _LabelTest(rules.margin) for name in references} if labels else {}
         self._slices = Slices()
+        self._changes = Changes(references[0], "base" if "base" in references else references[0])
         self._lost: dict[str, list[tuple[float, Asked]]] = {name: [] for name in references}
         self._read, self._asked = 0, 0
 
@@ -80,6 +82,7 @@ class Decision:
             self._slices.add(asked, name, difference)
             if difference <= -0.25:
                 self._lost[name].append((difference, asked))
+        self._changes.add(asked)
         self._asked += asked.label is None
         self._read += asked.label is not None
 
@@ -141,6 +144,7 @@ class Decision:
             parts[f"against_{name}"]["overturned"] = -self._slices.overturned(name).mean
             parts[f"against_{name}"]["novel"] = self._slices.novel(name).mean
         parts["slices"] = self._slices.numbers()
+        parts["changes"] = self._changes.numbers()
         return {f"{part}/{key}": n for part, found in parts.items() for key, n in found.items()}
 
     def _slices_found(self, share: float) -> Finding | None:
@@ -149,10 +153,11 @@ class Decision:
             return None
         lost = self._lost_to(found.reference, found.name)
         where, than = f"slice {found.name}", NAMES[found.reference]
-        if found.overturned:
+        if found.by is Yardstick.OVERTURNED:
             reason = _found(f"{where} leaves what {than} agrees on", found.moments)
             return Finding(reason, Cause.OVERTURNED, found.reference, found.name, lost)
-        reason = _found(f"{where} is worse than under {than}", found.moments)
+        verb = "answers less" if found.by is Yardstick.ANSWERED else "is worse"
+        reason = _found(f"{where} {verb} than under {than}", found.moments)
         return Finding(reason, Cause.SLICE, found.reference, found.name, lost)
 
     def _may_overturn(self, share: float) -> bool:

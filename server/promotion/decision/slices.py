@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import NormalDist
 
 from server.promotion.decision.asked import Asked
-from server.promotion.decision.comparison import by_reference, novel
+from server.promotion.decision.comparison import Clusters, by_reference, novel
 from server.promotion.decision.sequential_test import Moments
 
 ENOUGH, _SUSPECT = 8, 2
@@ -22,13 +23,22 @@ _LEFT, _LEFT_PROVEN = 0.4, 0.1
 `_LEFT_PROVEN`: damage rather than learning changes whole slices of confident answers."""
 
 
+class Yardstick(StrEnum):
+    """What a slice is compared by: labels or the pooled consensus, the share of rollouts that
+    answer, or the reference's own consensus."""
+
+    SCORE = "score"
+    ANSWERED = "answered"
+    OVERTURNED = "overturned"
+
+
 @dataclass(frozen=True, slots=True)
 class SliceFinding:
-    """A slice that is worse than a reference, or `overturned` by what the reference agrees on."""
+    """A slice that is worse than under a reference, and by what."""
 
     name: str
     reference: str
-    overturned: bool
+    by: Yardstick
     moments: Moments
 
 
@@ -39,6 +49,7 @@ class Slices:
         self._labelled: dict[tuple[str, str], Moments] = defaultdict(Moments)
         self._unlabelled: dict[tuple[str, str], Moments] = defaultdict(Moments)
         self._own: dict[tuple[str, str], Moments] = defaultdict(Moments)
+        self._answered: dict[tuple[str, str], Moments] = defaultdict(Moments)
         self._novel: dict[str, Moments] = defaultdict(Moments)
 
     def add(self, asked: Asked, reference: str, difference: float) -> None:
@@ -50,6 +61,9 @@ class Slices:
             own = by_reference(asked.candidate, asked.references[reference])
             self._own[reference, ""].add(own)
             self._novel[reference].add(novel(asked.candidate, asked.references[reference]))
+        answering = _share(asked.candidate) - _share(asked.references[reference])
+        for name in ("", *asked.slices):
+            self._answered[reference, name].add(answering)
         for name in asked.slices:
             known[reference, name].add(difference)
             if own is not None:
@@ -68,33 +82,39 @@ class Slices:
         found: list[SliceFinding] = []
         tests = self._at_least(ENOUGH)
         wide = NormalDist().inv_cdf(1 - _ALPHA * share / max(1, len(tests)))
-        for key, moments, overturned in tests:
+        for key, moments, by in tests:
+            overturned = by is Yardstick.OVERTURNED
             least, proven = (_LEFT, _LEFT_PROVEN) if overturned else (_LEAST_LOSS, 0.0)
             lost = moments.mean <= -least and moments.mean + wide * moments.error < -proven
             if lost and not (overturned and self._defended(key)):
-                found.append(SliceFinding(key[1], key[0], overturned, moments))
+                found.append(SliceFinding(key[1], key[0], by, moments))
         return min(found, key=lambda one: one.moments.mean, default=None)
 
     def suspect(self) -> bool:
         """Whether a slice looks much worse, though too little of it was seen."""
         return any(
-            moments.mean <= -(_LEFT if overturned else _SUSPECT_LOSS)
-            and not (overturned and self._defended(key))
-            for key, moments, overturned in self._at_least(_SUSPECT)
+            moments.mean <= -(_LEFT if by is Yardstick.OVERTURNED else _SUSPECT_LOSS)
+            and not (by is Yardstick.OVERTURNED and self._defended(key))
+            for key, moments, by in self._at_least(_SUSPECT)
         )
 
     def numbers(self) -> dict[str, float]:
         """The lowest mean difference of any slice with enough queries, and how many have enough."""
-        means = [m.mean for _, m, overturned in self._at_least(ENOUGH) if not overturned]
+        means = [m.mean for _, m, by in self._at_least(ENOUGH) if by is Yardstick.SCORE]
         return {"lowest": min(means), "compared": float(len(means))} if means else {}
 
-    def _at_least(self, queries: int) -> list[tuple[tuple[str, str], Moments, bool]]:
-        """The slices with so many queries that are not all of them, by reference and name, and
-        whether they are compared by the reference's own consensus."""
-        yardsticks = (self._labelled, False), (self._unlabelled, False), (self._own, True)
+    def _at_least(self, queries: int) -> list[tuple[tuple[str, str], Moments, Yardstick]]:
+        """The slices with so many queries that are not all of them, by reference and name, and what
+        they are compared by."""
+        yardsticks = (
+            (self._labelled, Yardstick.SCORE),
+            (self._unlabelled, Yardstick.SCORE),
+            (self._answered, Yardstick.ANSWERED),
+            (self._own, Yardstick.OVERTURNED),
+        )
         return [
-            (key, moments, overturned)
-            for kept, overturned in yardsticks
+            (key, moments, by)
+            for kept, by in yardsticks
             for key, moments in kept.items()
             if key[1] and queries <= moments.count < kept[key[0], ""].count
         ]
@@ -103,3 +123,8 @@ class Slices:
         """Whether labels say that a slice is no worse: they know better than a consensus."""
         known = self._labelled.get(key)
         return known is not None and known.count >= ENOUGH and known.mean > -_LEAST_LOSS
+
+
+def _share(clusters: Clusters) -> float:
+    """Share of the rollouts that have an answer."""
+    return sum(cluster is not None for cluster in clusters) / len(clusters)

@@ -16,7 +16,7 @@ from tests.serving import Api, serving, until
 
 LABELS = {
     "route", "status", "replica", "what", "outcome", "kind", "verdict", "step", "against", "stage",
-    "le",
+    "le", "purpose",
 }  # fmt: skip
 """Every label there may be. None of them is a request, a client or a prompt."""
 
@@ -141,7 +141,8 @@ async def test_tokens_of_votes_and_of_what_is_passed_through() -> None:
     async with serving() as api:
         voted = (await api.chat()).json()["usage"]["total_tokens"]
         single = (await api.chat(ratchet={"rollouts": 1})).json()["usage"]["total_tokens"]
-        assert value(api, "ratchet_tokens_total") == voted + single > 0
+        answered = value(api, "ratchet_tokens_total", purpose="answer")
+        assert answered == voted + single > 0
 
 
 async def test_requests_over_their_quota_are_counted(tmp_path) -> None:

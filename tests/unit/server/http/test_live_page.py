@@ -7,6 +7,8 @@ import pytest
 
 import server
 from adapter.store.clients import pseudonym
+from adapter.store.judgement import Cause, Step, turned_away
+from adapter.store.releases import AdapterRelease
 from server.api.tenants import add_key
 from server.http.live_page import PAGE_PATHS
 from tests.serving import Api, serving, until
@@ -53,6 +55,25 @@ def test_the_page_asks_nobody_else_and_is_small() -> None:
         if file.suffix == ".html":
             assert not re.search(r"<script>|\sstyle=|\son\w+=", text)
     assert total < 100_000
+
+
+async def test_a_verdict_is_explained() -> None:
+    async with serving() as api:
+        store = api.parts.releases
+        token = await store.acquire(5.0)
+        assert token is not None
+        version = await store.reserve()
+        await store.publish(AdapterRelease(version, 0, "v1", "d", ["g"], {}, 0.0), token)
+        why = turned_away(
+            Step.TRIAL, Cause.SLICE, "slice s is worse", reference="base", slice="s", lost=["q1"]
+        )
+        await store.reject(version, why.reason, [why])
+        await api.parts.promoter.versions.sync()
+        [shown] = (await state(api))["releases"]
+    assert shown["reason"] == "slice s is worse"
+    assert "reference: base" in shown["why"]
+    assert "lost queries: q1" in shown["why"]
+    assert "what to do: " in shown["why"]
 
 
 async def test_it_can_be_switched_off() -> None:

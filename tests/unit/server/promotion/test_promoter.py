@@ -50,7 +50,14 @@ class Bench:
         self.engine.scores = self.scores
         self.releases = releases or MemoryReleases()
         self.folders = AdapterFolders(tmp_path)
-        given = {"gate_prompts": 8, "gate_rollouts": 8, "watch_queries": 8, **settings}
+        given = {
+            "gate_prompts": 8,
+            "gate_holdout": 0,
+            "gate_lock_in": 1.0,
+            "gate_rollouts": 8,
+            "watch_queries": 8,
+            **settings,
+        }
         self.parts = Parts(
             ServerSettings(redis_url="memory://", adapters_dir=tmp_path, **given),
             engine=self.engine,
@@ -120,6 +127,9 @@ class Bench:
             versions.append(reply["ratchet"]["policy_version"])
         return versions
 
+    def metric(self, name: str, **labels: str) -> float:
+        return self.parts.metrics.registry.get_sample_value(name, labels) or 0.0
+
     async def judged(self, version: int) -> AdapterRelease:
         await self.parts.promoter.sync()
         return await self.releases.get(version)
@@ -136,6 +146,9 @@ async def test_an_honest_candidate_goes_live(bench: Bench) -> None:
     assert release.reason == "not worse than its parent: +0.000 over 80 queries"
     assert bench.parts.policy.live == 1
     assert release.numbers["parity/to_trainer"] == 0.0
+    drawn = bench.metric("ratchet_tokens_total", purpose="judging")
+    assert drawn >= release.numbers["gate/tokens"] > 0
+    assert bench.metric("ratchet_tokens_total", purpose="probing") == 6  # twice three
     assert {"seconds/load", "seconds/parity", "seconds/gate", "seconds/total"} <= set(
         release.numbers
     )
@@ -471,6 +484,18 @@ async def test_a_lineage_that_drifts_below_its_best_version_goes_back_to_it(tmp_
     await bench.judged(await bench.publish("sure"))
     await bench.parts.promoter.sync()
     assert policy.live == 4  # what was found of others is not held against it
+
+
+async def test_learning_that_has_locked_in_is_paused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, gate_lock_in=0.98)
+    for _ in range(3):
+        assert await bench.releases.paused() is None
+        await bench.judged(await bench.publish("sure"))
+    why = await bench.releases.paused()
+    assert why is not None and why.startswith("locked in")
+    later = await bench.judged(await bench.publish("sure"))
+    assert later.state is ReleaseState.CANDIDATE  # waits until resumed by hand
+    assert later.version == 4 and bench.parts.policy.live == 3
 
 
 async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What queries are called, and their slices."""
 
 from rewards.answer_choice import AnswerChoice
-from server.promotion.traffic import in_turn, query_id, slices_of
+from server.promotion.traffic import evenly, query_id, slices_of
 from server.recording.reservoir import Query
 
 
@@ -27,16 +27,10 @@ def test_a_client_is_a_slice_of_its_own() -> None:
     assert len(slices_of(asked("?"))) == 2
 
 
-def test_clients_are_asked_in_turn_and_none_has_more_than_half() -> None:
-    queries = [asked(f"Is {n} odd?", client="many" if n % 10 else "few") for n in range(100)]
-    queries += [asked(f"Say {n}", client="third") for n in range(10)]
+def test_every_beginning_has_its_share_of_each_client() -> None:
+    queries = [asked(f"Is {n} odd?", client="many" if n % 8 else "few") for n in range(96)]
     for _ in range(20):
-        drawn = [query.client for query in in_turn(queries)]
-        assert sorted(set(drawn)) == ["few", "many", "third"]
-        assert (len(drawn), drawn.count("many")) == (40, 20)
-        assert min(drawn[:16].count(client) for client in ("few", "third")) >= 3
-    alone = [asked(f"{n}", client="only") for n in range(5)]
-    assert len(in_turn(alone)) == 5
-    assert in_turn([]) == []
-    unknown = [asked(f"{n}") for n in range(9)] + [asked("?", client="known")]
-    assert len(in_turn(unknown)) == 10  # who they are is not known: perhaps many
+        drawn = [query.client for query in evenly(queries)]
+        assert (len(drawn), drawn.count("few")) == (96, 12)
+        assert 2 <= drawn[:24].count("few") <= 4
+    assert evenly([]) == []

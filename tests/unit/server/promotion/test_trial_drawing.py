@@ -20,7 +20,8 @@ class Bench:
         self.engine.adapters["v1"] = "folder"
         self.parts = Parts(
             ServerSettings(
-                redis_url="memory://", adapters_dir=tmp_path, gate_prompts=40, gate_rollouts=2,
+                redis_url="memory://", adapters_dir=tmp_path, gate_prompts=40,
+                gate_holdout=0, gate_rollouts=2,
                 learning_rollouts=1000,
             ),
             engine=self.engine,

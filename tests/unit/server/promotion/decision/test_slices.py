@@ -1,12 +1,14 @@
 """Slices of the traffic: losses that the whole would hide."""
 
+from collections.abc import Sequence
+
 from server.promotion.decision.asked import Asked
-from server.promotion.decision.slices import Slices
+from server.promotion.decision.slices import Slices, Yardstick
 
 LIKE_BASE, WRONG, RIGHT = [0, 0, 0, 1], [2, 2, 2, 2], [0, 0, 0, 0]
 
 
-def added(*rows: tuple[str, list[int], int | None, int]) -> Slices:
+def added(*rows: tuple[str, Sequence[int | None], int | None, int]) -> Slices:
     """Slice, the candidate's answers, label, and how many such queries."""
     slices = Slices()
     for name, answers, label, count in rows:
@@ -19,14 +21,23 @@ def added(*rows: tuple[str, list[int], int | None, int]) -> Slices:
 def test_gains_elsewhere_do_not_pay_for_a_slice() -> None:
     found = added(("most", RIGHT, 0, 100), ("few", WRONG, 0, 14)).found()
     assert found is not None
-    assert (found.name, found.reference, found.overturned) == ("few", "base", False)
+    assert (found.name, found.reference, found.by) == ("few", "base", Yardstick.SCORE)
     assert found.moments.mean == -0.75
 
 
 def test_a_slice_that_leaves_all_that_base_agrees_on_is_found_without_labels() -> None:
     found = added(("most", LIKE_BASE, None, 100), ("few", WRONG, None, 14)).found()
     assert found is not None
-    assert (found.name, found.overturned) == ("few", True)
+    assert (found.name, found.by) == ("few", Yardstick.OVERTURNED)
+
+
+def test_a_slice_that_no_longer_answers_is_found_without_labels() -> None:
+    broken = [0, 0, None, None]
+    found = added(("most", LIKE_BASE, None, 100), ("few", broken, None, 16)).found()
+    assert found is not None
+    assert (found.name, found.by) == ("few", Yardstick.ANSWERED)
+    assert found.moments.mean == -0.5
+    assert added(("most", broken, None, 100), ("few", LIKE_BASE, None, 1)).suspect()
 
 
 def test_labels_defend_a_slice_that_is_overturned_for_the_better() -> None:

@@ -66,6 +66,8 @@ def _comparisons(verdict: StepVerdict) -> list[str]:
     if (lowest := verdict.numbers.get("slices/lowest")) is not None:
         count = verdict.numbers["slices/compared"]
         lines.append(f"    lowest of {count:.0f} slices: {lowest:+.3f}")
+    if (tokens := verdict.numbers.get("tokens")) is not None:
+        lines.append(f"    {tokens:,.0f} tokens were drawn for it")
     if verdict.numbers.get("better") == 1.0:
         lines.append("    proven better than the best version before it")
     return lines

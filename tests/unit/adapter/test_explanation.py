@@ -2,9 +2,9 @@
 
 import pytest
 
+from adapter.explanation import explanation
 from adapter.store.judgement import Cause, Step, StepVerdict, turned_away
 from adapter.store.releases import AdapterRelease
-from ratchet.explanation import explanation
 
 NUMBERS = {
     "against_parent/mean": -0.02, "against_parent/error": 0.01, "against_parent/queries": 192.0,
@@ -40,9 +40,12 @@ def test_a_rejection_says_where_how_sure_and_what_to_do() -> None:
 
 
 def test_a_pass_says_whether_it_is_the_best_now() -> None:
-    verdict = StepVerdict(Step.TRIAL, passed=True, numbers={**NUMBERS, "better": 1.0})
+    verdict = StepVerdict(
+        Step.TRIAL, passed=True, numbers={**NUMBERS, "better": 1.0, "tokens": 2e4}
+    )
     text = explanation(release(verdict, passed=True))
     assert "what to do" not in text
+    assert "20,000 tokens were drawn for it" in text
     assert text.endswith("proven better than the best version before it")
 
 
