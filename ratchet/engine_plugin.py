@@ -2,10 +2,11 @@
 
 vLLM 0.32's PyTorch kernels, used on CPU, copy the adapter's weights for every token, which makes an
 adapter eight times as slow as base; and they read -1, the index of a token without an adapter, as
-the last slot. Those here group the tokens by adapter.
+the last slot. Those here group the tokens by adapter: for linear layers once a step, since finding
+the groups again for each of a step's hundreds of products takes longer than the products.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 ALL_ROWS = slice(None)
@@ -24,6 +25,49 @@ def register() -> None:
     for module in modules:
         for kernel in (bgmv_shrink, bgmv_expand, bgmv_expand_slice):
             setattr(module, kernel.__name__, kernel)
+    wrapper: Any = punica_cpu.PunicaWrapperCPU  # pyright: ignore[reportUnknownMemberType]
+    before = wrapper.update_metadata
+
+    def update_metadata(self: Any, *given: Any, **named: Any) -> None:
+        before(self, *given, **named)
+        self.grouped = None
+
+    wrapper.update_metadata = update_metadata
+    wrapper.add_lora_linear = add_lora_linear
+
+
+def add_lora_linear(  # noqa: PLR0917 (vLLM calls it by position)
+    wrapper: Any,
+    y: Any,
+    x: Any,
+    lora_a_stacked: Sequence[Any],
+    lora_b_stacked: Sequence[Any],
+    scale: float,
+    output_slices: Sequence[int],
+    **_: Any,
+) -> None:
+    """y[i] += scale * B[index[i]] @ A[index[i]] @ x[i] for each slice of a layer's output. `y` [T,
+    out], `x` [T, in], A [slots, 1, rank, in], B [slots, 1, width, rank]; computed in float32. The
+    indices are the `wrapper`'s, which are new in each step."""
+    if getattr(wrapper, "grouped", None) is None:
+        wrapper.grouped = {}
+    grouped: dict[int, list[tuple[int, Any]]] = wrapper.grouped
+    if len(x) not in grouped:
+        grouped[len(x)] = list(_by_slot(wrapper.token_lora_indices, len(x)))
+    for slot, rows in grouped[len(x)]:
+        taken, start = x[rows].float(), 0
+        for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
+            low, high = taken @ _weights(a, slot).float().T, _weights(b, slot).float().T
+            if scale != 1.0:
+                low *= scale
+            columns = y[:, start : start + width]
+            if rows is not ALL_ROWS:
+                columns.index_add_(0, rows, (low @ high).to(y.dtype))
+            elif y.dtype == low.dtype:
+                columns.addmm_(low, high)
+            else:
+                columns += low @ high
+            start += width
 
 
 def bgmv_shrink(

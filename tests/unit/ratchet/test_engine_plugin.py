@@ -1,11 +1,13 @@
 """LoRA on CPU, one product an adapter: against the sums written out."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.engine_plugin import bgmv_expand, bgmv_expand_slice, bgmv_shrink
+from ratchet.engine_plugin import add_lora_linear, bgmv_expand, bgmv_expand_slice, bgmv_shrink
 
 TOKENS, SLOTS, WIDE, RANK = 7, 3, 6, 2
 indices = st.lists(st.integers(-1, SLOTS - 1), min_size=TOKENS, max_size=TOKENS)
@@ -55,3 +57,22 @@ def test_an_output_may_be_narrower_than_the_adapter() -> None:
     out = torch.zeros(TOKENS, WIDE - 2)
     bgmv_expand(torch.ones(TOKENS, RANK), b, out, torch.zeros(TOKENS, dtype=torch.long))
     assert torch.allclose(out[0], b[0, 0].sum(-1)[: WIDE - 2], atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+@given(slots=indices, seed=st.integers(0, 99))
+def test_a_layer_adds_each_slice_of_its_output(
+    slots: list[int], seed: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    inputs, a, b = stacks(seed)
+    narrow = b[:, :, :4]
+    before = torch.ones(TOKENS, WIDE + 4, dtype=dtype)
+    out, wrapper = before.clone(), SimpleNamespace(token_lora_indices=torch.tensor(slots))
+    for _ in range(2):  # the second time from what was found the first time
+        out.copy_(before)
+        add_lora_linear(wrapper, out, inputs.to(dtype), (a, a), (b, narrow), 0.5, (WIDE, 4))
+        for row, slot in enumerate(slots):
+            middle = 0.5 * (a[slot, 0] @ inputs.to(dtype)[row].float())
+            added = torch.cat([b[slot, 0] @ middle, narrow[slot, 0] @ middle])
+            wanted = 1.0 + (added if slot >= 0 else torch.zeros(WIDE + 4))
+            assert torch.allclose(out[row].float(), wanted, atol=tolerance, rtol=tolerance)
