@@ -30,7 +30,7 @@ def register() -> None:
 
     def update_metadata(self: Any, *given: Any, **named: Any) -> None:
         before(self, *given, **named)
-        self.grouped = None
+        self.grouped = {}
 
     wrapper.update_metadata = update_metadata
     wrapper.add_lora_linear = add_lora_linear
@@ -48,13 +48,12 @@ def add_lora_linear(  # noqa: PLR0917 (vLLM calls it by position)
 ) -> None:
     """y[i] += scale * B[index[i]] @ A[index[i]] @ x[i] for each slice of a layer's output. `y` [T,
     out], `x` [T, in], A [slots, 1, rank, in], B [slots, 1, width, rank]; computed in float32. The
-    indices are the `wrapper`'s, which are new in each step."""
-    if getattr(wrapper, "grouped", None) is None:
-        wrapper.grouped = {}
-    grouped: dict[int, list[tuple[int, Any]]] = wrapper.grouped
-    if len(x) not in grouped:
-        grouped[len(x)] = list(_by_slot(wrapper.token_lora_indices, len(x)))
-    for slot, rows in grouped[len(x)]:
+    indices are the `wrapper`'s, as their groups are (`grouped`, by T), which each step empties."""
+    groups: list[tuple[int, Any]] | None = wrapper.grouped.get(len(x))
+    if groups is None:
+        groups = list(_by_slot(wrapper.token_lora_indices, len(x)))
+        wrapper.grouped[len(x)] = groups
+    for slot, rows in groups:
         taken, start = x[rows].float(), 0
         for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
             low, high = taken @ _weights(a, slot).float().T, _weights(b, slot).float().T

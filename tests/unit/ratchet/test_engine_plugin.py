@@ -67,7 +67,8 @@ def test_a_layer_adds_each_slice_of_its_output(
     inputs, a, b = stacks(seed)
     narrow = b[:, :, :4]
     before = torch.ones(TOKENS, WIDE + 4, dtype=dtype)
-    out, wrapper = before.clone(), SimpleNamespace(token_lora_indices=torch.tensor(slots))
+    out = before.clone()
+    wrapper = SimpleNamespace(grouped={}, token_lora_indices=torch.tensor(slots))
     for _ in range(2):  # the second time from what was found the first time
         out.copy_(before)
         add_lora_linear(wrapper, out, inputs.to(dtype), (a, a), (b, narrow), 0.5, (WIDE, 4))
