@@ -31,6 +31,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "train_rollouts": 16,
     "learn_rollouts": 8,
     "rollout_temperature": 0.7,
+    "train_support": 0.3,
     "gate_max_stretch": 10.0,
     "gate_max_kl": 2.0,
     "gate_rollouts": 4,
@@ -40,7 +41,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "max_model_len": 1024,
 }
 """Settings of SmolLM2-135M on two cores in place of the defaults. At T 1 only 40% of its rollouts
-state an answer. Who learns to answer briefly may become many times shorter than base."""
+state an answer. Where 5 of 16 rollouts agree 79% are right, where 2 do 65%. Who learns to answer briefly may become many times shorter than base."""
 
 
 def with_recipe(settings: StackSettings) -> StackSettings:
