@@ -6,14 +6,14 @@ noise, so that replies differ only where the policies do (common random numbers)
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from adapter.tasks import together
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
-from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
-from server.policy.learning_share import LearningShare
+from server.engine.base import EngineRequest
+from server.promotion.gate_draws import GateDraws
 from server.promotion.traffic import evenly, query_id
 from server.recording.reservoir import Query, Reservoir, is_of
 
@@ -62,16 +62,13 @@ class ProbeSet:
     def __init__(
         self,
         *,
-        engine: Engine,
-        share: LearningShare,
+        draws: GateDraws,
         reservoir: Reservoir,
         kinds: AnswerKinds,
         rules: ProbeRules,
         labelled: Sequence[Query] = (),
-        on_tokens: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._engine, self._share = engine, share
-        self._reservoir = reservoir
+        self._draws, self._reservoir = draws, reservoir
         self._labelled = list({query_id(query): query for query in labelled}.values())
         self._kinds, self._rules = kinds, rules
         self._recent: list[Query] = []
@@ -80,9 +77,11 @@ class ProbeSet:
         self._replies: dict[tuple[str, int], Reply] = {}
         self._trials, self._known = 0, 0
         self._forgotten = 0
-        self._on_tokens = on_tokens
-        self.tokens = 0
-        """Drawn since the start."""
+
+    @property
+    def tokens(self) -> int:
+        """Drawn for the gate since the start."""
+        return self._draws.tokens
 
     @property
     def labels(self) -> int:
@@ -147,9 +146,7 @@ class ProbeSet:
             drawn = {"n": rules.rollouts, "temperature": rules.temperature, "seed": probe.seed}
             options = {**probe.query.options, **drawn, "logprobs": False}
             request = EngineRequest(engine_name, probe.query.prompt, options, seconds=rules.seconds)
-            draws = await self._share.work(
-                rules.rollouts, lambda beside: self._drawn_in_time(request, beside)
-            )
+            draws = await self._draws.draw(request)
             kind = self._kinds.of(probe.query.answer)
             read = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
             answers: list[str | None] = [None] * rules.rollouts
@@ -157,21 +154,6 @@ class ProbeSet:
                 answers[draw.index] = answer
             self._replies[key] = Reply(answers, sum(draw.tokens for draw in draws))
         return self._replies[key]
-
-    async def _drawn_in_time(self, request: EngineRequest, beside_clients: bool) -> list[Draw]:
-        """The rollouts that are in within the request's seconds."""
-        draws: list[Draw] = []
-        order = Priority.CLIENT if beside_clients else Priority.GATE
-        try:
-            async with self._engine.draw(replace(request, priority=order)) as batches:
-                async for batch in batches:
-                    draws += batch
-                    tokens = sum(draw.tokens for draw in batch)
-                    self.tokens += tokens
-                    self._on_tokens(tokens)
-        except EngineTimeout:
-            pass
-        return draws
 
 
 def _probe(query: Query) -> Probe:

@@ -10,6 +10,7 @@ from rewards.answers.kinds import AnswerKinds
 from server.engine.base import EngineUnavailable, Priority
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
+from server.promotion.gate_draws import GateDraws
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.recording.reservoir import Query, Reservoir
 from tests.serving import until
@@ -27,8 +28,7 @@ class Bench:
         self.reservoir = Reservoir()
         self.see(queries)
         self.probes = ProbeSet(
-            engine=self.engine,
-            share=self.share,
+            draws=GateDraws(engine=self.engine, share=self.share),
             reservoir=self.reservoir,
             kinds=AnswerKinds(),
             rules=ProbeRules(
