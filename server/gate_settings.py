@@ -44,6 +44,11 @@ class GateSettings(SettingsGroup):
     gate_labels: int = Field(default=400, ge=1)
     """Most labelled questions of one drawing: of a longer `gate_file` a random part is asked. All
     of them are read before a candidate can pass."""
+    gate_feedback: int = Field(default=100, ge=0)
+    """Most questions of one drawing whose right answer a client has told by feedback, beside the
+    `gate_file`; 0 has feedback decide nothing. Keys and their users take turns; of several labels
+    on a question the most common counts. Kept for `retention_seconds`, forgotten with the client,
+    never learnt from."""
     gate_max_kl: float = Field(default=0.25, gt=0)
     """Reject above this KL to base (nats per token, as the trainer measured it after the update; a
     token counts at most 10). Honest updates reach 0.12 where answers have 12 tokens

@@ -19,7 +19,7 @@ from server.promotion.guards.base_replies import BaseReplies
 from server.promotion.guards.guards import GuardRules, Guards
 from server.promotion.guards.harm import HarmRules
 from server.promotion.guards.suite import guard_suite
-from server.promotion.labelled_queries import read_labelled_queries
+from server.promotion.labels.labelled_queries import read_labelled_queries
 from server.promotion.monitor import Monitor
 from server.promotion.parity import ParityProbe
 from server.promotion.probe_set import ProbeRules, ProbeSet
@@ -27,6 +27,7 @@ from server.promotion.promoter import Promoter
 from server.promotion.steps import PromotionStep
 from server.promotion.trial import Trial, TrialRules
 from server.promotion.versions import Versions
+from server.recording.feedback import FeedbackStore
 from server.recording.reservoir import Query, Reservoir
 from server.settings import ServerSettings, kinds_in
 from server.vote.rules import VoteRules
@@ -57,6 +58,7 @@ def promoter(
     policy: Policy,
     signals: LiveSignals,
     reservoir: Reservoir,
+    feedback: FeedbackStore,
     share: LearningShare,
     kinds: AnswerKinds,
     metrics: ServerMetrics,
@@ -83,6 +85,7 @@ def promoter(
         seconds=settings.gate_seconds,
         queries=settings.gate_queries,
         labels=settings.gate_labels,
+        told=settings.gate_feedback,
     )
     labelled: list[Query] = []
     if settings.gate_file is not None:
@@ -99,6 +102,7 @@ def promoter(
         kinds=kinds,
         rules=probe_rules,
         labelled=labelled,
+        feedback=feedback,
     )
     decision_rules = DecisionRules(
         margin=settings.gate_margin,

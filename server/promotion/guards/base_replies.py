@@ -10,12 +10,11 @@ from adapter.tasks import together
 from rewards.answers.kinds import AnswerKinds
 from server.engine.base import BASE_MODEL, Draw, EngineRefused, EngineRequest
 from server.promotion.gate_draws import GateDraws
-from server.promotion.guards.harm import FEWEST
 from server.promotion.guards.suite import PROSE, GuardItem
 
 _PORTION = 16
-_DOUBTFUL = 48
-"""Items of which base must do FEWEST, or it is asked no more of them."""
+_DOUBTFUL, _HOPELESS = 48, 3
+"""Once it has been asked so many tasks, a base that does fewer is asked no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class BaseReplies:
         EngineError."""
         most = self.asked + 2 * count
         while self._unasked and self.asked < most:
-            if self.asked >= _DOUBTFUL and len(self._done) < FEWEST:
+            if self.asked >= _DOUBTFUL and len(self._done) < _HOPELESS:
                 self._unasked = []
                 break
             portion, self._unasked = self._unasked[:_PORTION], self._unasked[_PORTION:]

@@ -142,3 +142,18 @@ async def test_what_fails_takes_the_others_with_it() -> None:
     with pytest.raises(EngineUnavailable):
         await asking
     assert (bench.engine.under_way, bench.share.under_way) == (0, 0)
+
+
+async def test_what_a_policy_was_tried_by_is_known_until_the_next_drawing() -> None:
+    bench = Bench()
+    bench.probes.begin({"base", "v1"}, "v1")
+    first, second = bench.probes.probes(0, 2)
+    for name in ("base", "v1"):
+        await bench.probes.replies(name, [first])
+    assert bench.probes.unselected("base", first) and not bench.probes.unselected("v1", first)
+    bench.probes.begin({"base", "v1"}, "v2")  # v1 has passed, and is live
+    await bench.probes.replies("v1", [first, second])
+    assert not bench.probes.unselected("v1", first)
+    assert bench.probes.unselected("v1", second)
+    bench.probes.refresh()
+    assert bench.probes.unselected("v1", first)

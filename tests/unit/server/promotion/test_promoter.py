@@ -22,13 +22,34 @@ from tests.serving import until
 class AwayReleases(MemoryReleases):
     """A store whose server is away at times."""
 
-    away, asked = False, 0
+    away, lost, asked = False, False, 0
+
+    async def note_trial(self, version: int, ends: int | None) -> None:
+        if self.lost:
+            raise BufferUnavailable("lost")
+        await super().note_trial(version, ends)
 
     async def get(self, version: int) -> AdapterRelease:
         if self.away:
             self.asked += 1
             raise BufferUnavailable("away")
         return await super().get(version)
+
+
+class TakenOver(MemoryReleases):
+    """A store whose second renewal of the judge's lease finds another judge, once `taken` is
+    set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken, self.renewals = asyncio.Event(), 0
+
+    async def judges(self, server: str, ttl: float) -> bool:
+        self.renewals += 1
+        if self.renewals == 2:
+            await self.taken.wait()
+            return False
+        return await super().judges(server, ttl)
 
 
 @pytest.fixture
@@ -320,6 +341,39 @@ async def test_a_pause_in_the_middle_of_a_trial_leaves_the_candidate_waiting(ben
     assert (await bench.judged(version)).state is ReleaseState.LIVE
 
 
+async def test_another_judge_in_the_middle_of_a_trial_ends_ours_undecided(tmp_path: Path) -> None:
+    """The lease is lost: what we began is broken off, and the candidate is the other's."""
+    releases = TakenOver()
+    bench = Bench(tmp_path, releases=releases)
+    version = await bench.publish()
+    bench.engine.held_back[0] = asyncio.Event()
+    judging = asyncio.create_task(bench.parts.promoter.judge())
+    await until(lambda: bench.engine.under_way)
+    releases.taken.set()
+    with pytest.raises(BufferUnavailable, match="another server"):
+        await judging
+    bench.engine.held_back.clear()
+    assert (await bench.releases.get(version)).state is ReleaseState.CANDIDATE
+    assert bench.engine.under_way == 0
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_a_redis_lost_in_the_middle_of_a_trial_leaves_the_candidate(tmp_path: Path) -> None:
+    releases = AwayReleases()
+    bench = Bench(tmp_path, releases=releases)
+    version = await bench.publish()
+    bench.engine.held_back[0] = asyncio.Event()
+    judging = asyncio.create_task(bench.parts.promoter.judge())
+    await until(lambda: bench.engine.under_way)
+    releases.lost = True
+    bench.engine.held_back[0].set()
+    with pytest.raises(BufferUnavailable):
+        await judging
+    assert bench.parts.policy.live == 0
+    releases.lost = False
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
 async def test_a_canary_outlives_a_redis_that_is_away(tmp_path: Path) -> None:
     bench = Bench(tmp_path, canary_share=0.5, releases=AwayReleases())
     version = await bench.publish()
@@ -407,6 +461,17 @@ async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_p
         await bench.judged(await bench.publish("mute"))
         assert standing.moments.count in (4 + 20, 9 + 40)
     assert -0.125 <= standing.moments.mean < -0.1  # one of eight errs, on the file's
+
+
+async def test_what_a_version_was_let_pass_by_says_nothing_of_the_lineage(bench: Bench) -> None:
+    for style in (
+        "sure",
+        "sure",
+        "mute",
+    ):  # on one drawing: v1 is the best, v2 live, v3 turned away
+        last = await bench.judged(await bench.publish(style))
+    assert (last.state, bench.parts.policy.best) == (ReleaseState.REJECTED, 1)
+    assert bench.parts.promoter.trial.standing.moments.count == 0
 
 
 async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
