@@ -103,6 +103,6 @@ async def test_feedback_reaches_the_gate_and_nothing_that_learns_or_is_looked_at
         key for key in store.scan_iter() if LABEL.encode() in everything_in(each_server, key)
     ]
     assert holding == [b"{ratchet}-feedback:labels"]
-    assert label not in parts.metrics.expose()
+    assert LABEL.encode() not in parts.metrics.expose()
     assert LABEL not in caplog.text
     store.close()
