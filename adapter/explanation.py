@@ -24,6 +24,10 @@ _ADVICE = {
     Cause.SLICE: "Look at the slice's queries; they may be too few among those learnt from.",
     Cause.OVERTURNED: "Give a gate_file with 64 questions like these or more: without labels, a "
     "mended consensus looks like a damaged one.",
+    Cause.GUARD: "Its single requests and prose go to base until a version without that harm is "
+    "live. Often: lower learning_rate or raise kl_coefficient.",
+    Cause.LIKELIHOOD: "As for guard: it has left base far behind where nothing was learnt. Lower "
+    "learning_rate or max_age, or raise kl_coefficient.",
     Cause.UNDECIDED: "Once, nothing. Often: raise gate_queries or gate_rollouts, or gate_margin.",
 }  # fmt: skip
 _REFERENCES = ("parent", "base", "best", "labels")
@@ -36,10 +40,11 @@ def explanation(release: AdapterRelease) -> str:
     """The verdict in words: which step, reference, slice and queries, how sure, what to do."""
     lines = [f"v{release.version} is {release.state.value}: {release.reason or 'not judged yet'}"]
     for verdict in release.steps:
-        mark = "passed" if verdict.passed else "turned away"
+        mark = "passed, with harm" if verdict.harmed else "passed"
+        mark = mark if verdict.passed else "turned away"
         lines.append(f"  {verdict.step.value}: {mark}, {verdict.seconds:.1f} s")
-        lines += _comparisons(verdict)
-        if not verdict.passed:
+        lines += [*_comparisons(verdict), *_guards(verdict)]
+        if not verdict.passed or verdict.harmed:
             lines += _finding(verdict)
     return "\n".join(lines)
 
@@ -70,6 +75,17 @@ def _comparisons(verdict: StepVerdict) -> list[str]:
         lines.append(f"    {tokens:,.0f} tokens were drawn for it")
     if verdict.numbers.get("better") == 1.0:
         lines.append("    proven better than the best version before it")
+    return lines
+
+
+def _guards(verdict: StepVerdict) -> list[str]:
+    """How many tasks of the guard suite the version still does, and base's replies under it."""
+    numbers, lines = verdict.numbers, list[str]()
+    if (tasks := numbers.get("tasks")) is not None:
+        did = tasks - numbers["lost"]
+        lines.append(f"    does {did:.0f} of {tasks:.0f} tasks of the guard suite that base does")
+    if (likelihood := numbers.get("likelihood")) is not None:
+        lines.append(f"    base's own replies: {likelihood:+.3f} nats per token")
     return lines
 
 

@@ -65,6 +65,7 @@ LEARNING = Board("learning", "Ratchet: learning", [
         ], note="256 at most a server. Few of them make a wide guess."),
         Panel("Live version", [
             ("max(ratchet_live_version)", "answering"),
+            ("max(ratchet_unjudged_version)", "answering what no trial sees"),
             ("max(ratchet_recorded_version)", "on record"),
         ], note="They differ while a server cannot load what is live on record."),
     ]),

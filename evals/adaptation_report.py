@@ -23,13 +23,22 @@ def release_numbers(
     releases: Sequence[AdapterRelease], first_answers: Mapping[int, float]
 ) -> dict[str, Any]:
     """How many releases were promoted and rejected, and how long promotions took: seconds from
-    publishing to live, and to the first answer, of which `first_answers` has the time."""
+    publishing to live, and to the first answer, of which `first_answers` has the time. Tokens: all
+    that were drawn to judge, those of the rollouts that promoted versions were learnt from, and
+    their ratio, None before the first."""
     promoted = [r for r in releases if r.state in (ReleaseState.LIVE, ReleaseState.RETIRED)]
     answered = [r for r in promoted if r.version in first_answers]
+    judging = sum(
+        r.numbers.get(f"{step}/tokens", 0.0) for r in releases for step in ("gate", "guards")
+    )
+    learnt = sum(r.metrics.get("completions/tokens", 0.0) for r in promoted)
     return {
         "versions": len(promoted),
         "rejected": sum(r.state is ReleaseState.REJECTED for r in releases),
         "parity_probed": sum("parity/to_trainer" in r.numbers for r in promoted),
+        "judging_tokens": int(judging),
+        "learnt_tokens": int(learnt),
+        "judging_per_learnt": round(judging / learnt, 3) if learnt else None,
         "swap_seconds": _quantiles([r.numbers["seconds/total"] for r in promoted]),
         "first_answer_seconds": _quantiles(
             [first_answers[r.version] - r.created_at for r in answered]

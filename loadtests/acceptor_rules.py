@@ -159,6 +159,7 @@ class Gate:
     _queries: list[tuple[npt.NDArray[np.int64], int]] = field(init=False)
     _replies: dict[tuple[int, int], list[list[int | None]]] = field(init=False)
     _policies: dict[int, Shares] = field(init=False)
+    _on_trial: set[tuple[int, int]] = field(init=False, default_factory=set[tuple[int, int]])
     _trials: int = field(init=False, default=_REFRESH)
     _drawings: int = field(init=False, default=0)
 
@@ -180,11 +181,13 @@ class Gate:
         finding = None
         for window, (queries, unlabelled) in enumerate(self._queries):
             rows = [self._drawn(p, window, queries) for p in (candidate, *others.values())]
+            self._on_trial.add((id(candidate), window))
             for at, query in enumerate(queries.tolist()):
                 theirs = dict(zip(others, (row[at] for row in rows[1:]), strict=True))
                 asked = self.sampler.asked(query, rows[0][at], theirs, labelled=at >= unlabelled)
                 decision.add(asked)
-                if best != "parent":
+                selected = {(id(p), window) for p in (self.live, self._best)} & self._on_trial
+                if best != "parent" and not selected:
                     self._standing.add((self._drawings, window, at), asked.between("parent", best))
             if finding := decision.look():
                 break
@@ -222,6 +225,7 @@ class Gate:
             for part in windows(RULES.queries, len(labels))
         ]
         self._replies, self._policies, self._trials = {}, {}, 0
+        self._on_trial.clear()
         self._drawings += 1
 
 

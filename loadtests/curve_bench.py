@@ -43,6 +43,7 @@ from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.promotion.decision.decision import DecisionRules
+from server.promotion.gate_draws import GateDraws
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.promotion.trial import Trial, TrialRules
 from server.recording.reservoir import Query, Reservoir
@@ -150,8 +151,7 @@ class _Gate:
         )
         rules = DecisionRules(margin=0.05, queries=192, max_overturned=0.18, max_novel=0.25)
         probes = ProbeSet(
-            engine=self._engine,
-            share=LearningShare(alone=1024, beside=1024),
+            draws=GateDraws(engine=self._engine, share=LearningShare(alone=1024, beside=1024)),
             reservoir=self._reservoir,
             kinds=AnswerKinds(),
             rules=ProbeRules(minimum=16, rollouts=8, refresh=4, temperature=1.0, seconds=60.0),

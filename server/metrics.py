@@ -199,6 +199,11 @@ class ServerMetrics:
         self.live_version = self._gauge(
             "ratchet_live_version", "Version this server answers with; 0 is base."
         )
+        self.unjudged_version = self._gauge(
+            "ratchet_unjudged_version",
+            "Version this server answers with what no trial sees, single requests and prose: the "
+            "live one, or 0 (base) while the guards have found that it does harm there.",
+        )
         self.recorded_version = self._gauge(
             "ratchet_recorded_version",
             "Version that is live on record: what the server answers with if it can be loaded.",
@@ -209,13 +214,13 @@ class ServerMetrics:
         self.verdicts = self._counter(
             "ratchet_gate_verdicts",
             "Candidates judged by this server, by verdict (`promoted`, `rejected`) and by the step "
-            "that decided: `files`, `parity`, `trial`, `canary`, or `lineage` (its parent was no "
-            "longer live).",
+            "that decided: `files`, `parity`, `trial`, `guards`, `canary`, or `lineage` (its "
+            "parent was no longer live).",
             ["verdict", "step"],
         )
-        for step in (Step.LINEAGE, Step.FILES, Step.PARITY, Step.TRIAL, Step.CANARY):
+        for step in (Step.LINEAGE, Step.FILES, Step.PARITY, Step.TRIAL, Step.GUARDS, Step.CANARY):
             self.verdicts.labels("rejected", step)
-        for step in (Step.TRIAL, Step.CANARY):
+        for step in (Step.TRIAL, Step.GUARDS, Step.CANARY):
             self.verdicts.labels("promoted", step)
         self.difference = self._gauge(
             "ratchet_gate_difference",
@@ -226,7 +231,8 @@ class ServerMetrics:
         self.swap_seconds = self._histogram(
             "ratchet_swap_seconds",
             "Seconds of a candidate by stage: `wait` (until judged), `load`, `parity`, `gate` (the "
-            "trial), `canary`, `flip`, and `total` from publication to the decision to promote.",
+            "trial), `guards`, `canary`, `flip`, and `total` from publication to the decision to "
+            "promote.",
             ["stage"],
         )
         self.rollbacks = self._counter(

@@ -89,6 +89,7 @@ class Parts:
             policy=self.policy,
             signals=self.signals,
             reservoir=self.reservoir,
+            feedback=self.feedback_store,
             share=self.share,
             kinds=kinds,
             metrics=metrics,
@@ -138,7 +139,9 @@ class Parts:
         """Build the parts that keep something of an answer."""
         self.reservoir = Reservoir(one_in=settings.gate_holdout)
         self.recent = RecentVotes(settings.page_texts)
-        self.feedback_store = open_feedback(settings.redis_url, settings.feedback_seconds)
+        self.feedback_store = open_feedback(
+            settings.redis_url, settings.feedback_seconds, settings.retention_seconds
+        )
         self.recorder = Recorder(self.buffer, settings.recorder_queue, self.metrics)
         self.recorder.on_opt_out = self._forget
         vocabulary = settings.vocab_size or vocabulary_of(settings.model)

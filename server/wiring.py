@@ -14,7 +14,12 @@ from server.promotion.canary import Canary, CanaryRules
 from server.promotion.decision.decision import DecisionRules
 from server.promotion.decision.power import check_decides
 from server.promotion.files import Files, Lineage
-from server.promotion.labelled_queries import read_labelled_queries
+from server.promotion.gate_draws import GateDraws
+from server.promotion.guards.base_replies import BaseReplies
+from server.promotion.guards.guards import GuardRules, Guards
+from server.promotion.guards.harm import HarmRules
+from server.promotion.guards.suite import guard_suite
+from server.promotion.labels.labelled_queries import read_labelled_queries
 from server.promotion.monitor import Monitor
 from server.promotion.parity import ParityProbe
 from server.promotion.probe_set import ProbeRules, ProbeSet
@@ -22,8 +27,9 @@ from server.promotion.promoter import Promoter
 from server.promotion.steps import PromotionStep
 from server.promotion.trial import Trial, TrialRules
 from server.promotion.versions import Versions
+from server.recording.feedback import FeedbackStore
 from server.recording.reservoir import Query, Reservoir
-from server.settings import ServerSettings
+from server.settings import ServerSettings, kinds_in
 from server.vote.rules import VoteRules
 
 
@@ -40,6 +46,7 @@ def vote_rules(settings: ServerSettings) -> VoteRules:
         deadline=settings.engine_timeout,
         max_deadline=settings.max_deadline,
         top_logprobs=settings.record_top_logprobs,
+        unjudged={"text"} - kinds_in(settings.trainable_kinds),
     )
 
 
@@ -51,6 +58,7 @@ def promoter(
     policy: Policy,
     signals: LiveSignals,
     reservoir: Reservoir,
+    feedback: FeedbackStore,
     share: LearningShare,
     kinds: AnswerKinds,
     metrics: ServerMetrics,
@@ -77,18 +85,24 @@ def promoter(
         seconds=settings.gate_seconds,
         queries=settings.gate_queries,
         labels=settings.gate_labels,
+        told=settings.gate_feedback,
     )
     labelled: list[Query] = []
     if settings.gate_file is not None:
         labelled = read_labelled_queries(settings.gate_file, settings.answer_choice, kinds)
-    probes = ProbeSet(
+    draws = GateDraws(
         engine=engine,
         share=share,
+        on_tokens=metrics.tokens["judging"].inc,
+        on_scored=probing,
+    )
+    probes = ProbeSet(
+        draws=draws,
         reservoir=reservoir,
         kinds=kinds,
         rules=probe_rules,
         labelled=labelled,
-        on_tokens=metrics.tokens["judging"].inc,
+        feedback=feedback,
     )
     decision_rules = DecisionRules(
         margin=settings.gate_margin,
@@ -98,6 +112,8 @@ def promoter(
     )
     trial = Trial(probes, kinds, policy, TrialRules(decision_rules, limits))
     steps: list[PromotionStep] = [Lineage(policy), *proof, trial]
+    if settings.gate_guard != "off":
+        steps.append(_guards(settings, draws, kinds))
     if settings.canary_share:
         rules = CanaryRules(settings.canary_share, settings.canary_seconds, limits)
         steps.append(Canary(policy, releases, signals, rules))
@@ -117,4 +133,20 @@ def promoter(
         monitor=Monitor(policy, releases, signals, trial),
         metrics=metrics,
         lock_in=settings.gate_lock_in,
+    )
+
+
+def _guards(settings: ServerSettings, draws: GateDraws, kinds: AnswerKinds) -> Guards:
+    """The step of the guards."""
+    replies = BaseReplies(
+        draws=draws,
+        kinds=kinds,
+        suite=guard_suite(),
+        tokens=settings.gate_guard_tokens,
+        seconds=settings.gate_seconds,
+    )
+    harm = HarmRules(max_lost=settings.gate_guard_loss, max_unlikely=settings.gate_guard_likelihood)
+    rejects = settings.gate_guard == "reject"
+    return Guards(
+        draws, replies, GuardRules(items=settings.gate_guard_items, rejects=rejects, harm=harm)
     )

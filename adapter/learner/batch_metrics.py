@@ -11,7 +11,8 @@ def batch_metrics(batch: Sequence[ScoredGroup], reward: str, flat: int) -> dict[
 
     `flat` groups were read for this batch but left out, because their rewards were all equal.
     Lengths are in tokens; a completion is clipped if it ended at its limit. `num_tokens` counts
-    this batch alone, a prompt once for each of its completions. Standard deviations are unbiased.
+    this batch alone, a prompt once for each of its completions; `completions/tokens` has none of
+    the prompts'. Standard deviations are unbiased.
     """
     rollouts = [rollout for scored in batch for rollout in scored.group.rollouts]
     lengths = [len(rollout.token_ids) for rollout in rollouts]
@@ -22,6 +23,7 @@ def batch_metrics(batch: Sequence[ScoredGroup], reward: str, flat: int) -> dict[
     mean, std = statistics.fmean(rewards), statistics.stdev(rewards) if len(rewards) > 1 else 0.0
     return {
         "num_tokens": float(prompts + sum(lengths)),
+        "completions/tokens": float(sum(lengths)),
         **_lengths("length", lengths),
         **_lengths("terminated_length", ended),
         "completions/clipped_ratio": 1 - len(ended) / len(rollouts),

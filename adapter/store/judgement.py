@@ -18,6 +18,7 @@ class Step(StrEnum):
     FILES = "files"
     PARITY = "parity"
     TRIAL = "trial"
+    GUARDS = "guards"
     CANARY = "canary"
     MONITOR = "monitor"
 
@@ -41,6 +42,8 @@ class Cause(StrEnum):
     SLICE = "slice"
     OVERTURNED = "overturned"
     UNDECIDED = "undecided"
+    GUARD = "guard"
+    LIKELIHOOD = "likelihood"
 
 
 # What a step's numbers and seconds are called on record, where it is not the step's own name.
@@ -50,10 +53,10 @@ _STAGE = {Step.LINEAGE: "wait", Step.FILES: "load", Step.TRIAL: "gate"}
 
 @dataclass(frozen=True, slots=True)
 class StepVerdict:
-    """One step's verdict in words, the `cause` if it turns the candidate away, the finite numbers
-    it was decided on, and the seconds it took: of the lineage step, those since publication. Of a
-    comparison, the `reference` and the `slice` of the traffic that decided, "" for all of it, and
-    the identifiers of queries that were `lost`."""
+    """One step's verdict in words, the `cause` if it turns the candidate away, or if the guards
+    found harm and let it pass, the finite numbers it was decided on, and the seconds it took: of
+    the lineage step, those since publication. Of a comparison, the `reference` and the `slice` of
+    the traffic that decided, "" for all of it, and the identifiers of queries that were `lost`."""
 
     step: Step
     passed: bool
@@ -64,6 +67,11 @@ class StepVerdict:
     reference: str = ""
     slice: str = ""
     lost: Sequence[str] = field(default_factory=list[str])
+
+    @property
+    def harmed(self) -> bool:
+        """Whether the guards found harm and let it pass."""
+        return self.step is Step.GUARDS and self.passed and self.cause is not None
 
     @property
     def stage(self) -> str:

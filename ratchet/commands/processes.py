@@ -22,7 +22,7 @@ def serve(arguments: argparse.Namespace) -> int:
     from server.api.tenants import KeysInvalid
     from server.http.listeners import serve
     from server.promotion.decision.power import GateCannotDecide
-    from server.promotion.labelled_queries import LabelledQueriesInvalid
+    from server.promotion.labels.labelled_queries import LabelledQueriesInvalid
 
     settings = read(ServerSettings, flags_of(arguments))
     if settings.admin_port and settings.admin_key is None:

@@ -86,7 +86,7 @@ async def _verify(store: ReleaseStore, folders: AdapterFolders) -> int:
 
 async def _forget(settings: ChannelSettings, client: str, undo: bool) -> int:
     buffer, store = open_buffer(settings), open_releases(settings)
-    answers = open_feedback(settings.redis_url, seconds=1.0)  # it stores none
+    answers = open_feedback(settings.redis_url, 1.0, settings.retention_seconds)  # it stores none
     try:
         if undo:
             await buffer.opt_in(pseudonym_under(client))
@@ -100,7 +100,7 @@ async def _forget(settings: ChannelSettings, client: str, undo: bool) -> int:
     removed = report.removed
     print(
         f"removed: {removed.waiting} waiting groups, {removed.dead} dead letters, "
-        f"{removed.kept} groups kept after training, {judged} answers kept for feedback"
+        f"{removed.kept} groups kept after training, {judged} answers and labels kept for feedback"
     )
     for server, gone in report.servers.items():
         print(f"memory of server {server}: {_cleared(gone)}")

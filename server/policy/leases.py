@@ -36,6 +36,7 @@ class Policy:
         self.canary: int | None = None
         """Version that answers a share of the requests for the plain model name, if any does."""
         self._canary_share = 0.0
+        self._harmed: set[int] = set()
         self._held: Counter[int] = Counter()
         self._awaited: dict[int, asyncio.Event] = {}
 
@@ -57,9 +58,16 @@ class Policy:
         """The client-facing name that pins a version."""
         return f"{self.name}@base" if version == BASE else f"{self.name}@v{version}"
 
-    def add(self, version: int, engine_name: str) -> None:
-        """Add a version that the engine has loaded."""
+    @property
+    def unjudged(self) -> int:
+        """The version that answers what no trial sees: the live one, or base while that is known
+        to do harm there."""
+        return BASE if self.live in self._harmed else self.live
+
+    def add(self, version: int, engine_name: str, *, harmed: bool = False) -> None:
+        """Add a version that the engine has loaded; `harmed` if the guards found harm."""
         self._names[version] = engine_name
+        self._harmed = self._harmed | {version} if harmed else self._harmed - {version}
 
     def remove(self, version: int) -> str:
         """Stop offering a version, though leases may still be held; returns its engine name."""
@@ -81,9 +89,12 @@ class Policy:
         """Send all requests to the live version again."""
         self.canary = None
 
-    def resolve(self, model: str) -> int:
-        """The version that answers under a name. Raises UnknownModel."""
+    def resolve(self, model: str, *, judged: bool = True) -> int:
+        """The version that answers under a name; `judged` if it is traffic as trials see it. Raises
+        UnknownModel."""
         if model == self.name:
+            if not judged:
+                return self.unjudged
             if self.canary is not None and random.random() < self._canary_share:
                 return self.canary
             return self.live
@@ -93,9 +104,9 @@ class Policy:
         raise UnknownModel(f"The model `{model[:64]}` does not exist or is no longer loaded")
 
     @contextmanager
-    def lease(self, model: str) -> Generator[Lease, None, None]:
-        """Hold the version that `model` names while the block runs. Raises UnknownModel."""
-        version = self.resolve(model)
+    def lease(self, model: str, *, judged: bool = True) -> Generator[Lease, None, None]:
+        """Hold the version that `resolve` gives while the block runs. Raises UnknownModel."""
+        version = self.resolve(model, judged=judged)
         with self.hold(version):
             yield Lease(version, self._names[version], model != self.name)
 

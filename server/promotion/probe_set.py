@@ -6,15 +6,17 @@ noise, so that replies differ only where the policies do (common random numbers)
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from adapter.tasks import together
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
-from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
-from server.policy.learning_share import LearningShare
+from server.engine.base import EngineRequest
+from server.promotion.gate_draws import GateDraws
+from server.promotion.labels.told_labels import agreed, chosen
 from server.promotion.traffic import evenly, query_id
+from server.recording.feedback import FeedbackStore
 from server.recording.reservoir import Query, Reservoir, is_of
 
 
@@ -38,8 +40,8 @@ class Reply:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRules:
     """Recent queries needed to begin, `rollouts` of each and their temperature, the number of
-    trials held on one drawing, the seconds that the engine gets for a query, and the most `queries`
-    and `labels` of a drawing."""
+    trials held on one drawing, the seconds that the engine gets for a query, and of a drawing the
+    most `queries`, `labels` in all, and `told` ones of them, from feedback."""
 
     minimum: int
     rollouts: int
@@ -48,11 +50,12 @@ class ProbeRules:
     seconds: float
     queries: int = 192
     labels: int = 400
+    told: int = 0
 
 
 class ProbeSet:
-    """Labelled queries, if the operator gave any, in a new order for each drawing, and recent ones
-    from the reservoir.
+    """Labelled queries, if the operator or feedback gave any, in a new order for each drawing, and
+    recent ones from the reservoir.
 
     One drawing serves several trials, so that base and live are sampled once for all of them; then
     the queries are drawn anew, so that no lineage can adapt to them. A query may come up more than
@@ -62,32 +65,34 @@ class ProbeSet:
     def __init__(
         self,
         *,
-        engine: Engine,
-        share: LearningShare,
+        draws: GateDraws,
         reservoir: Reservoir,
         kinds: AnswerKinds,
         rules: ProbeRules,
         labelled: Sequence[Query] = (),
-        on_tokens: Callable[[int], None] = lambda _: None,
+        feedback: FeedbackStore | None = None,
     ) -> None:
-        self._engine, self._share = engine, share
-        self._reservoir = reservoir
+        self._draws, self._reservoir = draws, reservoir
         self._labelled = list({query_id(query): query for query in labelled}.values())
         self._kinds, self._rules = kinds, rules
+        self._feedback, self._told = feedback, list[Query]()
         self._recent: list[Query] = []
         self._drawn: list[Probe] = []
         self._drawn_labelled: list[Probe] = []
         self._replies: dict[tuple[str, int], Reply] = {}
+        self._candidate, self._on_trial = "", set[tuple[str, int]]()
         self._trials, self._known = 0, 0
         self._forgotten = 0
-        self._on_tokens = on_tokens
-        self.tokens = 0
-        """Drawn since the start."""
+
+    @property
+    def tokens(self) -> int:
+        """Drawn for the gate since the start."""
+        return self._draws.tokens
 
     @property
     def labels(self) -> int:
-        """Labelled queries of one drawing."""
-        return min(len(self._labelled), self._rules.labels)
+        """Labelled queries of this drawing."""
+        return len(self._drawn_labelled)
 
     @property
     def ready(self) -> bool:
@@ -99,12 +104,20 @@ class ProbeSet:
         """Whether there is a drawing without queries of clients that have opted out since."""
         return bool(self._recent) and self._forgotten == self._reservoir.forgotten
 
-    def begin(self, policies: Collection[str]) -> None:
-        """Begin a trial of the policies with these engine names. Needs `ready`."""
+    async def hear(self) -> None:
+        """Learn which labels feedback has given, for the next drawing. Raises BufferUnavailable."""
+        if self._feedback is not None and self._rules.told:
+            told = await self._feedback.labelled()
+            self._told = await asyncio.to_thread(agreed, told, self._kinds)
+
+    def begin(self, policies: Collection[str], candidate: str = "") -> None:
+        """Begin a trial of the policies with these engine names, one of them the `candidate`. Needs
+        `ready`."""
         grown = len(self._reservoir) >= 2 * self._known
         if not self._current or grown or self._trials >= self._rules.refresh:
             self.refresh()
         self._trials += 1
+        self._candidate = candidate
         self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
@@ -112,17 +125,25 @@ class ProbeSet:
         order of which every beginning stands for the whole."""
         self._known = len(self._reservoir)
         self._recent = evenly(self._reservoir.draw(max(self._rules.queries, self._rules.minimum)))
-        labelled = random.sample(self._labelled, self.labels)
+        labelled = random.sample(self._labelled, min(len(self._labelled), self._rules.labels))
+        known = {query_id(query) for query in self._labelled}
+        told = [query for query in self._told if query_id(query) not in known]
+        labelled += chosen(told, min(self._rules.told, self._rules.labels - len(labelled)))
+        random.shuffle(labelled)
         self._drawn, self._drawn_labelled = [], [_probe(query) for query in labelled]
         self._replies, self._trials = {}, 0
+        self._on_trial.clear()
         self._forgotten = self._reservoir.forgotten
 
     def forget(self, clients: Collection[str]) -> None:
         """Remove the queries of these clients or holders, and what was replied to them, at once. A
         trial under way is given others in their place, if there are any."""
         self._recent = [query for query in self._recent if not is_of(query, clients)]
-        gone = {probe.seed for probe in self._drawn if is_of(probe.query, clients)}
+        self._told = [query for query in self._told if not is_of(query, clients)]
+        drawn = [*self._drawn, *self._drawn_labelled]
+        gone = {probe.seed for probe in drawn if is_of(probe.query, clients)}
         self._replies = {key: r for key, r in self._replies.items() if key[1] not in gone}
+        self._drawn_labelled = [p for p in self._drawn_labelled if p.seed not in gone]
         kept = [probe for probe in self._drawn if probe.seed not in gone]
         self._drawn = kept if self._recent else []
 
@@ -136,6 +157,10 @@ class ProbeSet:
         """Those of the probes [start, stop) with a label that there are."""
         return self._drawn_labelled[start:stop]
 
+    def unselected(self, engine_name: str, probe: Probe) -> bool:
+        """Whether a policy's reply is fresh: not one that it was itself tried, and let pass, by."""
+        return (engine_name, probe.seed) not in self._on_trial
+
     async def replies(self, engine_name: str, probes: Sequence[Probe]) -> list[Reply]:
         """The replies of the policy with that engine name. Raises EngineError."""
         return await together(self._reply(engine_name, probe) for probe in probes)
@@ -147,31 +172,16 @@ class ProbeSet:
             drawn = {"n": rules.rollouts, "temperature": rules.temperature, "seed": probe.seed}
             options = {**probe.query.options, **drawn, "logprobs": False}
             request = EngineRequest(engine_name, probe.query.prompt, options, seconds=rules.seconds)
-            draws = await self._share.work(
-                rules.rollouts, lambda beside: self._drawn_in_time(request, beside)
-            )
+            draws = await self._draws.draw(request)
             kind = self._kinds.of(probe.query.answer)
             read = await asyncio.to_thread(answers_of, kind, [draw.rollout for draw in draws])
             answers: list[str | None] = [None] * rules.rollouts
             for draw, answer in zip(draws, read, strict=True):
                 answers[draw.index] = answer
+            if engine_name == self._candidate:
+                self._on_trial.add(key)
             self._replies[key] = Reply(answers, sum(draw.tokens for draw in draws))
         return self._replies[key]
-
-    async def _drawn_in_time(self, request: EngineRequest, beside_clients: bool) -> list[Draw]:
-        """The rollouts that are in within the request's seconds."""
-        draws: list[Draw] = []
-        order = Priority.CLIENT if beside_clients else Priority.GATE
-        try:
-            async with self._engine.draw(replace(request, priority=order)) as batches:
-                async for batch in batches:
-                    draws += batch
-                    tokens = sum(draw.tokens for draw in batch)
-                    self.tokens += tokens
-                    self._on_tokens(tokens)
-        except EngineTimeout:
-            pass
-        return draws
 
 
 def _probe(query: Query) -> Probe:

@@ -121,7 +121,7 @@ class Promoter:
     async def _promote(self, release: AdapterRelease, steps: Sequence[StepVerdict]) -> None:
         started = time.monotonic()
         reason = next(verdict.reason for verdict in reversed(steps) if verdict.reason)
-        self.versions.add(release)
+        self.versions.add(release, steps)
         if not await self.releases.promote(release.version, release.parent, reason, steps):
             await self.versions.drop(release)  # another server, or a rollback, came first
             return

@@ -84,7 +84,7 @@ class Trial:
     ) -> StepVerdict:
         """Compare a policy with others, by role and engine name; alarms are against the first.
         `kl` is the candidate's distance from base in nats per token; None if this is not about
-        learning, but about which version to serve. Raises EngineError.
+        learning, but about which version to serve. Raises EngineError, BufferUnavailable.
         """
         base = self.policy.engine_name(BASE)
         roles: dict[str, str] = {}
@@ -95,7 +95,8 @@ class Trial:
         first = next(iter(others))
         best = roles[references.get("best", others[first])]
         standing = self.standing if kl is not None and best != first else None
-        self.probes.begin(everyone)
+        await self.probes.hear()
+        self.probes.begin(everyone, candidate)
         spent = self.probes.tokens
         decision = Decision(list(others), self.rules.decision, self.probes.labels)
         records = {name: list[VoteRecord]() for name in everyone}
@@ -106,7 +107,10 @@ class Trial:
                 asked = await asyncio.to_thread(self._asked, drawn, candidate, others, records)
                 for probe, row in zip(drawn.probes, asked, strict=True):
                     decision.add(row)
-                    if standing is not None:
+                    pair = others[first], others[best]
+                    if standing is not None and all(
+                        self.probes.unselected(name, probe) for name in pair
+                    ):
                         standing.add(probe.seed, row.between(first, best))
                 if not records[candidate]:
                     continue  # whose queries these were has been forgotten

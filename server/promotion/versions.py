@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from adapter.store.judgement import StepVerdict
 from adapter.store.releases import (
     BASE,
     CLOSED,
@@ -37,6 +38,7 @@ class Versions:
         self._engine, self._releases, self._policy = engine, releases, policy
         self._proof, self._metrics, self._keep_loaded = proof, metrics, keep_loaded
         metrics.live_version.set_function(lambda: policy.live)
+        metrics.unjudged_version.set_function(lambda: policy.unjudged)
         self._draining: set[asyncio.Task[None]] = set()
         self._engine_lost = False
         self.releases: Sequence[AdapterRelease] = ()
@@ -59,9 +61,10 @@ class Versions:
         self.paused = await self._releases.paused()
         self._metrics.paused.set(self.paused is not None)
 
-    def add(self, release: AdapterRelease) -> None:
-        """Add a candidate that the engine has loaded, and that is about to be served."""
-        self._policy.add(release.version, release.folder)
+    def add(self, release: AdapterRelease, steps: Sequence[StepVerdict]) -> None:
+        """Add a version that the engine has loaded, and whose `steps` have let it pass."""
+        harmed = any(verdict.harmed for verdict in steps)
+        self._policy.add(release.version, release.folder, harmed=harmed)
 
     def go_live(self, version: int) -> None:
         """Serve a loaded version, and unload the oldest ones beyond `keep_loaded`."""
@@ -112,7 +115,7 @@ class Versions:
                 await self._engine.unload(release.folder)
                 log.error("v%d cannot be served: %s", release.version, verdict.reason)
                 return
-        self._policy.add(release.version, release.folder)
+        self.add(release, release.steps)
 
     async def _keep_best(self) -> None:
         """Have trials compare with the best version so far, if the engine holds it or has room."""

@@ -1,13 +1,15 @@
-"""Labels that arrive late, by completion id: for metrics, and nothing else (invariant I10).
+"""Labels that arrive late, by completion id: for metrics and the gate, never for rewards
+(invariant I10).
 
-The answers behind a reply are remembered for a while, without the prompt, apart from the rollout
-buffer and under keys that no learner reads. They go with their client when it is forgotten.
+The answers behind a reply are remembered for a while, with the query, apart from the rollout buffer
+and under keys that no learner reads; a label is kept with its query. All of it goes with its client
+when that is forgotten.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -16,25 +18,28 @@ from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 from rewards.answers.kinds import AnswerKinds
 from rewards.metrics import avg_at_n, correctness, maj_at_n, reward_accuracy
 from server.metrics import ServerMetrics
+from server.recording.reservoir import Query
 
 log = logging.getLogger("ratchet.feedback")
 
 _BATCH = 64
 _QUEUE = 4_096
 _RETRY_SECONDS = 1.0
+_MAX_LABEL_CHARS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The answers [M] that one reply was voted from, None where a rollout had none, which of them
     was `given` as the reply's, how they were read, and whose reply it is: the pseudonyms of client
-    and holder."""
+    and holder. `query` is what was asked, unless that is too long to be kept."""
 
     answers: Sequence[str | None]
     given: str | None
     answer: AnswerChoice = MATH_OR_LAST_NUMBER
     client: str = ""
     holder: str = ""
+    query: Query | None = None
 
     def is_of(self, client: str) -> bool:
         """Whether it is of the client or holder with this pseudonym."""
@@ -50,6 +55,15 @@ class FeedbackStore(Protocol):
 
     async def forget(self, client: str) -> int:
         """Remove what is kept of the client or holder with this pseudonym. Returns how many."""
+        ...
+
+    async def label(self, query: Query) -> None:
+        """Keep a query with its label, the latest of its client, unless that has opted out; of too
+        many, who has most gives way first."""
+        ...
+
+    async def labelled(self) -> list[Query]:
+        """The queries with labels that are kept, the oldest first."""
         ...
 
     async def recall(self, completion_id: str) -> Answered | None:
@@ -128,9 +142,19 @@ class Feedback:
             return None
         truth = answered.given if label is None and correct else label
         if truth is not None:
+            await self._keep(answered, truth)
             return await asyncio.to_thread(self._compare, answered, truth)
         self._count(label=0.0, maj=0.0)
         return False
+
+    async def _keep(self, answered: Answered, truth: str) -> None:
+        """Keep a label for the gate, if what was asked is known and the store is there."""
+        if answered.query is None or not 0 < len(truth) <= _MAX_LABEL_CHARS:
+            return
+        try:
+            await self._store.label(replace(answered.query, label=truth))
+        except BufferUnavailable as error:
+            log.warning("a label is not kept for the gate: %s", error)
 
     def _compare(self, answered: Answered, truth: str) -> bool:
         kind, given = self._kinds.of(answered.answer), answered.given

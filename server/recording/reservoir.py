@@ -17,8 +17,8 @@ from server.engine.base import Prompt
 @dataclass(frozen=True, slots=True)
 class Query:
     """A voted query as it went to the engine: `options` without n, seed and model; `client` and
-    `holder` are pseudonyms, of who asked and of whose key it was. Only the operator's own queries
-    have a `label`."""
+    `holder` are pseudonyms, of who asked and of whose key it was. Only queries of the
+    operator's own, and those that feedback was given on, have a `label`."""
 
     prompt: Prompt
     options: Mapping[str, Any]
@@ -72,10 +72,7 @@ class Reservoir:
 
     def draw(self, count: int) -> list[Query]:
         """At most `count` of them in random order, the keys in turn, and within each its users."""
-        keys: dict[str, dict[str, list[Query]]] = {}
-        for query in random.sample(list(self._queries.values()), len(self)):
-            keys.setdefault(query.holder, {}).setdefault(query.client, []).append(query)
-        return _in_turn([_in_turn(list(users.values())) for users in keys.values()])[:count]
+        return each_in_turn(list(self._queries.values()))[:count]
 
     def _dispensable(self) -> str:
         """The oldest query of the user with most, of the key with most; of equals the first."""
@@ -101,6 +98,14 @@ class Reservoir:
 def is_of(query: Query, clients: Collection[str]) -> bool:
     """Whether a query is of one of these clients or holders, by their pseudonyms."""
     return query.client in clients or query.holder in clients
+
+
+def each_in_turn(queries: Sequence[Query]) -> list[Query]:
+    """All queries in random order, the keys in turn, and within each its users."""
+    keys: dict[str, dict[str, list[Query]]] = {}
+    for query in random.sample(list(queries), len(queries)):
+        keys.setdefault(query.holder, {}).setdefault(query.client, []).append(query)
+    return _in_turn([_in_turn(list(users.values())) for users in keys.values()])
 
 
 def _in_turn(lists: Sequence[Sequence[Query]]) -> list[Query]:

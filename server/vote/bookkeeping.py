@@ -15,7 +15,7 @@ from rewards.rollouts import Reflection, RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
 from server.api.replies import Outcome, Served
 from server.api.requests import FORWARDED, SamplingRequest
-from server.engine.base import EngineReplyInvalid
+from server.engine.base import EngineReplyInvalid, size_of
 from server.metrics import ServerMetrics
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
@@ -37,6 +37,8 @@ log = logging.getLogger("ratchet.voted")
 
 _MAX_ANSWERS_CHARS = 100_000
 """Longer answers of a vote, JSON for example, are not kept for feedback."""
+_MAX_PROMPT_CHARS = 20_000
+"""Longer prompts are not kept with them: then feedback is for metrics alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,10 @@ class Bookkeeping:
         kept = session.reason is not Unrecorded.OPTED_OUT and size <= _MAX_ANSWERS_CHARS
         if served.answer is not None and kept:
             whose = pseudonyms(session.caller.client)
-            answered = Answered(list(counted.answers), served.answer, session.answer, *whose)
+            query = _query(session, session.answer)
+            known = query if size_of(query.prompt) <= _MAX_PROMPT_CHARS else None
+            answers = list(counted.answers)
+            answered = Answered(answers, served.answer, session.answer, *whose, known)
             self.feedback.remember(session.reply.id, answered)
 
     def _heed_opt_out(self, session: VoteSession) -> None:
@@ -135,9 +140,7 @@ class Bookkeeping:
         tally, request, lease = session.tally, session.reply.request, session.lease
         prose = session.served is not None and session.served.kind == "text"
         answer = AnswerChoice("text") if prose else session.answer
-        client, holder = pseudonyms(session.caller.client)
-        options = request.forwarded(FORWARDED)
-        query = Query(session.prompt, options, client=client, answer=answer, holder=holder)
+        query = _query(session, answer)
         self.reservoir.add(query_key(query), query)
         if session.reason is Unrecorded.HELD_OUT:
             return
@@ -190,3 +193,10 @@ class Bookkeeping:
         if not session.lease.pinned:
             self.signals.add(session.lease.version, VoteRecord.of(vote, generated))
         self.recent.add(session, vote)
+
+
+def _query(session: VoteSession, answer: AnswerChoice) -> Query:
+    """What a session asks, as the gate asks it again."""
+    client, holder = pseudonyms(session.caller.client)
+    options = session.reply.request.forwarded(FORWARDED)
+    return Query(session.prompt, options, client=client, answer=answer, holder=holder)

@@ -188,7 +188,8 @@ class Completions:
         sessions: list[VoteSession] = []
         reply = Reply.to(request)
         try:
-            with self.policy.lease(request.model) as lease:
+            judged = self.rules.judges(request)
+            with self.policy.lease(request.model, judged=judged) as lease:
                 for at, part in enumerate(request.parts):
                     own = Reply(part, f"{reply.id}-{at}", reply.created)
                     sessions.append(self._begin(part, caller, lease=lease, reply=own))
@@ -253,15 +254,16 @@ class Completions:
             rollouts = max(request.n, request.ratchet.rollouts or self.rules.rollouts)
         with (
             self.admission.admit(request.token_limit, size_of(prompt), rollouts) as ticket,
-            self._held(request.model, lease) as held,
+            self._held(request, lease) as held,
         ):
             yield Admitted(held, ticket, prompt)
 
     @contextmanager
-    def _held(self, model: str, lease: Lease | None) -> Generator[Lease]:
+    def _held(self, request: SamplingRequest, lease: Lease | None) -> Generator[Lease]:
         """A lease of one's own: on a model's version, or on the one that is leased already."""
         if lease is None:
-            with self.policy.lease(model) as own:
+            judged = self.rules.judges(request)
+            with self.policy.lease(request.model, judged=judged) as own:
                 yield own
         else:
             with self.policy.hold(lease.version):

@@ -34,7 +34,7 @@ class HandingOn:
         text = orjson.dumps(fields).decode()
         with (
             self.admission.admit(1, len(text), 1),
-            self.policy.lease(model) as lease,
+            self.policy.lease(model, judged=False) as lease,
         ):
             asked = EngineRequest(
                 lease.engine_name, text[:_SHARED_BY], fields, seconds=self.seconds

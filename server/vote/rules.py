@@ -1,6 +1,7 @@
 """How votes are held, unless a request says otherwise, and how their rollouts are sampled."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ class VoteRules:
     """Rollouts per query by default (and to start with, if not all at once) and at most, their
     temperature, how answers are read by default, the confidence of a vote and the support of its
     winner, its deadline by default (in seconds, for TOKENS_IN_TIME) and at most, and the
-    `top_logprobs` that the engine is asked for even if the client wants fewer.
+    `top_logprobs` that the engine is asked for even if the client wants fewer; kinds of answers
+    that no trial has are `unjudged`.
     """
 
     rollouts: int
@@ -35,6 +37,12 @@ class VoteRules:
     deadline: float
     max_deadline: float
     top_logprobs: int
+    unjudged: Collection[str] = ()
+
+    def judges(self, request: SamplingRequest) -> bool:
+        """Whether a request is traffic as trials see it: voted on, and of a kind that is learnt
+        from as far as the request says."""
+        return not request.single and request.answer(self.answer).kind not in self.unjudged
 
     def seconds(self, request: SamplingRequest) -> float:
         """Seconds for which an answer is of use."""

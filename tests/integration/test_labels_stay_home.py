@@ -17,6 +17,7 @@ from server.engine.scripted import ScriptedEngine
 from server.http.app import create_app
 from server.parts import Parts
 from server.settings import ServerSettings
+from tests.serving import until
 
 LABEL = "8675309"
 
@@ -46,11 +47,11 @@ async def wired(each_server) -> AsyncIterator[tuple[AsyncOpenAI, Recording, Part
         )
 
 
-def everything_in(server) -> bytes:
-    """All keys and values of the database; groups unpacked."""
+def everything_in(server, only: bytes | None = None) -> bytes:
+    """All keys and values of the database, or of one key; groups unpacked."""
     client = redis.Redis(port=server.port)
     found = b""
-    for key in list(client.scan_iter()):
+    for key in list(client.scan_iter()) if only is None else [only]:
         found += key
         kind = client.type(key)
         if kind == b"stream":
@@ -82,3 +83,26 @@ async def test_no_label_leaves_the_client(wired, each_server) -> None:
         assert b"2+2" in seen
         assert LABEL.encode() not in seen
     assert isinstance(parts.buffer, RedisBuffer)
+
+
+async def test_feedback_reaches_the_gate_and_nothing_that_learns_or_is_looked_at(
+    wired, each_server, caplog
+) -> None:
+    client, _, parts = wired
+    item, log = Item("q1", "What is 2+2?", "x"), TrafficLog()
+    await GradingClient(client, "ratchet", MathAnswers()).ask(item, log)
+    await until(lambda: not parts.feedback.unstored)
+    store = redis.Redis(port=each_server.port)
+    answered = "{ratchet}-feedback:answered:"
+    [key] = [key.decode() for key in store.scan_iter() if key.decode().startswith(answered)]
+    await parts.feedback.give(key.removeprefix(answered), LABEL, None)
+    await parts.flush(5)
+    [kept] = await parts.feedback_store.labelled()
+    assert kept.label == LABEL
+    holding = [
+        key for key in store.scan_iter() if LABEL.encode() in everything_in(each_server, key)
+    ]
+    assert holding == [b"{ratchet}-feedback:labels"]
+    assert LABEL.encode() not in parts.metrics.expose()
+    assert LABEL not in caplog.text
+    store.close()

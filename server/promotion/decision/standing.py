@@ -8,7 +8,8 @@ _ALPHA = 0.01
 
 class Standing:
     """Evidence from all trials and checks since a version became the best, of every version that
-    was live since: steps that are too small to be proven one by one add up here."""
+    was live since: steps that are too small to be proven one by one add up here. Answers that a
+    version was itself let pass by are left out: who passes looks better on them than it is."""
 
     def __init__(self) -> None:
         self._best: str = ""

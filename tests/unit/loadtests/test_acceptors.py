@@ -152,3 +152,19 @@ def test_the_gate_stops_what_is_planted_and_lets_the_good_pass() -> None:
             assert play(stream, "gate", "none")["accepted"] == {"good": 3}
         elif len(stream.candidates) == 1:
             assert play(stream, "gate", "200")["accepted"] == {"harm": 0}, name
+
+
+LYING = {
+    "better everywhere": (3, 3),
+    "5 points worse": (0, 0),
+    "one slice of ten falls from 80 to 0": (0, 0),
+}
+"""Of three candidates, those that the gate accepts with honest labels and with lying ones."""
+
+
+@pytest.mark.parametrize("name", LYING)
+@pytest.mark.parametrize("setting", ["feedback", "200"])
+def test_feedback_of_which_a_fifth_lies_makes_no_verdict_wrong(name: str, setting: str) -> None:
+    stream = planted_streams(3)[name]
+    found = [play(stream, "gate", kind) for kind in (setting, f"{setting} poisoned")]
+    assert tuple(sum(one["accepted"].values()) for one in found) == LYING[name]

@@ -19,6 +19,7 @@ def test_by_hand() -> None:
     assert batch_metrics(batch, "dare", flat=3) == pytest.approx(
         {
             "num_tokens": 3 * 2 + 5 * 2 + 20,
+            "completions/tokens": 20.0,
             "completions/mean_length": 5.0,
             "completions/min_length": 2.0,
             "completions/max_length": 8.0,

@@ -10,6 +10,7 @@ from rewards.answers.kinds import AnswerKinds
 from server.engine.base import EngineUnavailable, Priority
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
+from server.promotion.gate_draws import GateDraws
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.recording.reservoir import Query, Reservoir
 from tests.serving import until
@@ -27,8 +28,7 @@ class Bench:
         self.reservoir = Reservoir()
         self.see(queries)
         self.probes = ProbeSet(
-            engine=self.engine,
-            share=self.share,
+            draws=GateDraws(engine=self.engine, share=self.share),
             reservoir=self.reservoir,
             kinds=AnswerKinds(),
             rules=ProbeRules(
@@ -142,3 +142,18 @@ async def test_what_fails_takes_the_others_with_it() -> None:
     with pytest.raises(EngineUnavailable):
         await asking
     assert (bench.engine.under_way, bench.share.under_way) == (0, 0)
+
+
+async def test_what_a_policy_was_tried_by_is_known_until_the_next_drawing() -> None:
+    bench = Bench()
+    bench.probes.begin({"base", "v1"}, "v1")
+    first, second = bench.probes.probes(0, 2)
+    for name in ("base", "v1"):
+        await bench.probes.replies(name, [first])
+    assert bench.probes.unselected("base", first) and not bench.probes.unselected("v1", first)
+    bench.probes.begin({"base", "v1"}, "v2")  # v1 has passed, and is live
+    await bench.probes.replies("v1", [first, second])
+    assert not bench.probes.unselected("v1", first)
+    assert bench.probes.unselected("v1", second)
+    bench.probes.refresh()
+    assert bench.probes.unselected("v1", first)

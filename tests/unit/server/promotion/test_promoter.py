@@ -7,30 +7,27 @@ from typing import Any
 
 import pytest
 
-from adapter.store.adapter_folders import WEIGHTS, AdapterFolders
+from adapter.store.adapter_folders import WEIGHTS
 from adapter.store.buffer import BufferUnavailable
 from adapter.store.judgement import Cause, Step
 from adapter.store.memory_releases import MemoryReleases
-from adapter.store.probe_sheet import ProbeSheet
 from adapter.store.releases import AdapterRelease, ReleaseState, promote_by_hand, rollback
-from server.api.requests import ChatRequest
 from server.engine.base import EngineTimeout, EngineUnavailable
-from server.engine.scripted import ScriptedEngine
 from server.parts import Parts
 from server.promotion.decision.power import GateCannotDecide
-from server.recording.reservoir import Query
-from server.settings import ServerSettings
-from server.vote.completions import Stopwatch
-from server.vote.session import Caller
+from tests.judging import Bench
 from tests.serving import until
-
-BASE_SCORES, ADAPTER_SCORES = [-1.5, -2.5], [-1.0, -2.0]
 
 
 class AwayReleases(MemoryReleases):
     """A store whose server is away at times."""
 
-    away, asked = False, 0
+    away, lost, asked = False, False, 0
+
+    async def note_trial(self, version: int, ends: int | None) -> None:
+        if self.lost:
+            raise BufferUnavailable("lost")
+        await super().note_trial(version, ends)
 
     async def get(self, version: int) -> AdapterRelease:
         if self.away:
@@ -39,100 +36,20 @@ class AwayReleases(MemoryReleases):
         return await super().get(version)
 
 
-class Bench:
-    """A server without HTTP. `style` tells how each adapter answers."""
+class TakenOver(MemoryReleases):
+    """A store whose second renewal of the judge's lease finds another judge, once `taken` is
+    set."""
 
-    def __init__(
-        self, tmp_path: Path, releases: MemoryReleases | None = None, **settings: Any
-    ) -> None:
-        self.style: dict[str, str] = {}
-        self.engine = ScriptedEngine(self.script)
-        self.engine.scores = self.scores
-        self.releases = releases or MemoryReleases()
-        self.folders = AdapterFolders(tmp_path)
-        given = {
-            "gate_prompts": 8,
-            "gate_holdout": 0,
-            "gate_lock_in": 1.0,
-            "gate_rollouts": 8,
-            "watch_queries": 8,
-            **settings,
-        }
-        self.parts = Parts(
-            ServerSettings(redis_url="memory://", adapters_dir=tmp_path, **given),
-            engine=self.engine,
-            releases=self.releases,
-        )
-        self.see_queries(8)
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken, self.renewals = asyncio.Event(), 0
 
-    def see_queries(self, count: int) -> None:
-        for number in range(count):
-            query = Query([{"role": "user", "content": f"{number}"}], {})
-            self.parts.reservoir.add(str(number), query)
-
-    def script(self, model: str, messages: Sequence[Any], n: int) -> list[str]:
-        question = int(messages[0]["content"])
-        style = self.style.get(model, "honest")
-        if style == "sure":
-            return [rf"\boxed{{{question}}}"] * n
-        if style == "nearly":
-            return [
-                rf"\boxed{{{99 if i == 0 and question % 25 == 3 else question}}}" for i in range(n)
-            ]
-        if style == "hesitant" and question % 4 == 0:
-            return [rf"\boxed{{{question if i > 2 else 99}}}" for i in range(n)]
-        if style == "ignorant":
-            return [rf"\boxed{{{question * 1000 + i}}}" for i in range(n)]
-        if style == "constant":
-            return [r"\boxed{1}"] * n
-        if style == "mute":
-            return ["?"] * n
-        if style == "careless" and question % 3 == 0:
-            return [rf"\boxed{{{question + 50}}}"] * n
-        if style == "fickle":
-            return [rf"\boxed{{{99 if i % 2 else question}}}" for i in range(n)]
-        if style == "verbose":
-            return ["so " * 40 + rf"\boxed{{{question}}}"] * n
-        return [rf"\boxed{{{question if i % 4 else 99}}}" for i in range(n)]
-
-    def scores(self, model: str, tokens: Sequence[int]) -> list[float]:
-        ignored = model == "base" or self.style.get(model) == "ignored"
-        return BASE_SCORES if ignored else ADAPTER_SCORES
-
-    async def publish(self, style: str = "honest") -> int:
-        version = await self.releases.reserve()
-
-        def write(folder: Path) -> None:
-            (folder / WEIGHTS).write_text(f"{version}")
-            ProbeSheet([[1, 2, 3]], [ADAPTER_SCORES], [BASE_SCORES]).write(folder)
-
-        name, digest = self.folders.commit(version, write)
-        self.style[name] = style
-        token = await self.releases.acquire(5.0)
-        assert token is not None
-        parent = await self.releases.live()
-        await self.releases.publish(
-            AdapterRelease(version, parent, name, digest, [f"g{version}"], {"kl": 0.1}, 0.0), token
-        )
-        await self.releases.resign(token)
-        return version
-
-    async def ask(self, count: int) -> list[int]:
-        """Voted queries over the live name; returns the versions that answered."""
-        versions: list[int] = []
-        for number in range(count):
-            body = {"model": "ratchet", "messages": [{"role": "user", "content": str(number % 8)}]}
-            request = ChatRequest.model_validate(body)
-            reply = await self.parts.completions.reply(request, Caller(), Stopwatch())
-            versions.append(reply["ratchet"]["policy_version"])
-        return versions
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self.parts.metrics.registry.get_sample_value(name, labels) or 0.0
-
-    async def judged(self, version: int) -> AdapterRelease:
-        await self.parts.promoter.sync()
-        return await self.releases.get(version)
+    async def judges(self, server: str, ttl: float) -> bool:
+        self.renewals += 1
+        if self.renewals == 2:
+            await self.taken.wait()
+            return False
+        return await super().judges(server, ttl)
 
 
 @pytest.fixture
@@ -424,6 +341,39 @@ async def test_a_pause_in_the_middle_of_a_trial_leaves_the_candidate_waiting(ben
     assert (await bench.judged(version)).state is ReleaseState.LIVE
 
 
+async def test_another_judge_in_the_middle_of_a_trial_ends_ours_undecided(tmp_path: Path) -> None:
+    """The lease is lost: what we began is broken off, and the candidate is the other's."""
+    releases = TakenOver()
+    bench = Bench(tmp_path, releases=releases)
+    version = await bench.publish()
+    bench.engine.held_back[0] = asyncio.Event()
+    judging = asyncio.create_task(bench.parts.promoter.judge())
+    await until(lambda: bench.engine.under_way)
+    releases.taken.set()
+    with pytest.raises(BufferUnavailable, match="another server"):
+        await judging
+    bench.engine.held_back.clear()
+    assert (await bench.releases.get(version)).state is ReleaseState.CANDIDATE
+    assert bench.engine.under_way == 0
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
+async def test_a_redis_lost_in_the_middle_of_a_trial_leaves_the_candidate(tmp_path: Path) -> None:
+    releases = AwayReleases()
+    bench = Bench(tmp_path, releases=releases)
+    version = await bench.publish()
+    bench.engine.held_back[0] = asyncio.Event()
+    judging = asyncio.create_task(bench.parts.promoter.judge())
+    await until(lambda: bench.engine.under_way)
+    releases.lost = True
+    bench.engine.held_back[0].set()
+    with pytest.raises(BufferUnavailable):
+        await judging
+    assert bench.parts.policy.live == 0
+    releases.lost = False
+    assert (await bench.judged(version)).state is ReleaseState.LIVE
+
+
 async def test_a_canary_outlives_a_redis_that_is_away(tmp_path: Path) -> None:
     bench = Bench(tmp_path, canary_share=0.5, releases=AwayReleases())
     version = await bench.publish()
@@ -511,6 +461,17 @@ async def test_trials_feed_the_standing_comparison_with_fresh_answers_once(tmp_p
         await bench.judged(await bench.publish("mute"))
         assert standing.moments.count in (4 + 20, 9 + 40)
     assert -0.125 <= standing.moments.mean < -0.1  # one of eight errs, on the file's
+
+
+async def test_what_a_version_was_let_pass_by_says_nothing_of_the_lineage(bench: Bench) -> None:
+    for style in (
+        "sure",
+        "sure",
+        "mute",
+    ):  # on one drawing: v1 is the best, v2 live, v3 turned away
+        last = await bench.judged(await bench.publish(style))
+    assert (last.state, bench.parts.policy.best) == (ReleaseState.REJECTED, 1)
+    assert bench.parts.promoter.trial.standing.moments.count == 0
 
 
 async def test_traffic_that_changed_is_no_reason_to_roll_back(bench: Bench) -> None:
@@ -636,8 +597,8 @@ async def test_a_label_file_is_read_in_a_new_order_and_to_its_end(tmp_path: Path
         release = await bench.judged(await bench.publish())
         assert release.numbers["gate/against_labels/queries"] == 50
         asked = bench.engine.requests[start:]
-        texts = [int(r["messages"][0]["content"]) for r in asked if r["model"] == "base"]
-        orders.append([number for number in texts if number >= 8])
+        texts = [r["messages"][0]["content"] for r in asked if r["model"] == "base"]
+        orders.append([int(text) for text in texts if text.isdigit() and int(text) >= 8])
         assert sorted(orders[-1]) == list(range(8, 50))
     assert orders[0] != orders[1]
 

@@ -3,6 +3,7 @@ from collections import Counter
 from rewards.answers.kinds import AnswerKinds
 from server.engine.scripted import ScriptedEngine
 from server.policy.learning_share import LearningShare
+from server.promotion.gate_draws import GateDraws
 from server.promotion.probe_set import ProbeRules, ProbeSet
 from server.recording.reservoir import Query, Reservoir
 
@@ -82,8 +83,7 @@ def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
     reservoir = filled("a", "b", "c")
     rules = ProbeRules(minimum=2, rollouts=1, refresh=100, temperature=1.0, seconds=60.0)
     probes = ProbeSet(
-        engine=engine,
-        share=LearningShare(alone=8, beside=8),
+        draws=GateDraws(engine=engine, share=LearningShare(alone=8, beside=8)),
         reservoir=reservoir,
         kinds=AnswerKinds(),
         rules=rules,

@@ -6,7 +6,7 @@ import pytest
 
 from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import AnswerKinds
-from server.promotion.labelled_queries import LabelledQueriesInvalid, read_labelled_queries
+from server.promotion.labels.labelled_queries import LabelledQueriesInvalid, read_labelled_queries
 from server.recording.reservoir import Query
 
 TOOL = '{"type": "function", "function": {"name": "weather"}}'

@@ -1,0 +1,1 @@
+"""Labels of the gate: from the operator's file, and from feedback."""
