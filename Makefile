@@ -5,10 +5,12 @@ LOCK := deploy/lock
 LANES ?= 2
 # Named after what it installed: setup runs again only when one of these files changes.
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/torch-*.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
+CLIENTS := .ratchet/clients
+CLIENTS_STAMP := $(CLIENTS)/.installed-$(shell cat deploy/clients/* | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity bench-learning results \
-	chaos fuzz references lock sbom clean
+	chaos fuzz clients clients-setup references lock sbom clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -57,6 +59,16 @@ bench-swap: setup ## 200 adapter swaps under load by four policies (about eleven
 
 fuzz: setup ## 20,000 requests generated from the OpenAPI document (a few minutes)
 	$(BIN)/python -m tests.fuzz
+
+clients: setup clients-setup ## the clients of docs/clients.md, installed apart, run against a live stack
+	$(BIN)/pytest tests/integration/test_documented_clients.py
+
+clients-setup: $(CLIENTS_STAMP) ## only install them (make test then runs them too)
+
+$(CLIENTS_STAMP):
+	deploy/clients/install.sh $(PYTHON) $(CLIENTS)
+	@rm -f $(CLIENTS)/.installed-*
+	@touch $@
 
 bench-serving: setup ## our share of latency and CPU, against LITELLM=path/of/litellm if given (ten minutes)
 	$(BIN)/python -m loadtests.serving_bench $(if $(LITELLM),--litellm $(LITELLM))

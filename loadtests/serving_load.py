@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,6 @@ import orjson
 from evals.arithmetic.questions import questions
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_WRITTEN = re.compile(rb'"content": ?"[^"]')
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _BACK_OFF = 0.1
 
@@ -40,18 +39,45 @@ class Reply:
         return (self.first or self.received) - self.sent
 
 
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """One form of asking and answering: where it is, the fields that put a question, and what marks
+    a stream's first text and the end of one that has succeeded."""
+
+    path: str
+    asked: Callable[[str], Mapping[str, Any]]
+    written: re.Pattern[bytes]
+    ended: bytes
+
+
+def _turn(question: str) -> Mapping[str, Any]:
+    return {"messages": [{"role": "user", "content": question}]}
+
+
+CHAT = Surface("/v1/chat/completions", _turn, re.compile(rb'"content": ?"[^"]'), b"data: [DONE]")
+RESPONSES = Surface(
+    "/v1/responses", lambda question: {"input": question},
+    re.compile(rb"response.output_text.delta"), b"event: response.completed",
+)  # fmt: skip
+MESSAGES = Surface("/v1/messages", _turn, re.compile(rb"text_delta"), b"event: message_stop")
+
+
 def requests_of(
-    port: int, fields: Mapping[str, Any], key: str = "none", count: int = 2000
+    port: int,
+    fields: Mapping[str, Any],
+    key: str = "none",
+    count: int = 2000,
+    surface: Surface = CHAT,
 ) -> list[bytes]:
     """HTTP requests ready to send, each with a question of its own."""
     rows: list[bytes] = []
     for question in questions(seed=11, count=count):
-        body = orjson.dumps({**fields, "messages": [{"role": "user", "content": question.text}]})
+        body = orjson.dumps({**fields, **surface.asked(question.text)})
         rows.append(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n"
+            b"POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n"
             b"authorization: Bearer %s\r\n"
             b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-            % (port, key.encode(), len(body), body)
+            % (surface.path.encode(), port, key.encode(), len(body), body)
         )
     return rows
 
@@ -59,8 +85,10 @@ def requests_of(
 class Load:
     """`clients` clients of one server: each asks again as soon as it has its reply."""
 
-    def __init__(self, port: int, requests: Sequence[bytes], clients: int) -> None:
-        self.port, self._clients = port, clients
+    def __init__(
+        self, port: int, requests: Sequence[bytes], clients: int, surface: Surface = CHAT
+    ) -> None:
+        self.port, self._clients, self.surface = port, clients, surface
         self._requests: Iterator[bytes] = itertools.cycle(requests)
         self._until, self._left = 0.0, 0
         self.replies: list[Reply] = []
@@ -123,12 +151,13 @@ class Client(asyncio.Protocol):
             self._body = end + 4
             length = _LENGTH.search(got, 0, end)
             self._length = self._body + int(length[1]) if length else None
-        if self._first is None and self._length is None and _WRITTEN.search(got, self._body):
+        written = self._load.surface.written.search
+        if self._first is None and self._length is None and written(got, self._body):
             self._first = time.perf_counter()
         whole = got.endswith(_LAST_CHUNK) if self._length is None else len(got) >= self._length
         if whole:
             streamed = got.find(b"text/event-stream", 0, self._body) >= 0
-            broken = streamed and got.rfind(b"data: [DONE]", len(got) - 100) < 0
+            broken = streamed and got.rfind(self._load.surface.ended) < self._body
             self._note(failed=broken or not got.startswith(b"HTTP/1.1 200"))
             self._ask()
 

@@ -1,8 +1,9 @@
-"""A stand-in for vLLM where only timing and failures matter: `python -m tests.fake_vllm PORT`.
+"""A stand-in for vLLM where timing, form and failures matter: `python -m tests.fake_vllm PORT`.
 
-Every rollout says `\\boxed{4}`, one character a token. The prompt may hold `pace=SECONDS`, the
-pause before each token, and `tokens=N`, filler before the answer; a stream ends with an error after
-`error=1`. `GET /stats` counts what is under way, served and broken off by the client.
+What every rollout says is in `canned_answers`: `\\boxed{4}` by itself, one character a token. The
+prompt may hold `pace=SECONDS`, the pause before each token, and `tokens=N`, filler before the
+answer; a stream ends with an error after `error=1`. `GET /stats` counts what is under way, served
+and broken off by the client.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
-ANSWER = r"\boxed{4}"
+from tests.canned_answers import answer_to
+
 STATS: Counter[str] = Counter()
 
 
@@ -23,10 +25,15 @@ def told(prompt: str, name: str, default: float) -> float:
     return float(found[1]) if found else default
 
 
-def choice(index: int, text: str, finish: str | None, chat: bool, whole: bool) -> dict[str, Any]:
-    ids = list(text.encode())
-    tokens = [{"token": c, "logprob": -0.1, "bytes": [0], "top_logprobs": []} for c in text]
-    message = {"role": "assistant", "content": text} if whole else {"content": text}
+def choice(
+    index: int, text: str, finish: str | None, *, chat: bool, whole: bool,
+    calls: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    spelt = text + (json.dumps(calls) if calls else "")
+    ids = list(spelt.encode())
+    tokens = [{"token": c, "logprob": -0.1, "bytes": [0], "top_logprobs": []} for c in spelt]
+    said = {"role": "assistant", "content": text} if whole else {"content": text}
+    message = {**said, **(calls or {})}
     written: dict[str, Any] = {"message" if whole else "delta": message} if chat else {"text": text}
     logprobs = {"content": tokens} if chat else {"token_logprobs": [-0.1] * len(ids)}
     return {"index": index, **written, "logprobs": logprobs, "finish_reason": finish,
@@ -41,10 +48,13 @@ async def complete(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": error}, status=404)
     prompt = json.dumps(body["messages"] if chat else body["prompt"])
     pace, filler = told(prompt, "pace", 0.0), int(told(prompt, "tokens", 0))
-    text = "-" * filler + ANSWER
+    answer = answer_to(body)
+    text, calls, finish = "-" * filler + answer.text, answer.calls, answer.finish_reason
     count = int(body.get("n") or 1)
     if not chat and isinstance(body["prompt"], list) and not isinstance(body["prompt"][0], int):
         count *= len(body["prompt"])
+    written = count * len(text)
+    usage = {"prompt_tokens": 1, "completion_tokens": written, "total_tokens": 1 + written}
     kind = "chat.completion" if chat else "text_completion"
     head = {"id": "theirs", "object": kind, "created": 1, "model": body["model"]}
     reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -52,9 +62,9 @@ async def complete(request: web.Request) -> web.StreamResponse:
     try:
         if not body.get("stream"):
             await asyncio.sleep(pace * len(text))
-            usage = {"prompt_tokens": 1, "completion_tokens": count * len(text),
-                     "total_tokens": 1 + count * len(text)}  # fmt: skip
-            choices = [choice(i, text, "stop", chat, whole=True) for i in range(count)]
+            choices = [
+                choice(i, text, finish, chat=chat, whole=True, calls=calls) for i in range(count)
+            ]
             STATS["served"] += 1
             return web.json_response(
                 {**head, "choices": choices, "usage": usage, "prompt_token_ids": [1]}
@@ -65,7 +75,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
             event = json.dumps({**head, **more, "choices": choices}).encode()
             await reply.write(b"data: " + event + b"\n\n")
 
-        await send([choice(i, "", None, chat, whole=False) for i in range(count)],
+        await send([choice(i, "", None, chat=chat, whole=False) for i in range(count)],
                    prompt_token_ids=[1])  # fmt: skip
         if told(prompt, "error", 0.0):
             error = {"message": "EngineCore encountered an issue", "code": 500}
@@ -75,14 +85,18 @@ async def complete(request: web.Request) -> web.StreamResponse:
         if body.get("stream_interval", 1) > 1:
             await asyncio.sleep(pace * len(text))
             for index in range(count):
-                await send([choice(index, text, "stop", chat, whole=False)])
+                await send([choice(index, text, finish, chat=chat, whole=False, calls=calls)])
         else:
             for token in text:
                 await asyncio.sleep(pace)
                 await send(
-                    [choice(index, token, None, chat, whole=False) for index in range(count)]
+                    [choice(index, token, None, chat=chat, whole=False) for index in range(count)]
                 )
-            await send([choice(index, "", "stop", chat, whole=False) for index in range(count)])
+            await send(
+                [choice(i, "", finish, chat=chat, whole=False, calls=calls) for i in range(count)]
+            )
+        if (body.get("stream_options") or {}).get("include_usage"):
+            await send([], usage=usage)
         await reply.write(b"data: [DONE]\n\n")
         STATS["served"] += 1
         return reply

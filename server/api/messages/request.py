@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from server.api.field_rules.messages import COUNT_TOKENS, MESSAGES
-from server.api.fields import WHOLE, Count, NonEmpty, RatchetOptions
+from server.api.fields import Count, NonEmpty, RatchetOptions
 from server.api.messages.content import Texts, Turn
 from server.api.messages.options import (
     Choice,
@@ -23,6 +23,7 @@ from server.api.messages.options import (
 )
 from server.api.messages.turns import messages_of
 from server.api.messages.writer import MessageWriter
+from server.api.request_parts.engine_extras import CommonExtras
 from server.api.request_parts.grammar import Shape
 from server.api.surfaces.asked import Asked, SurfaceRequest, Translated
 from server.api.tools import MAX_TOOLS
@@ -111,7 +112,7 @@ class CountTokensRequest(SurfaceRequest):
         }
 
 
-class MessagesRequest(CountTokensRequest):
+class MessagesRequest(CommonExtras, CountTokensRequest):
     """A conversation whose next turn is asked for."""
 
     table = MESSAGES
@@ -120,12 +121,8 @@ class MessagesRequest(CountTokensRequest):
     stop_sequences: Annotated[list[NonEmpty], Field(max_length=4)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
     stream: bool | None = None
     metadata: Metadata | None = None
-    cache_salt: Annotated[str, Field(min_length=1, max_length=1_024)] | None = None
-    watermarking: bool | None = None
-    vllm_xargs: Shape | None = None
     ratchet: RatchetOptions = RatchetOptions()
 
     def asked(self) -> Asked:
@@ -135,16 +132,13 @@ class MessagesRequest(CountTokensRequest):
     def _chat(self) -> dict[str, Any]:
         return {
             **super()._chat(),
+            **{name: getattr(self, name) for name in CommonExtras.model_fields},
             "max_completion_tokens": self.max_tokens,
             "stop": self.stop_sequences,
             "temperature": self.temperature,
             "top_p": self.top_p,
-            "top_k": self.top_k,
             "stream": self.stream,
             "stream_options": _COUNTED if self.stream else None,
-            "cache_salt": self.cache_salt,
-            "watermarking": self.watermarking,
-            "vllm_xargs": self.vllm_xargs,
             "user": None if self.metadata is None else self.metadata.user_id,
             "ratchet": self.ratchet,
         }

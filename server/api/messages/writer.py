@@ -11,46 +11,35 @@ import orjson
 
 from server.api.errors import ApiError
 from server.api.messages.errors import error_body
-from server.api.surfaces.blocks import (
-    Block,
-    BlockStream,
-    Change,
-    Closed,
-    Grown,
-    Kind,
-    Opened,
-    blocks_of,
-)
-from server.api.surfaces.writing import named_event, usage_details
+from server.api.surfaces.blocks import Block, Grown, Kind, blocks_of
+from server.api.surfaces.writing import Writer, event_head, named_event, usage_details
 
 # A chat's finish reasons, and the stop reasons of a Message.
 _REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _NO_STOP = {"stop_reason": None, "stop_sequence": None}
 _DELTAS = {
-    Kind.REASONING: ("thinking_delta", "thinking"),
-    Kind.TEXT: ("text_delta", "text"),
-    Kind.CALL: ("input_json_delta", "partial_json"),
+    Kind.REASONING: (b"thinking_delta", b"thinking"),
+    Kind.TEXT: (b"text_delta", b"text"),
+    Kind.CALL: (b"input_json_delta", b"partial_json"),
 }
 """How more of a block is called, and the field that it is in."""
 
 
-class MessageWriter:
+class MessageWriter(Writer):
     """The writer of one reply. Progress of a vote rides on `ping`, the vote on `message_delta`."""
 
     def __init__(self, id: str, model: str) -> None:
-        self._head = {"id": id, "type": "message", "role": "assistant", "model": model}
-        self._blocks = BlockStream()
+        super().__init__()
+        self._reply = {"id": id, "type": "message", "role": "assistant", "model": model}
         self._begun = False
-        self._ended: Mapping[str, Any] = {}
-        """The choice in the chunk that ends it."""
-        self._usage: Mapping[str, Any] = {}
-        self._extension: Mapping[str, Any] | None = None
+        self._head = b""
+        """How the events begin that tell of more of the open block."""
 
     def whole(self, completion: Mapping[str, Any]) -> dict[str, Any]:
         choice = completion["choices"][0]
         blocks = blocks_of(choice)
         return {
-            **self._head,
+            **self._reply,
             "content": [_whole(block) for block in blocks],
             **_stop(choice, blocks),
             "usage": _usage(completion["usage"]),
@@ -58,61 +47,45 @@ class MessageWriter:
         }
 
     def keep_alive(self, comment: bytes) -> bytes:
-        return self._opening() + named_event({"type": "ping"})
-
-    def chunk(self, chunk: Mapping[str, Any]) -> bytes:
-        self._usage = chunk.get("usage") or self._usage
-        written = [self._opening()]
-        choices: Sequence[Mapping[str, Any]] = chunk.get("choices") or ()
-        extension: Mapping[str, Any] | None = chunk.get("ratchet")
-        for choice in choices:
-            written += map(self._told, self._blocks.add(choice))
-            self._extension = extension or self._extension
-            if choice.get("finish_reason"):
-                self._ended = choice
-        if extension is not None and not choices:
-            written.append(named_event({"type": "ping", "ratchet": extension}))
-        return b"".join(written)
-
-    def end(self) -> bytes:
-        written = [self._opening(), *map(self._told, self._blocks.end())]
-        stop = _stop(self._ended, self._blocks.blocks)
-        told = {"delta": stop, "usage": _usage(self._usage), "ratchet": self._extension}
-        written.append(named_event({"type": "message_delta", **told}))
-        written.append(named_event({"type": "message_stop"}))
-        return b"".join(written)
+        return self._before() + named_event({"type": "ping"})
 
     def failure(self, error: ApiError) -> bytes:
         return named_event(error_body(error))
 
-    def _opening(self) -> bytes:
+    def _before(self) -> bytes:
         """The first event, once. The prompt's tokens are not known by then if the vote is open."""
         if self._begun:
             return b""
         self._begun = True
         usage = {**_usage(self._usage), "output_tokens": 0}
-        empty: dict[str, Any] = {**self._head, "content": [], **_NO_STOP, "usage": usage}
+        empty: dict[str, Any] = {**self._reply, "content": [], **_NO_STOP, "usage": usage}
         return named_event({"type": "message_start", "message": empty})
 
-    def _told(self, change: Change) -> bytes:
-        """The events for a change."""
-        block = change.block
-        match change:
-            case Opened():
-                begun = {"index": block.at, "content_block": _begun(block)}
-                return named_event({"type": "content_block_start", **begun})
-            case Grown():
-                kind, field = _DELTAS[block.kind]
-                return _delta(block, {"type": kind, field: change.text})
-            case Closed():
-                signed = b""
-                if block.kind is Kind.REASONING:
-                    signed = _delta(block, {"type": "signature_delta", "signature": _signature()})
-                return signed + named_event({"type": "content_block_stop", "index": block.at})
+    def _progress(self, extension: Mapping[str, Any]) -> bytes:
+        return named_event({"type": "ping", "ratchet": extension})
 
+    def _open(self, block: Block) -> bytes:
+        kind, field = _DELTAS[block.kind]
+        delta = event_head({"type": "content_block_delta", "index": block.at})
+        self._head = b'%b,"delta":{"type":"%b","%b":' % (delta, kind, field)
+        begun = {"index": block.at, "content_block": _begun(block)}
+        return named_event({"type": "content_block_start", **begun})
 
-def _delta(block: Block, delta: Mapping[str, str]) -> bytes:
-    return named_event({"type": "content_block_delta", "index": block.at, "delta": delta})
+    def _grow(self, change: Grown) -> bytes:
+        return b"%b%b}}\n\n" % (self._head, orjson.dumps(change.text))
+
+    def _close(self, block: Block) -> bytes:
+        signed = b""
+        if block.kind is Kind.REASONING:
+            delta = {"type": "signature_delta", "signature": _signature()}
+            signed = named_event({"type": "content_block_delta", "index": block.at, "delta": delta})
+        return signed + named_event({"type": "content_block_stop", "index": block.at})
+
+    def _finish(self) -> bytes:
+        stop = _stop(self._ended, self._blocks.blocks)
+        told = {"delta": stop, "usage": _usage(self._usage), "ratchet": self._extension}
+        ended = named_event({"type": "message_delta", **told})
+        return ended + named_event({"type": "message_stop"})
 
 
 def _begun(block: Block) -> dict[str, Any]:

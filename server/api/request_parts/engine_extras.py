@@ -23,19 +23,32 @@ _Argument = str | int | float | Annotated[list[str | int | float], Field(fail_fa
 _Arguments = Annotated[dict[str, _Argument], AfterValidator(_no_transfer), within(MAX_FORMAT_BYTES)]
 
 
-class EngineExtras(Grammar):
-    """Those of both kinds of completion."""
+class CommonExtras(Strict):
+    """Those of every surface."""
 
-    ignore_eos: bool | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = None
     top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
+    cache_salt: Annotated[str, Field(min_length=1, max_length=1_024)] | None = None
+    watermarking: bool | None = None
+    vllm_xargs: _Arguments | None = None
+
+
+class SamplingExtras(CommonExtras):
+    """Those of Responses too."""
+
     min_p: Unit | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
-    length_penalty: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] | None = None
-    use_beam_search: bool | None = None
+    ignore_eos: bool | None = None
     stop_token_ids: Annotated[_Tokens, Field(max_length=1_024)] | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
+
+
+class EngineExtras(SamplingExtras, Grammar):
+    """Those of both kinds of completion."""
+
+    min_tokens: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] | None = None
+    length_penalty: Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)] | None = None
+    use_beam_search: bool | None = None
     spaces_between_special_tokens: bool | None = None
     add_special_tokens: bool | None = None
     truncate_prompt_tokens: _Budget | None = None
@@ -48,9 +61,6 @@ class EngineExtras(Grammar):
     return_tokens_as_token_ids: bool | None = None
     thinking_token_budget: _Budget | None = None
     repetition_detection: _Object | None = None
-    watermarking: bool | None = None
-    vllm_xargs: _Arguments | None = None
-    cache_salt: Annotated[str, Field(min_length=1, max_length=1_024)] | None = None
     stream_interval: Count | None = None
 
 

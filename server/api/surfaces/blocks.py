@@ -34,14 +34,14 @@ class Block:
     logprobs: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
     """A block begins."""
 
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grown:
     """A block has got more `text`, with the `logprobs` of its tokens if they are known."""
 
@@ -50,7 +50,7 @@ class Grown:
     logprobs: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Closed:
     """A block is whole."""
 
@@ -93,14 +93,19 @@ class BlockStream:
         self._calls: dict[int, Block] = {}
         self._held = ""
         """Text that came in the middle of a call; it follows the call."""
+        self._pieces: list[str] = []
+        """What the open block has got since it began: added to its text when it ends."""
 
     def add(self, choice: Mapping[str, Any]) -> list[Change]:
         """What a chunk's choice changes."""
-        changes: list[Change] = []
         delta: Mapping[str, Any] = choice.get("delta") or {}
+        block, text = self._open, delta.get("content")
+        if text and len(delta) == 1 and block is not None and block.kind is Kind.TEXT:
+            return [self._grow(block, text, logprobs_in(choice))]  # nearly every chunk
+        changes: list[Change] = []
         if reasoning := reasoning_in(delta):
             self._write(Kind.REASONING, reasoning, (), changes)
-        if text := delta.get("content"):
+        if text:
             if self._open is not None and self._open.kind is Kind.CALL:
                 self._held += text
             else:
@@ -127,9 +132,14 @@ class BlockStream:
             self._close(changes)
             block = Block(kind, len(self.blocks))
             self._begin(block, changes)
-        block.text += text
-        block.logprobs += logprobs
-        changes.append(Grown(block, text, logprobs))
+        changes.append(self._grow(block, text, logprobs))
+
+    def _grow(self, block: Block, text: str, logprobs: Sequence[Mapping[str, Any]] = ()) -> Grown:
+        """Add to the open block."""
+        self._pieces.append(text)
+        if logprobs:
+            block.logprobs += logprobs
+        return Grown(block, text, logprobs)
 
     def _extend_call(self, piece: Mapping[str, Any], changes: list[Change]) -> None:
         """Add a piece to its call. The name may come after the id, and must be told first."""
@@ -147,13 +157,10 @@ class BlockStream:
                 block.id, block.name = block.id or _call_id(), name
                 self._close(changes)
                 self._begin(block, changes)
-                arguments = block.text
-        elif block is self._open:
-            block.text += arguments
-        else:
-            return  # it was reported as whole when the next one began
+                arguments, block.text = block.text, ""
+        # A call that is not open any more was reported as whole when the next one began.
         if arguments and block is self._open:
-            changes.append(Grown(block, arguments))
+            changes.append(self._grow(block, arguments))
 
     def _begin(self, block: Block, changes: list[Change]) -> None:
         block.at = len(self.blocks)
@@ -163,9 +170,10 @@ class BlockStream:
 
     def _close(self, changes: list[Change]) -> None:
         """Close the open block, and give out the text that was held back for it."""
-        if self._open is not None:
-            changes.append(Closed(self._open))
-            self._open = None
+        if (block := self._open) is not None:
+            block.text += "".join(self._pieces)
+            self._open, self._pieces = None, []
+            changes.append(Closed(block))
         if self._held:
             text, self._held = self._held, ""
             self._write(Kind.TEXT, text, (), changes)

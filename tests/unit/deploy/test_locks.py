@@ -14,17 +14,33 @@ from deploy.sbom import TARGETS, sbom
 
 LOCK = ROOT / "deploy" / "lock"
 LOCKS = sorted(LOCK.glob("*.txt"))
+CLIENTS = ROOT / "deploy" / "clients"
 
 
 def entries(file: Path) -> list[str]:
     return [one for one in re.split(r"\n(?=\S)", file.read_text()) if not one.startswith("#")]
 
 
-@pytest.mark.parametrize("file", LOCKS, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*LOCKS, CLIENTS / "requirements.txt"], ids=lambda file: file.name)
 def test_every_entry_has_a_version_and_hashes(file: Path) -> None:
     for entry in entries(file):
         assert re.match(r"[\w.-]+==[\w.+]+", entry), entry
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
+
+
+def test_the_clients_for_node_are_pinned_by_hash() -> None:
+    locked = json.loads((CLIENTS / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((CLIENTS / "package.json").read_text())["dependencies"]
+    assert locked.pop("")["dependencies"] == wanted
+    assert {f"node_modules/{name}" for name in wanted} <= locked.keys()
+    assert all(one["integrity"].startswith("sha512-") for one in locked.values())
+
+
+def test_every_client_that_is_asked_for_is_pinned() -> None:
+    wanted = (CLIENTS / "requirements.in").read_text().splitlines()
+    names = {line.partition("[")[0] for line in wanted if not line.startswith("#")}
+    pinned = {entry.partition("==")[0] for entry in entries(CLIENTS / "requirements.txt")}
+    assert names <= pinned
 
 
 def test_torch_is_of_one_version_everywhere() -> None:
@@ -38,7 +54,8 @@ def test_torch_is_of_one_version_everywhere() -> None:
 
 
 def test_nothing_is_installed_without_a_hash() -> None:
-    for file in ("Dockerfile", "Makefile", "deploy/lock/install_torch.sh"):
+    installers = ("deploy/lock/install_torch.sh", "deploy/clients/install.sh")
+    for file in ("Dockerfile", "Makefile", *installers):
         for line in re.findall(r"pip install.*", (ROOT / file).read_text()):
             ours = "--no-build-isolation -e ." in line  # which the setuptools of the lock builds
             assert "--require-hashes" in line or ours, f"{file}: {line}"

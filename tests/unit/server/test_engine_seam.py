@@ -11,9 +11,9 @@ import server
 ROOM = Path(server.__file__).parent
 # They list what clients may send, by the names that vLLM documents.
 LISTS = {
-    *(ROOM / "api" / "field_rules").iterdir(), ROOM / "api/request_parts/engine_extras.py",
-    ROOM / "api/messages/request.py", ROOM / "api/responses/extras.py",
-}  # fmt: skip
+    *(ROOM / "api" / "field_rules").iterdir(),
+    ROOM / "api/request_parts/engine_extras.py",
+}
 FILES = [path for path in ROOM.rglob("*.py") if path.parent.name != "engine" and path not in LISTS]
 # Of vLLM's own requests and replies; what clients may send by these names is not among them.
 PRIVATE = {
