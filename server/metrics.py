@@ -87,8 +87,8 @@ class ServerMetrics:
         self.tokens = self._counters(
             "ratchet_tokens",
             "Tokens by purpose. `answer`: prompts and completions for clients, as "
-            "`usage.total_tokens` and quotas count them; of a stream that is passed through, one "
-            "an event. Completions drawn besides: `learning` for the learner, `judging` for the "
+            "`usage.total_tokens` and quotas count them, and by estimate those of what is broken "
+            "off. Completions drawn besides: `learning` for the learner, `judging` for the "
             "gate. `probing`: tokens scored to compare engine and trainer.",
             "purpose",
             ("answer", "learning", "judging", "probing"),

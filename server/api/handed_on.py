@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from server.api.field_rules.handed_on import DETOKENIZE, EMBEDDINGS, TOKENIZE
@@ -12,7 +13,7 @@ from server.api.parsing import FieldInvalid
 from server.api.request_parts.chat_message import Message
 from server.api.request_parts.grammar import MAX_FORMAT_BYTES, within
 from server.api.request_parts.text_prompt import Input
-from server.engine.base import Service
+from server.engine.base import Service, size_of
 
 _Messages = Annotated[list[Message], Field(fail_fast=True, min_length=1)]
 _Template = Annotated[dict[str, Any], within(MAX_FORMAT_BYTES)]
@@ -59,6 +60,11 @@ class HandedOn(Strict):
         if messages is not None:
             given["messages"] = [message.for_engine for message in messages]
         return given
+
+    @property
+    def size(self) -> int:
+        """About how many characters the engine reads for it, a token counting as four."""
+        return len(orjson.dumps(self.for_engine))
 
     def cost(self, reply: Mapping[str, Any]) -> int:
         """Tokens that the engine has read for this reply."""
@@ -120,6 +126,10 @@ class DetokenizeRequest(HandedOn):
     service, table, asked = Service.DETOKENIZE, DETOKENIZE, ("tokens",)
 
     tokens: Annotated[list[TokenId], Field(fail_fast=True)] | None = None
+
+    @property
+    def size(self) -> int:
+        return size_of(self.tokens or [])
 
     def cost(self, reply: Mapping[str, Any]) -> int:
         return len(self.tokens or ())

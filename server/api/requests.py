@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from rewards.answer_choice import AnswerChoice
@@ -38,12 +39,14 @@ from server.api.request_parts.chat_message import Message
 from server.api.request_parts.engine_extras import ChatExtras, EngineExtras
 from server.api.request_parts.text_prompt import TextPrompt
 from server.api.tools import FORM_RULES, ReplyForm
-from server.engine.base import Prompt, each_prompt
+from server.engine.base import Prompt, each_prompt, size_of
 
 FORWARDED = passed_on(CHAT, single=False) | passed_on(COMPLETIONS, single=False)
 """Fields that go to the engine whatever the strategy."""
 FORWARDED_SINGLE = passed_on(CHAT, single=True) | passed_on(COMPLETIONS, single=True)
 """Those that go with a single rollout: they shape the sampling, or make no sense in a vote too."""
+_ENDLESS = 32_768
+"""Tokens that a rollout is taken to have which ends by neither a limit nor itself."""
 _LEAST_TOP_P = 1e-6
 """OpenAI's `top_p` may be 0, which means the likeliest token alone; vLLM's may not."""
 
@@ -144,6 +147,19 @@ class SamplingRequest(EngineExtras):
         return self.max_tokens
 
     @property
+    def least_tokens(self) -> int:
+        """Tokens that each of its rollouts may be made to have: all that it may, where it can be
+        kept from ending by itself."""
+        most = _ENDLESS if self.token_limit is None else self.token_limit
+        held = self.ignore_eos or self.logit_bias or self.allowed_token_ids or self.bad_words
+        return most if held else min(self.min_tokens or 0, most)
+
+    @property
+    def size(self) -> int:
+        """About how many characters the engine reads for it, a token counting as four."""
+        return size_of(self.prompt_for_engine)
+
+    @property
     def wanted_logprobs(self) -> int | None:
         """Alternatives to return for each token; None for no log-probabilities at all."""
         raise NotImplementedError
@@ -214,6 +230,11 @@ class ChatRequest(ReplyForm, ChatExtras, SamplingRequest):
     @property
     def opted_out(self) -> bool:
         return super().opted_out or self.store is False
+
+    @property
+    def size(self) -> int:
+        beside = [each for each in (self.offered_tools, self.documents) if each]
+        return super().size + (len(orjson.dumps(beside)) if beside else 0)
 
     def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         form = frozenset(ReplyForm.model_fields)

@@ -12,7 +12,8 @@ from server.api.replies import Outcome, Reply, Served
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
-from server.vote.admission import Ticket
+from server.vote.admission import Cost, Ticket
+from server.vote.charge import broken_off
 from server.vote.tally import RunningTally
 
 log = logging.getLogger("ratchet.voted")
@@ -46,6 +47,8 @@ class VoteSession:
     prompt: Prompt
     answer: AnswerChoice
     """How the answers of its rollouts are read."""
+    cost: Cost
+    """What it takes by estimate."""
     tally: RunningTally
     options: dict[str, Any]
     deadline: float
@@ -70,6 +73,18 @@ class VoteSession:
     """What the model said when it was asked to choose among its answers."""
     chosen: Representative | None = None
     """What it chose."""
+
+    def tokens(self, error: BaseException | None = None) -> int:
+        """Tokens that are charged for it when its reply ends, by that error if one is given: its
+        usage; if it is broken off, those that came, and for each rollout under way as many as it
+        may have by estimate."""
+        outcome, draws = self.outcome, self.tally.draws
+        if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
+            return outcome.result().usage()["total_tokens"]
+        came = sum(draw.tokens for draw in draws)
+        if not broken_off(error):
+            return came + (len(draws[0].prompt_ids) if draws else 0)
+        return self.cost.prompt + came + self.cost.each * max(0, self.tally.outstanding)
 
     @property
     def reflects(self) -> bool:

@@ -55,6 +55,7 @@ class VotedAnswers:
             lease=admitted.lease,
             prompt=admitted.prompt,
             answer=answer,
+            cost=admitted.ticket.cost,
             tally=RunningTally(
                 self.kinds.of(answer), admitted.ticket.rollouts, confidence, self._rules.support
             ),
