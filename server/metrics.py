@@ -17,7 +17,7 @@ from prometheus_client import (
 from adapter.store.buffer import Append
 from adapter.store.judgement import Step, StepVerdict
 from rewards.answers.kinds import ANSWER_KINDS
-from server.policy.reasons import Unrecorded
+from server.policy.reasons import Refusal, Unrecorded
 from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
 
@@ -33,6 +33,7 @@ OUTCOMES = (
     *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
     Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
     Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR, Unrecorded.HELD_OUT,
+    Unrecorded.TOO_LARGE,
 )  # fmt: skip
 """What may become of a group that was to be recorded."""
 VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)
@@ -63,6 +64,12 @@ class ServerMetrics:
             "ratchet_request_seconds",
             "Seconds from a request's first byte to its reply's last, by route.",
             ["route"],
+        )
+        self.connections_refused = self._counters(
+            "ratchet_connections_refused",
+            "Connections hung up on before a whole request had come, by what was wrong.",
+            "why",
+            Refusal,
         )
         self.in_flight = self._gauge("ratchet_requests_in_flight", "Requests under way.")
         self.overhead_seconds = self._histogram(

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adapter.store.buffer import (
+    DEAD_BYTES,
+    DETAIL_CHARS,
     Append,
     BufferLimits,
     BufferState,
@@ -139,7 +141,11 @@ class MemoryBuffer:
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
         entry = self._remove(delivery.entry, Outcome.DEAD)
         if entry is not None:
-            self._dead.append(replace(entry, since=time.monotonic(), reason=detail or reason))
+            said = (detail or reason)[:DETAIL_CHARS]
+            self._dead.append(replace(entry, since=time.monotonic(), reason=said))
+            kept = min(DEAD_BYTES, self._limits.max_bytes)
+            while len(self._dead) > 1 and sum(len(one.data) for one in self._dead) > kept:
+                self._dead.popleft()
 
     async def expire(self) -> int:
         now = time.monotonic()

@@ -7,12 +7,13 @@ from rewards.answer_choice import AnswerChoice, ChoiceInvalid
 from rewards.answers.auto_answers import AutoAnswers
 from rewards.answers.choice_answers import ChoiceAnswers
 from rewards.answers.kind import AnswerKind
-from rewards.answers.math_answers import Judge, MathAnswers
+from rewards.answers.math_answers import MathAnswers
 from rewards.answers.pattern_answers import PatternAnswers
 from rewards.answers.prose import Prose
 from rewards.answers.short_answers import ShortAnswers
 from rewards.answers.structured.json_answers import JsonAnswers
 from rewards.answers.structured.tool_call_answers import ToolCallAnswers
+from rewards.answers.verdicts import Judge
 
 ANSWER_KINDS: Mapping[str, Callable[[AnswerChoice, Judge | None], AnswerKind]] = {
     "auto": lambda choice, judge: AutoAnswers(judge),

@@ -26,16 +26,19 @@ from server.api.fields import (
     LogitBias,
     MetadataKey,
     MetadataValue,
+    Name,
     Penalty,
     Positive,
     RatchetOptions,
+    Stop,
     StreamOptions,
     TopLogprobs,
+    User,
     nullable,
 )
 from server.api.functions import in_todays_form
 from server.api.parsing import FieldInvalid
-from server.api.request_parts.chat_message import Message
+from server.api.request_parts.chat_message import Messages
 from server.api.request_parts.engine_extras import ChatExtras, EngineExtras
 from server.api.request_parts.text_prompt import TextPrompt
 from server.api.tools import FORM_RULES, ReplyForm
@@ -89,19 +92,19 @@ class SamplingRequest(EngineExtras):
     table: ClassVar[FieldTable]
     """What becomes of each field; `parse` reads bodies by it."""
 
-    model: str
+    model: Name
     n: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
-    stop: str | Annotated[list[str], Field(fail_fast=True, max_length=4)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(fail_fast=True, max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: LogitBias | None = None
-    user: str | None = None
+    user: User | None = None
     ratchet: RatchetOptions = RatchetOptions()
 
     @model_validator(mode="after")
@@ -157,7 +160,7 @@ class SamplingRequest(EngineExtras):
     @property
     def size(self) -> int:
         """About how many characters the engine reads for it, a token counting as four."""
-        return size_of(self.prompt_for_engine)
+        raise NotImplementedError
 
     @property
     def wanted_logprobs(self) -> int | None:
@@ -207,7 +210,7 @@ class ChatRequest(ReplyForm, ChatExtras, SamplingRequest):
 
     table = CHAT
 
-    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1)]
+    messages: Messages
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
@@ -234,7 +237,8 @@ class ChatRequest(ReplyForm, ChatExtras, SamplingRequest):
     @property
     def size(self) -> int:
         beside = [each for each in (self.offered_tools, self.documents) if each]
-        return super().size + (len(orjson.dumps(beside)) if beside else 0)
+        said = sum(message.size for message in self.messages)
+        return said + (len(orjson.dumps(beside)) if beside else 0)
 
     def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         form = frozenset(ReplyForm.model_fields)
@@ -252,12 +256,16 @@ class TextRequest(SamplingRequest):
     """0 writes nothing: with `echo`, for the log-probabilities of the prompt."""
     logprobs: TopLogprobs | None = None
     echo: bool | None = None
-    suffix: str | None = None
+    suffix: Annotated[str, Field(max_length=131_072)] | None = None
 
     @property
     def prompt_for_engine(self) -> Prompt:
         prompts = each_prompt(self.prompt)
         return prompts[0] if len(prompts) == 1 else self.prompt
+
+    @property
+    def size(self) -> int:
+        return size_of(self.prompt)
 
     @property
     def parts(self) -> "Sequence[TextRequest]":

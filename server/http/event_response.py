@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import orjson
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -26,6 +27,18 @@ class ClientGone(ApiError):
 
     def __init__(self) -> None:
         super().__init__(499, "the client has disconnected")
+
+
+async def body_of(http: Request) -> bytes:
+    """A request's body, which is not kept as `http.body()` keeps it. Raises ClientDisconnect."""
+    body = bytearray()
+    while True:
+        message = await http.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
 
 
 @asynccontextmanager

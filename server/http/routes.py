@@ -18,9 +18,9 @@ from server.api.quota import Bill, OverQuota
 from server.api.requests import SamplingRequest
 from server.api.surfaces.asked import SurfaceRequest, asked_by
 from server.api.tenants import Tenant
-from server.http.event_response import EventResponse, while_connected
+from server.http.event_response import EventResponse, body_of, while_connected
 from server.parts import Parts
-from server.recording.feedback import UnknownCompletion
+from server.recording.feedback import TooManyLabels, UnknownCompletion
 from server.vote.admission import Cost
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
@@ -50,7 +50,7 @@ class Routes:
         async def completions(http: Request) -> Response:
             """An answer; see docs/api.md for the `ratchet` extension."""
             stopwatch, tenant = Stopwatch(), _tenant(http)
-            asked = asked_by(self._parse(kind, await http.body()))
+            asked = asked_by(self._parse(kind, await body_of(http)))
             request, writer, service = asked.request, asked.writer, self._parts.completions
             with asked.in_its_words():
                 service.check(request)
@@ -81,7 +81,7 @@ class Routes:
         async def handed_on(http: Request) -> Response:
             """The engine's own reply, behind our keys and quotas."""
             stopwatch = Stopwatch()
-            request = self._parse(kind, await http.body())
+            request = self._parse(kind, await body_of(http))
             reply = await self._hand_on(http, request, stopwatch)
             return json_response(reply, 200, self._overhead(stopwatch))
 
@@ -90,7 +90,7 @@ class Routes:
     async def count_tokens(self, http: Request) -> Response:
         """How many tokens a prompt has, as the engine counts."""
         stopwatch = Stopwatch()
-        request = self._parse(CountTokensRequest, await http.body())
+        request = self._parse(CountTokensRequest, await body_of(http))
         with request.asked().in_its_words():
             reply = await self._hand_on(http, request.chat.to_count, stopwatch)
         return json_response({"input_tokens": reply["count"]}, 200, self._overhead(stopwatch))
@@ -108,17 +108,20 @@ class Routes:
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer to the same key, or whether it was right: for metrics only."""
-        request = self._parse(FeedbackRequest, await http.body())
+        request = self._parse(FeedbackRequest, await body_of(http))
         holder = _tenant(http).holder
         try:
-            correct = await self._parts.feedback.give(
+            judged = await self._parts.feedback.give(
                 request.completion_id, request.label, request.correct, holder
             )
         except UnknownCompletion:
             message = "no voted answer is remembered under this id"
             raise ApiError(404, message, param="completion_id") from None
+        except TooManyLabels:
+            message = "too many labels wait to be compared; try again"
+            raise ApiError(429, message, param="label") from None
         shown = {"object": "ratchet.feedback", "completion_id": request.completion_id}
-        return json_response({**shown, "correct": correct, "counted": correct is not None})
+        return json_response({**shown, "correct": judged.correct, "counted": judged.counted})
 
     async def models(self, _: Request) -> Response:
         """Names a request may use; `root` is the base model, `parent` the name it refers to."""

@@ -14,7 +14,8 @@ from server.recording.feedback import Answered, FeedbackStore
 # Apart from every key that the learner reads (adapter/store/redis/connection.py), in their slot.
 _ANSWERED = "{ratchet}-feedback:answered:"
 _JUDGED = "{ratchet}-feedback:judged:"
-_MEMORY_LIMIT = 10_000
+_MEMORY_CHARS = 16_000_000
+"""Of the answers that are kept in memory."""
 _SCANNED = 500
 """Keys looked at in one go."""
 
@@ -28,29 +29,36 @@ return 1
 
 
 class MemoryFeedback:
-    """In the memory of one process: the last 10,000 answers."""
+    """In the memory of one process: the last of them, some ten thousand of usual length."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._answered: OrderedDict[str, tuple[float, Answered]] = OrderedDict()
         self._judged: set[str] = set()
+        self._chars = 0
 
     async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
         for key, value in answered:
+            self._drop(key)
             self._answered[key] = time.monotonic(), value
-        while len(self._answered) > _MEMORY_LIMIT:
-            self._judged.discard(self._answered.popitem(last=False)[0])
+            self._chars += value.chars
+        while self._chars > _MEMORY_CHARS:
+            self._drop(next(iter(self._answered)))
 
     async def forget(self, client: str) -> int:
         gone = [key for key, (_, answered) in self._answered.items() if answered.is_of(client)]
         for key in gone:
-            del self._answered[key]
-            self._judged.discard(key)
+            self._drop(key)
         return len(gone)
 
     async def recall(self, completion_id: str) -> Answered | None:
         at, answered = self._answered.get(completion_id, (0.0, None))
         return answered if time.monotonic() - at <= self._seconds else None
+
+    def _drop(self, key: str) -> None:
+        if (kept := self._answered.pop(key, None)) is not None:
+            self._chars -= kept[1].chars
+            self._judged.discard(key)
 
     async def first(self, completion_id: str) -> bool:
         known = completion_id in self._judged

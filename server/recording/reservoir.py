@@ -28,6 +28,10 @@ class Query:
     holder: str = ""
 
 
+_MAX_QUERY_BYTES = 64 << 10
+"""Of a query, with its options: a longer one is not kept."""
+
+
 class Reservoir:
     """The last distinct queries that could be recorded, at most `limit`; where one prompt in
     `one_in` is held out from learning, those only. Who has most of them gives way first, so that
@@ -47,6 +51,8 @@ class Reservoir:
     def add(self, key: str, query: Query) -> None:
         """Keep a query, unless others are held out for the gate; equal ones have the same `key`."""
         if self._one_in and not self.holds_out(query.prompt):
+            return
+        if _size_of(query) > _MAX_QUERY_BYTES:
             return
         if key in self._queries:
             self._remove(key)
@@ -101,6 +107,11 @@ class Reservoir:
 def is_of(query: Query, clients: Collection[str]) -> bool:
     """Whether a query is of one of these clients or holders, by their pseudonyms."""
     return query.client in clients or query.holder in clients
+
+
+def _size_of(query: Query) -> int:
+    """Bytes of a query as JSON."""
+    return len(orjson.dumps([query.prompt, query.options, query.answer.to_json()]))
 
 
 def _in_turn(lists: Sequence[Sequence[Query]]) -> list[Query]:

@@ -35,7 +35,9 @@ from server.vote.top_up import TopUp, Unfinished
 
 log = logging.getLogger("ratchet.voted")
 
-_MAX_ANSWERS_CHARS = 100_000
+MAX_PROMPT_CHARS = 131_072
+"""A longer prompt is answered, and neither learnt from nor kept for the gate."""
+_MAX_ANSWERS_CHARS = 20_000
 """Longer answers of a vote, JSON for example, are not kept for feedback."""
 
 
@@ -70,6 +72,9 @@ class Bookkeeping:
         if request.bends_sampling:
             self.metrics.groups[Unrecorded.GRAMMAR].inc()
             return Unrecorded.GRAMMAR
+        if request.size > MAX_PROMPT_CHARS:
+            self.metrics.groups[Unrecorded.TOO_LARGE].inc()
+            return Unrecorded.TOO_LARGE
         return None if admitted.ticket.records else Unrecorded.SHED
 
     async def conclude(self, session: VoteSession) -> None:
@@ -165,7 +170,8 @@ class Bookkeeping:
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
         asked = session.engine_request(session.options, session.engine_seconds)
-        self.top_up.add(Unfinished(group, asked, held))
+        size = len(orjson.dumps(options))
+        self.top_up.add(Unfinished(group, asked, held, size))
 
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""

@@ -26,6 +26,11 @@ class Caller:
     client: str = "anonymous"
     train: bool = True
 
+    @property
+    def holder(self) -> str:
+        """Whose key it is: who shares in fair turns, with all its users. Without keys, a user."""
+        return self.client.partition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:

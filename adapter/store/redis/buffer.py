@@ -12,6 +12,8 @@ import orjson
 
 from adapter.store.buffer import (
     ATTENDANCE_SECONDS,
+    DEAD_BYTES,
+    DETAIL_CHARS,
     Append,
     BufferLimits,
     BufferState,
@@ -104,8 +106,9 @@ class RedisBuffer:
             await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, kept, *rows)
 
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
-        names, said = [*_WAITING, keys.GROUPS_DEAD], detail or reason
-        arguments = _CONSUMERS, delivery.entry, said, _DEAD_KEPT, Outcome.DEAD
+        names, said = [*_WAITING, keys.GROUPS_DEAD], (detail or reason)[:DETAIL_CHARS]
+        kept = min(DEAD_BYTES, self._limits.max_bytes)
+        arguments = _CONSUMERS, delivery.entry, said, _DEAD_KEPT, Outcome.DEAD, kept
         await self._run(scripts.DEAD, names, *arguments)
 
     async def expire(self) -> int:

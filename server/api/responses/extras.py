@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from server.api.fields import WHOLE, LogitBias, Penalty, Strict, TokenId, Unit
+from server.api.fields import WHOLE, LogitBias, Penalty, Stop, Strict, TokenId, Unit
 from server.api.request_parts.grammar import Shape
 
 
 class Extras(Strict):
     """Fields that a chat has as well."""
 
-    stop: str | Annotated[list[str], Field(fail_fast=True, max_length=4)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(fail_fast=True, max_length=4)] | None = None
     stop_token_ids: Annotated[list[TokenId], Field(fail_fast=True, max_length=1_024)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     top_k: Annotated[int, Field(ge=-1, le=1_000_000), WHOLE] | None = None
