@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
+from rewards.answers.judging.time_budget import within
 from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.tally import Tally
-from rewards.answers.time_budget import within
 from rewards.votes import take_vote
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from rewards.answers.time_budget import TimeBudget, within
+from rewards.answers.judging.time_budget import TimeBudget, within
 
 T = TypeVar("T")
 

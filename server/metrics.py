@@ -33,7 +33,6 @@ OUTCOMES = (
     *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
     Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
     Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR, Unrecorded.HELD_OUT,
-    Unrecorded.TOO_LARGE,
 )  # fmt: skip
 """What may become of a group that was to be recorded."""
 VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)
@@ -68,7 +67,7 @@ class ServerMetrics:
         self.connections_refused = self._counters(
             "ratchet_connections_refused",
             "Connections hung up on before a whole request had come, by what was wrong.",
-            "why",
+            "what",
             Refusal,
         )
         self.in_flight = self._gauge("ratchet_requests_in_flight", "Requests under way.")

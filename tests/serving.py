@@ -11,12 +11,13 @@ from starlette.types import ASGIApp
 
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.rollouts import RolloutGroup
+from server.charge import Cost
 from server.engine.base import Engine
 from server.engine.scripted import ScriptedEngine, Spoken
 from server.http.app import create_app
 from server.parts import Parts
 from server.settings import ServerSettings
-from server.vote.admission import Cost, Ticket
+from server.vote.admission import Ticket
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
 PROSE = "Nobody knows that for sure, I am afraid, and nor do I."

@@ -26,6 +26,7 @@ class Append(StrEnum):
     DUPLICATE = "duplicate"
     FULL = "buffer_full"
     OPTED_OUT = "opted_out"
+    TOO_LARGE = "too_large"
 
 
 class Outcome(StrEnum):

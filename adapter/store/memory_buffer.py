@@ -19,7 +19,7 @@ from adapter.store.buffer import (
     Outcome,
 )
 from adapter.store.clients import pseudonyms
-from adapter.store.wire import pack_aside, unpack_aside
+from adapter.store.wire import WireError, pack_aside, unpack_aside
 from rewards.rollouts import RolloutGroup
 
 
@@ -66,8 +66,11 @@ class MemoryBuffer:
             return Append.OPTED_OUT
         if group.id in self._seen:
             return Append.DUPLICATE
-        self._seen.add(group.id)
-        data, limits = await pack_aside(group), self._limits
+        try:
+            self._seen.add(group.id)
+            data, limits = await pack_aside(group), self._limits
+        except WireError:
+            return Append.TOO_LARGE
         if len(self._entries) >= limits.max_groups or self._bytes + len(data) > limits.max_bytes:
             self._seen.discard(group.id)
             return Append.FULL

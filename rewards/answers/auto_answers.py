@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from rewards.answers.judging.verdicts import Judge
 from rewards.answers.kind import may_vote
 from rewards.answers.math_answers import Equality
 from rewards.answers.reading.replies import short_reply
 from rewards.answers.reading.statements import marked
 from rewards.answers.structured.json_answers import JsonAnswers, says_json, whole_json
 from rewards.answers.tally import Tally
-from rewards.answers.verdicts import Judge
 from rewards.rollouts import Rollout
 
 

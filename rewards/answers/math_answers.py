@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from rewards.answers.equality.clusters import leaders, left_open
 from rewards.answers.equality.forms import Form, form_of, plainly_equal
+from rewards.answers.judging.time_budget import within
+from rewards.answers.judging.verdicts import Judge, Verdicts
 from rewards.answers.kind import may_vote
 from rewards.answers.reading.replies import whole_value
 from rewards.answers.reading.statements import marked
 from rewards.answers.reading.values import last_value
 from rewards.answers.tally import Tally
-from rewards.answers.time_budget import within
-from rewards.answers.verdicts import Judge, Verdicts
 from rewards.rollouts import Rollout
 
 

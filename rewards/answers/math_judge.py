@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any, TypeAlias
 
+from rewards.answers.judging.time_budget import OutOfTime, TimeBudget, current_budget
 from rewards.answers.mathematics import comparable, equivalent, expressions_in
-from rewards.answers.time_budget import OutOfTime, TimeBudget, current_budget
 
 Pipe: TypeAlias = "Connection[Any, Any]"
 Worker: TypeAlias = tuple[ForkServerProcess, Pipe]

@@ -160,7 +160,7 @@ class SamplingRequest(EngineExtras):
     @property
     def size(self) -> int:
         """About how many characters the engine reads for it, a token counting as four."""
-        raise NotImplementedError
+        return size_of(self.prompt_for_engine)
 
     @property
     def wanted_logprobs(self) -> int | None:

@@ -71,9 +71,9 @@ _CHARS_PER_TOKEN = 4
 
 def size_of(prompt: Prompt) -> int:
     """About how many characters a prompt has, a token counting as four."""
-    if isinstance(prompt, str):
+    if isinstance(prompt, str) or not prompt:
         return len(prompt)
-    if prompt and isinstance(prompt[0], int):
+    if isinstance(prompt[0], int):
         return _CHARS_PER_TOKEN * len(prompt)
     if is_chat(prompt):
         return len(orjson.dumps(prompt))

@@ -18,10 +18,10 @@ from server.api.quota import Bill, OverQuota
 from server.api.requests import SamplingRequest
 from server.api.surfaces.asked import SurfaceRequest, asked_by
 from server.api.tenants import Tenant
+from server.charge import Cost
 from server.http.event_response import EventResponse, body_of, while_connected
 from server.parts import Parts
 from server.recording.feedback import TooManyLabels, UnknownCompletion
-from server.vote.admission import Cost
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
 

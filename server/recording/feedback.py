@@ -15,8 +15,8 @@ from typing import Protocol
 
 from adapter.store.buffer import BufferUnavailable
 from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
+from rewards.answers.judging.time_budget import TimeBudget
 from rewards.answers.kinds import AnswerKinds
-from rewards.answers.time_budget import TimeBudget
 from rewards.metrics import avg_at_n, correctness, maj_at_n, reward_accuracy
 from server.mathematics import Mathematics
 from server.metrics import ServerMetrics
@@ -189,6 +189,8 @@ class Feedback:
         def over(task: asyncio.Task[bool]) -> None:
             self._comparing.discard(task)
             self._labels_of -= Counter([whose])
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a label was not compared", exc_info=error)
 
         comparing.add_done_callback(over)
         return comparing

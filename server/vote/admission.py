@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from server.api.errors import Overloaded
+from server.charge import Cost
 from server.engine.base import tokens_in
 from server.metrics import ServerMetrics
 
@@ -20,20 +21,6 @@ _SMOOTHING = 0.05
 _LEAST, _MOST = 128.0, 1_024.0
 """Bounds of what is taken for a rollout's usual length, or many short replies would teach that long
 ones cost nothing, and a few long ones that nobody else has room."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Tokens that a request may take, by estimate: its prompt's, and those of `each` rollout."""
-
-    prompt: int
-    each: int
-    rollouts: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.prompt + self.each * self.rollouts
 
 
 @dataclass(frozen=True, slots=True)

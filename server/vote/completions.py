@@ -13,10 +13,10 @@ from server.api.errors import ApiError
 from server.api.functions import in_older_form
 from server.api.replies import Reply, sse
 from server.api.requests import SamplingRequest
+from server.charge import Cost, CountTokens, charged, uncounted
 from server.engine.base import Draw, Engine, EngineUnavailable
 from server.policy.leases import Lease, Policy
-from server.vote.admission import Admission, Cost
-from server.vote.charge import CountTokens, charged, uncounted
+from server.vote.admission import Admission
 from server.vote.passthrough import pass_through, stream_through
 from server.vote.rules import VoteRules
 from server.vote.session import Admitted, Caller, VoteSession

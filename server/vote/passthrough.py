@@ -10,10 +10,10 @@ from server.api.functions import in_older_form
 from server.api.handed_on import HandedOn
 from server.api.replies import DONE, Reply, single_extension
 from server.api.requests import FORWARDED_SINGLE, SamplingRequest
+from server.charge import Charge, Cost, CountTokens, charged
 from server.engine.base import Chunk, Engine, EngineRequest, Names
 from server.policy.leases import Lease, Policy
-from server.vote.admission import Admission, Cost
-from server.vote.charge import Charge, CountTokens, charged
+from server.vote.admission import Admission
 
 _WITHOUT_CHOICES = b'"choices":[]'
 """In the chunk with the usage; what a model writes has its quotes escaped."""

@@ -9,11 +9,11 @@ from typing import Any
 from rewards.answer_choice import AnswerChoice
 from rewards.reflection import Representative
 from server.api.replies import Outcome, Reply, Served
+from server.charge import Cost, broken_off
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
-from server.vote.admission import Cost, Ticket
-from server.vote.charge import broken_off
+from server.vote.admission import Ticket
 from server.vote.tally import RunningTally
 
 log = logging.getLogger("ratchet.voted")

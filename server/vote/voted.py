@@ -10,8 +10,8 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
+from rewards.answers.judging.time_budget import TimeBudget
 from rewards.answers.kinds import AnswerKinds
-from rewards.answers.time_budget import TimeBudget
 from server.api.replies import Reply
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.mathematics import Mathematics

@@ -9,6 +9,7 @@ import pytest
 
 from adapter.store.buffer import Append, DeadReason, Outcome, RolloutBuffer
 from adapter.store.clients import pseudonym
+from adapter.store.wire import MAX_BYTES
 from tests.contract.test_rollout_buffer import group, make
 
 __all__ = ["make"]
@@ -70,4 +71,13 @@ async def test_dead_letters_are_kept_up_to_so_many_bytes_the_newest(make: Make) 
         [delivery] = await buffer.read(1, 0.1)
         await buffer.dead_letter(delivery, DeadReason.MALFORMED, "why " * 1_000_000)
     assert 3 <= (await buffer.forget(pseudonym("c"))).dead <= 14  # some 75 kB each
+    await buffer.close()
+
+
+async def test_a_group_that_is_too_large_is_refused_and_those_beside_it_are_not(make: Make) -> None:
+    buffer = make()
+    huge = replace(group(1), prompt="x" * (MAX_BYTES + 1))
+    outcomes = await buffer.append_all([group(0), huge, group(2)])
+    assert outcomes == [Append.RECORDED, Append.TOO_LARGE, Append.RECORDED]
+    assert set(await everything(buffer)) == {"g0", "g2"}
     await buffer.close()

@@ -4,6 +4,7 @@ The attacks have the sizes of those that once filled its memory; no key is neede
 """
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -39,6 +40,11 @@ def ask(server: Gateway) -> float:
     reply = httpx.post(f"{server.root}/v1/chat/completions", json=HONEST, timeout=20)
     assert reply.status_code == 200
     return time.monotonic() - started
+
+
+def refused(server: Gateway, limit: str) -> float:
+    """Connections that were hung up on for that."""
+    return server.metric(f'ratchet_connections_refused_total{{what="{limit}"}}')
 
 
 class Watch:
@@ -139,8 +145,22 @@ def test_headers_that_come_slowly(served: Gateway) -> None:
             reply = said(connection)
             assert reply == b"" or (reply.startswith(b"HTTP/1.1 408 ") and b"header_s" in reply)
         assert said(idle) == b""
-    refused = 'ratchet_connections_refused_total{why="header_time"}'
-    assert served.metric(refused) >= 200
+    assert refused(served, "header_time") >= 200
+
+
+def test_thousands_of_connections_with_half_a_head(served: Gateway) -> None:
+    """50 MB of heads, each within its limit: the oldest give way, or run out of time."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    try:
+        with Watch(served), ExitStack() as stack:
+            for _ in range(3_000):
+                with suppress(ConnectionError):
+                    stack.enter_context(opened(served)).sendall(LINE + b"a: " + b"x" * 16_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    limits = ("unparsed_bytes", "header_time")
+    assert sum(refused(served, limit) for limit in limits) >= 1
 
 
 def test_bodies_that_stop_one_byte_short(served: Gateway) -> None:
@@ -212,8 +232,7 @@ def test_requests_in_a_row_whose_replies_nobody_reads(served: Gateway) -> None:
                     connection.sendall(begun)
             except OSError:
                 pass
-    refused = 'ratchet_connections_refused_total{why="pipeline"}'
-    wait_until(lambda: served.metric(refused) >= 1)
+    wait_until(lambda: refused(served, "pipeline") >= 1)
 
 
 def test_a_few_in_a_row_are_answered_in_order(served: Gateway) -> None:

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from rewards.answers.time_budget import TimeBudget, current_budget
+from rewards.answers.judging.time_budget import TimeBudget, current_budget
 from server.mathematics import Mathematics
 from tests.serving import until
 

@@ -1,10 +1,13 @@
 """How long what clients send may be, field by field, and what is kept of it."""
 
+import json
 import sys
 from typing import Any
 
 import pytest
 
+from server.api.field_rules.tables import TABLES
+from server.engine.base import size_of
 from server.recording.feedback import Answered
 from server.recording.feedback_stores import MemoryFeedback
 from server.recording.reservoir import Query, Reservoir
@@ -116,3 +119,61 @@ async def test_answers_kept_for_feedback_have_a_bound() -> None:
     assert await store.recall("0") is None
     held = [answered for _, answered in store._answered.values()]  # noqa: SLF001
     assert sum(sys.getsizeof(answered.answers[0]) for answered in held) < 20_000_000
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
+ODD = {
+    "deep": nested(120),
+    "deeper": nested(450),
+    "huge": 10**400,
+    "wide": {f"k{at}": at for at in range(3_000)},
+    "long": "y" * 300_000,
+    "many": [[]] * 30_000,
+}
+VALID: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"model": "ratchet", "prompt": "a"},
+    "/v1/responses": {"model": "ratchet", "input": "a"},
+    "/v1/messages": {**CHAT, "max_tokens": 9},
+    "/v1/messages/count_tokens": CHAT,
+    "/v1/embeddings": {"model": "ratchet", "input": "a"},
+    "/tokenize": {"prompt": "a"},
+    "/detokenize": {"tokens": [1]},
+}
+
+
+@pytest.mark.parametrize("path", TABLES)
+@pytest.mark.parametrize("odd", ODD)
+async def test_no_field_takes_what_is_odd_for_a_fault_of_ours(path: str, odd: str) -> None:
+    """A text that a prompt may be is answered; a hint may be anything."""
+    async with serving(rollouts=2) as api:
+        for name in TABLES[path]:
+            body = json.dumps({**VALID[path], name: ODD[odd]})
+            kind = {"content-type": "application/json"}
+            reply = await api.client.post(path, content=body, headers=kind)
+            assert reply.status_code in (200, 400, 404), (name, reply.status_code)
+            if reply.status_code >= 400:
+                assert len(reply.content) < 2_000, name
+                error = reply.json()["error"]
+                said = f"{error.get('param')} {error['message']}"
+                assert name in said or "not valid JSON" in said, name
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chars"),
+    [("", 0), ([], 0), ("abc", 3), ([7, 8], 8), (["ab", "c"], 3), ([[1], [2, 3]], 12),
+     ([{"a": 1}], 9)],
+)  # fmt: skip
+def test_how_long_a_prompt_is(prompt: Any, chars: int) -> None:
+    assert size_of(prompt) == chars
+
+
+async def test_no_tokens_are_a_text_too() -> None:
+    async with serving() as api:
+        assert (await api.client.post("/detokenize", json={"tokens": []})).status_code == 200

@@ -7,8 +7,9 @@ import pytest
 
 from server.api.errors import Overloaded
 from server.api.requests import ChatRequest, TextRequest
+from server.charge import Cost
 from server.metrics import ServerMetrics
-from server.vote.admission import Admission, Cost, Ticket
+from server.vote.admission import Admission, Ticket
 from tests.serving import QUESTION, serving
 
 CHARS, LIMIT = 40, 90  # ten tokens in, ninety out

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from rewards.answers.time_budget import OutOfTime
+from rewards.answers.judging.time_budget import OutOfTime
 
 Judge = Callable[[str, str], bool]
 """Decides whether two answers mean the same, within some deadline of its own. May raise

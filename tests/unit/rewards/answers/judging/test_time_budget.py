@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from rewards.answers.judging.time_budget import OutOfTime, TimeBudget, current_budget, within
+from rewards.answers.judging.verdicts import Verdicts
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.math_judge import MathJudge
-from rewards.answers.time_budget import OutOfTime, TimeBudget, current_budget, within
-from rewards.answers.verdicts import Verdicts
 
 SLOW = [rf"\int_0^1 \frac{{\sin(x^{at})}}{{1+x^{{11}}}} dx" for at in range(2, 18)]
 

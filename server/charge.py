@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from server.engine.base import EngineError, EngineTimeout
-from server.vote.admission import Cost
 
 CountTokens = Callable[[int], None]
 """Is called with tokens that a request has taken; with all of them by its end."""
@@ -12,6 +12,20 @@ CountTokens = Callable[[int], None]
 
 def uncounted(_: int) -> None:
     """For requests that nobody pays for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Tokens that a request may take, by estimate: its prompt's, and those of `each` rollout."""
+
+    prompt: int
+    each: int
+    rollouts: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.prompt + self.each * self.rollouts
 
 
 class Charge:
