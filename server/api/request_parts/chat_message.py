@@ -176,9 +176,11 @@ class Message(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _has_no_passengers(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            check_passengers(cast("dict[str, Any]", value), cls.model_fields.keys())
-        return value
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[str, Any]", value)
+        check_passengers(given, cls.model_fields.keys())
+        return given
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
