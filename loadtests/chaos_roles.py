@@ -35,6 +35,7 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
     from adapter.learner.scoring import Scoring
     from adapter.learner.worker import Worker
     from adapter.store.adapter_folders import AdapterFolders
+    from adapter.store.buffer import BufferLimits
     from adapter.store.redis.buffer import RedisBuffer
     from adapter.store.redis.releases import RedisReleases
     from adapter.training.scripted_trainer import ScriptedTrainer
@@ -47,8 +48,9 @@ async def learner(url: str, folder: Path, _: argparse.Namespace) -> None:
         scoring=Scoring(estimator=Majority(), advantage=grpo, kinds=AnswerKinds()),
         groups_per_update=PER_UPDATE, max_lag=10**6, keep_versions=3,
     )  # fmt: skip
+    kept = BufferLimits(keep_trained_seconds=86_400)  # whose they are is checked at the end
     worker = Worker(
-        buffer=RedisBuffer(url), releases=RedisReleases(url), trainer=ScriptedTrainer(),
+        buffer=RedisBuffer(url, kept), releases=RedisReleases(url), trainer=ScriptedTrainer(),
         folders=AdapterFolders(folder / "adapters"), recipe=recipe, lease_seconds=0.6,
     )  # fmt: skip
     await worker.run()
