@@ -3,6 +3,8 @@ BIN := .venv/bin
 LOCK := deploy/lock
 # How many tests run at a time.
 LANES ?= 2
+# Made-up requests of `make fuzz`; 1000000 take an hour, which is the most it takes.
+CASES ?= 20000
 # Named after what it installed: setup runs again only when one of these files changes.
 STAMP := .venv/.installed-$(shell cat pyproject.toml $(LOCK)/dev.txt $(LOCK)/torch-*.txt $(LOCK)/install_torch.sh | sha256sum | cut -c1-16)
 CLIENTS := .ratchet/clients
@@ -51,14 +53,15 @@ bench-parity: setup ## does parity tell a real update from none and from another
 bench-learning: setup ## what learning costs clients of a real model (ten minutes)
 	$(BIN)/python -m loadtests.learning_bench
 
-chaos: setup ## 1,000 groups through 200 random kills: is anything lost or doubled?
-	$(BIN)/python -m loadtests.chaos
+chaos: setup ## 1,000 groups through 200 random kills (CHAOS="--groups 10000 --kills 2000 --seconds 9000"): is anything lost?
+	$(BIN)/python -m loadtests.chaos $(CHAOS)
 
 bench-swap: setup ## 200 adapter swaps under load by four policies (about eleven minutes)
 	$(BIN)/python -m loadtests.swap_bench
 
-fuzz: setup ## 20,000 requests generated from the OpenAPI document (a few minutes)
+fuzz: setup ## 20,000 requests generated from the OpenAPI document, and CASES made-up ones (a few minutes)
 	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.storm --cases $(CASES)
 
 clients: setup clients-setup ## the clients of docs/clients.md, installed apart, run against a live stack
 	$(BIN)/pytest tests/integration/test_documented_clients.py

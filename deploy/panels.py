@@ -148,6 +148,9 @@ SERVING = Board("serving", "Ratchet: serving", [
             ("max(ratchet_load_ratio)", "load, share of capacity_tokens"),
             _rate("ratchet_shed_total", "what"),
         ]),
+        Panel("Connections hung up on", [
+            _rate("ratchet_connections_refused_total", "what"),
+        ], PER_SECOND, "Before a whole request had come, by the limit that it went beyond."),
     ]),
     ("Votes", [
         Panel("Votes by outcome", [_rate("ratchet_votes_total", "outcome")], PER_SECOND),

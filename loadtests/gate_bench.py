@@ -59,7 +59,7 @@ class Judge:
             await until_up(parts.engine)
             yield Judge(parts, adapters)
         finally:
-            parts.judge.close()
+            parts.close_judges()
             await parts.engine.close()
 
     async def decide(self, write: Callable[[Path], None], kl: float = 0.01) -> AdapterRelease:

@@ -1,8 +1,10 @@
 """Checks, from files alone and without product code, that nothing was lost, doubled or falsified.
 
 `history*.jsonl` have a line for the begin and the end of every operation; `dump.json` has what
-Redis and the adapters folder held at the end: `groups` still waiting, `dead`, `totals`, `releases`,
-`ledger`, `live` and `weights` (the ids that the live adapter was trained on, in order).
+Redis and the adapters folder held at the end: `groups` still waiting, `dead`, `clients` (of the
+groups that are kept anywhere, by id), `totals`, `releases`, `ledger`, `live` and `weights` (the ids
+that the live adapter was trained on, in order). A question's group may be lost with the server that
+was killed just then, and is counted (docs/faults.md); any other loss is a fault.
 `python -m loadtests.history_check FOLDER` prints a line and exits 1 if something is wrong.
 """
 
@@ -15,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+_MEMORY_SECONDS = 3.0
+"""A group waits no longer in the server's memory, unless Redis is away for longer."""
 
 
 def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +40,13 @@ def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict
     faults = [f"{len(lost)} lost: {sorted(lost)[:5]}"] if lost else []
     if doubled:
         faults.append(f"{len(doubled)} doubled: {sorted(doubled)[:5]}")
-    if unknown := counts.keys() - offered:
+    served = {one: who for one, who in dump["clients"].items() if one not in offered}
+    spared, forgotten, repeated = _questions(history, Counter(served.values()))
+    if forgotten:
+        faults.append(f"{len(forgotten)} recorded answers lost: {sorted(forgotten)[:5]}")
+    if repeated:
+        faults.append(f"{len(repeated)} questions in more groups than asked: {repeated[:5]}")
+    if unknown := counts.keys() - offered - served.keys():
         faults.append(f"{len(unknown)} trained that nobody offered")
     if list(dump["weights"]) != _lineage(releases, dump["live"]):
         faults.append("the live adapter was not trained on what its lineage says")
@@ -46,6 +57,8 @@ def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict
         faults.append(f"accounts are open: {totals} and {len(waiting)} waiting")
     return {
         "accepted": len(accepted),
+        "served": len(served),
+        "lost_with_server": len(spared),
         "trained": len(counts),
         "waiting": len(waiting),
         "dead": len(dead),
@@ -55,6 +68,21 @@ def check(history: Sequence[Mapping[str, Any]], dump: Mapping[str, Any]) -> dict
         "kills": sum(line["op"] == "kill" for line in history),
         "faults": faults,
     }
+
+
+def _questions(
+    history: Sequence[Mapping[str, Any]], groups: Mapping[str, int]
+) -> tuple[set[str], set[str], list[str]]:
+    """Of the questions to the server: those recorded and lost when it was killed, those lost
+    otherwise, and those with more groups than times they were asked."""
+    killed = [line["at"] for line in history if line["op"] == "kill" and line["role"] == "server"]
+    asked = Counter(line["client"] for line in history if line["op"] == "ask")
+    spared, forgotten = set[str](), set[str]()
+    for line in history:
+        if line["op"] == "answer" and line["recorded"] and not groups.get(line["client"]):
+            soon = any(0 <= at - line["at"] <= _MEMORY_SECONDS for at in killed)
+            (spared if soon else forgotten).add(line["client"])
+    return spared, forgotten, [who for who, count in groups.items() if count > asked[who]]
 
 
 def _lineage(releases: Mapping[int, Mapping[str, Any]], live: int) -> list[str]:

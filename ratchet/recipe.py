@@ -41,7 +41,8 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "max_model_len": 1024,
 }
 """Settings of SmolLM2-135M on two cores in place of the defaults. At T 1 only 40% of its rollouts
-state an answer. Where 5 of 16 rollouts agree 79% are right, where 2 do 65%. Who learns to answer briefly may become many times shorter than base."""
+state an answer. Where 5 of 16 rollouts agree 79% are right, where 2 do 65%. Who learns to answer
+briefly may become many times shorter than base."""
 
 
 def with_recipe(settings: StackSettings) -> StackSettings:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
+from rewards.answers.judging.time_budget import within
 from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.tally import Tally
 from rewards.votes import take_vote
@@ -12,7 +13,8 @@ from rewards.votes import take_vote
 
 def correctness(kind: AnswerKind, tally: Tally, truth: str) -> list[bool]:
     """Per rollout: whether its answer equals the truth. A missing answer does not."""
-    right = cluster_of(kind, tally, truth)
+    with within():
+        right = cluster_of(kind, tally, truth)
     return [cluster is not None and cluster == right for cluster in tally.clusters]
 
 

@@ -17,7 +17,7 @@ from prometheus_client import (
 from adapter.store.buffer import Append
 from adapter.store.judgement import Step, StepVerdict
 from rewards.answers.kinds import ANSWER_KINDS
-from server.policy.reasons import Unrecorded
+from server.policy.reasons import Refusal, Unrecorded
 from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
 
@@ -64,6 +64,12 @@ class ServerMetrics:
             "Seconds from a request's first byte to its reply's last, by route.",
             ["route"],
         )
+        self.connections_refused = self._counters(
+            "ratchet_connections_refused",
+            "Connections hung up on before a whole request had come, by what was wrong.",
+            "what",
+            Refusal,
+        )
         self.in_flight = self._gauge("ratchet_requests_in_flight", "Requests under way.")
         self.overhead_seconds = self._histogram(
             "ratchet_overhead_seconds",
@@ -87,8 +93,8 @@ class ServerMetrics:
         self.tokens = self._counters(
             "ratchet_tokens",
             "Tokens by purpose. `answer`: prompts and completions for clients, as "
-            "`usage.total_tokens` and quotas count them; of a stream that is passed through, one "
-            "an event. Completions drawn besides: `learning` for the learner, `judging` for the "
+            "`usage.total_tokens` and quotas count them, and by estimate those of what is broken "
+            "off. Completions drawn besides: `learning` for the learner, `judging` for the "
             "gate. `probing`: tokens scored to compare engine and trainer.",
             "purpose",
             ("answer", "learning", "judging", "probing"),

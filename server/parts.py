@@ -16,6 +16,7 @@ from server.engine.base import BASE_MODEL, Engine
 from server.engine.discovery import Discovery
 from server.engine.replica_set import ReplicaSet, engine_maker, engines_at
 from server.history import History
+from server.mathematics import Mathematics
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
@@ -39,6 +40,8 @@ from server.wiring import promoter, vote_rules
 log = logging.getLogger("ratchet.server")
 
 _FLUSH_SECONDS = 5.0
+_VOTES_AT_ONCE, _VOTE_PATIENCE = 2, 5.0
+"""Votes whose mathematics is done at a time, and seconds for which others wait for that."""
 
 
 class Parts:
@@ -69,8 +72,12 @@ class Parts:
         self.buffer = buffer or open_buffer(settings)
         self.releases = releases or open_releases(settings)
         self.tenants = Tenants(settings.keys_file)
-        self.judge = MathJudge(settings.equality_deadline)
-        kinds = AnswerKinds(self.judge)
+        deadline = settings.equality_deadline
+        # None of them keeps the others waiting.
+        self.judge = MathJudge(deadline, _VOTES_AT_ONCE)
+        self._judges = (self.judge, MathJudge(deadline), MathJudge(deadline))
+        votes, gate, labels = map(AnswerKinds, self._judges)
+        self._mathematics = Mathematics(_VOTES_AT_ONCE, _VOTE_PATIENCE)
         self.policy = Policy(settings.model_name, BASE_MODEL)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)
@@ -81,7 +88,7 @@ class Parts:
         )
         self.admission.on_change = self.share.changed
         self._keep(settings)
-        self.feedback = Feedback(self.feedback_store, kinds, metrics)
+        self.feedback = Feedback(self.feedback_store, labels, metrics)
         self.promoter = promoter(
             settings,
             engine=self.engine,
@@ -91,7 +98,7 @@ class Parts:
             reservoir=self.reservoir,
             feedback=self.feedback_store,
             share=self.share,
-            kinds=kinds,
+            kinds=gate,
             metrics=metrics,
         )
         self.engine.on_return = self.promoter.versions.engine_restarted
@@ -111,7 +118,8 @@ class Parts:
                 recent=self.recent,
                 metrics=metrics,
             ),
-            kinds=kinds,
+            kinds=votes,
+            mathematics=self._mathematics,
             rules=rules,
         )
         self.completions = Completions(
@@ -185,9 +193,16 @@ class Parts:
                 if not self.failed.is_set():
                     await self.flush(_FLUSH_SECONDS)
         finally:
-            self.judge.close()
+            self.feedback.close()
+            await asyncio.to_thread(self.close_judges)
             for part in (self.engine, self.feedback_store, self.buffer, self.releases):
                 await part.close()
+
+    def close_judges(self) -> None:
+        """End their processes, each when it has judged what it is at."""
+        self._mathematics.close()
+        for judge in self._judges:
+            judge.close()
 
     async def flush(self, seconds: float) -> None:
         """Finish what is under way and wait until it is stored, for at most `seconds`."""

@@ -1,8 +1,7 @@
 """Settings of the server process, by what they are about."""
 
 import re
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from pydantic import Field, SecretStr, field_validator
@@ -11,55 +10,7 @@ from adapter.settings import ChannelSettings, SettingsGroup
 from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import ANSWER_KINDS, AnswerKinds
 from server.gate_settings import GateSettings, GuardSettings, WatchSettings
-
-
-class ListenSettings(SettingsGroup):
-    """Listening: addresses, keys, limits of a request."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on."""
-    port: int = Field(default=8000, ge=0, le=65535)
-    """Port to listen on."""
-    keys_file: Path | None = None
-    """API keys, a JSON object a line; `ratchet keys add NAME` writes them. Without a file no key is
-    needed."""
-    admin_port: int = Field(default=0, ge=0, le=65535)
-    """Port on which releases can be listed and the live pointer moved over HTTP; 0 for none."""
-    admin_key: SecretStr | None = Field(default=None, min_length=16)
-    """Key of the admin port, as `Authorization: Bearer …`: at least 16 characters. Without it the
-    port is not opened."""
-    allowed_hosts: str = ""
-    """Names under which clients reach the server, separated by commas, as `Host` and `Origin` have
-    them; others are refused. Addresses, names without a dot and those under `.localhost`,
-    `.internal`, `.local` and `.home.arpa` are always let in. Without any, a server that needs no
-    key and listens on this machine alone is reached by no other name, and no page of another origin
-    may ask a server that needs no key."""
-    max_body_bytes: int = Field(default=4 << 20, gt=0)
-    """Largest request body accepted (413 above)."""
-    unknown_fields: Literal["refuse", "ignore"] = "refuse"
-    """What becomes of a request's field that neither OpenAI, vLLM nor we have: `refuse` is a 400
-    that names it, which finds misspelt ones; `ignore` drops it."""
-    cors_origins: str = ""
-    """Origins whose pages may ask from a browser, separated by commas (`https://app.example`), or
-    `*` for all. None by default."""
-    drain_seconds: float = Field(default=0.0, ge=0)
-    """Seconds after SIGTERM in which answers go on and `/readyz` says 503, for load balancers."""
-
-    @property
-    def host_names(self) -> frozenset[str]:
-        """`allowed_hosts`, one by one."""
-        return frozenset(name.lower().rstrip(".") for name in kinds_in(self.allowed_hosts))
-
-
-class PageSettings(SettingsGroup):
-    """The live page."""
-
-    page: bool = True
-    """Show the live page at `/`: figures, verdicts, how votes split. Like `/metrics` it needs no
-    key and has no texts."""
-    page_texts: bool = False
-    """Show questions and answers on it too: to anyone, or with a `keys_file` to holders of a key.
-    Never those of requests that opted out."""
+from server.listen_settings import ListenSettings, PageSettings
 
 
 class EngineSettings(SettingsGroup):

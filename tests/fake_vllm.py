@@ -138,7 +138,7 @@ async def stats(_: web.Request) -> web.Response:
 
 
 def main() -> None:
-    app = web.Application()
+    app = web.Application(client_max_size=64 << 20)
     app.add_routes(
         [
             web.post("/v1/chat/completions", complete),

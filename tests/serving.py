@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
 import orjson
+from starlette.types import ASGIApp
 
 from adapter.store.memory_buffer import MemoryBuffer
 from rewards.rollouts import RolloutGroup
+from server.charge import Cost
 from server.engine.base import Engine
 from server.engine.scripted import ScriptedEngine, Spoken
 from server.http.app import create_app
 from server.parts import Parts
 from server.settings import ServerSettings
+from server.vote.admission import Ticket
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
 PROSE = "Nobody knows that for sure, I am afraid, and nor do I."
@@ -24,8 +27,10 @@ TEXTS = [r"\boxed{4}", r"\boxed{5}", r"so \boxed{4}", PROSE]
 class Api:
     """A client of one application, and the parts behind it."""
 
-    def __init__(self, client: httpx.AsyncClient, parts: Parts, engine: ScriptedEngine) -> None:
-        self.client, self.parts, self.engine = client, parts, engine
+    def __init__(
+        self, app: ASGIApp, client: httpx.AsyncClient, parts: Parts, engine: ScriptedEngine
+    ) -> None:
+        self.app, self.client, self.parts, self.engine = app, client, parts, engine
 
     async def chat(self, **body: Any) -> httpx.Response:
         body = {"model": "ratchet", "messages": QUESTION, **body}
@@ -59,6 +64,10 @@ class Api:
         for index in indices:
             self.engine.held_back[index].set()
 
+    def occupied(self, tokens: int) -> AbstractContextManager[Ticket]:
+        """Requests of others hold room for so many tokens."""
+        return self.parts.admission.admit(Cost(prompt=tokens, each=0, rollouts=1))
+
     @property
     def at_rest(self) -> bool:
         """Nothing is under way in the engine, nothing is held."""
@@ -74,9 +83,10 @@ async def serving(
     parts = Parts(
         ServerSettings(**{**defaults, **settings}), engine=engine or scripted, buffer=buffer
     )
-    transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
+    app = create_app(parts)
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     async with parts.running(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:
-        yield Api(http, parts, scripted)
+        yield Api(app, http, parts, scripted)
 
 
 async def until(condition: Callable[[], object]) -> None:

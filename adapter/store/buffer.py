@@ -26,6 +26,7 @@ class Append(StrEnum):
     DUPLICATE = "duplicate"
     FULL = "buffer_full"
     OPTED_OUT = "opted_out"
+    TOO_LARGE = "too_large"
 
 
 class Outcome(StrEnum):
@@ -102,6 +103,9 @@ class Forgotten:
     kept: int
 
 
+DEAD_BYTES, DETAIL_CHARS = 64 << 20, 1_000
+"""Dead letters are kept up to so many bytes, the newest, or as many as groups may have; of an error
+so many characters."""
 ATTENDANCE_SECONDS = 10.0
 """A server that has not attended for so long is gone."""
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adapter.store.buffer import (
+    DEAD_BYTES,
+    DETAIL_CHARS,
     Append,
     BufferLimits,
     BufferState,
@@ -17,7 +19,7 @@ from adapter.store.buffer import (
     Outcome,
 )
 from adapter.store.clients import pseudonyms
-from adapter.store.wire import pack_aside, unpack_aside
+from adapter.store.wire import WireError, pack_aside, unpack_aside
 from rewards.rollouts import RolloutGroup
 
 
@@ -64,8 +66,11 @@ class MemoryBuffer:
             return Append.OPTED_OUT
         if group.id in self._seen:
             return Append.DUPLICATE
-        self._seen.add(group.id)
-        data, limits = await pack_aside(group), self._limits
+        try:
+            self._seen.add(group.id)
+            data, limits = await pack_aside(group), self._limits
+        except WireError:
+            return Append.TOO_LARGE
         if len(self._entries) >= limits.max_groups or self._bytes + len(data) > limits.max_bytes:
             self._seen.discard(group.id)
             return Append.FULL
@@ -139,7 +144,11 @@ class MemoryBuffer:
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
         entry = self._remove(delivery.entry, Outcome.DEAD)
         if entry is not None:
-            self._dead.append(replace(entry, since=time.monotonic(), reason=detail or reason))
+            said = (detail or reason)[:DETAIL_CHARS]
+            self._dead.append(replace(entry, since=time.monotonic(), reason=said))
+            kept = min(DEAD_BYTES, self._limits.max_bytes)
+            while len(self._dead) > 1 and sum(len(one.data) for one in self._dead) > kept:
+                self._dead.popleft()
 
     async def expire(self) -> int:
         now = time.monotonic()

@@ -23,17 +23,19 @@ from rewards.rollouts import Reflection, Rollout, RolloutGroup, Sampling, ToolCa
 MAGIC, _NO_CHOICE, _WHOLE_NUMBERS = b"RG3", b"RG2", b"RG1"
 _BYTES = 4
 """Of a number."""
-_MAX_UNPACKED = 256 << 20
+MAX_BYTES = 64 << 20
+"""Of a group before it is compressed: 64 rollouts of 32,768 tokens have half of that."""
 _INLINE_TOKENS, _INLINE_BYTES = 4_096, 1 << 15
 """More than this is packed and unpacked in a thread: about a millisecond's worth."""
 
 
 class WireError(ValueError):
-    """The bytes are not a RolloutGroup of a version this process reads."""
+    """The bytes are not a RolloutGroup of a version this process reads, or too many."""
 
 
 def pack(group: RolloutGroup) -> bytes:
-    """Bytes of a group; 64 rollouts of 3,000 tokens stay under 1.6 MB."""
+    """Bytes of a group; 64 rollouts of 3,000 tokens stay under 1.6 MB. Raises WireError for more
+    than MAX_BYTES."""
     ids = array("i", group.prompt_ids)
     logprobs = array("f")
     for rollout in group.rollouts:
@@ -60,6 +62,8 @@ def pack(group: RolloutGroup) -> bytes:
         }
     )
     body = struct.pack("<I", len(header)) + header + _by_place(ids) + _by_place(logprobs)
+    if len(body) > MAX_BYTES:
+        raise WireError(f"a group of more than {MAX_BYTES} bytes")
     return MAGIC + zlib.compress(body, 1)
 
 
@@ -69,7 +73,7 @@ def unpack(data: bytes) -> RolloutGroup:
         raise WireError("unknown wire version")
     try:
         inflate = zlib.decompressobj()
-        body = inflate.decompress(data[3:], _MAX_UNPACKED)
+        body = inflate.decompress(data[3:], MAX_BYTES)
         if not inflate.eof:
             raise WireError("truncated or oversized group")
         (header_length,) = struct.unpack_from("<I", body)
@@ -118,7 +122,7 @@ def unpack(data: bytes) -> RolloutGroup:
 
 
 async def pack_aside(group: RolloutGroup) -> bytes:
-    """As `pack`, without blocking the event loop."""
+    """As `pack`, without blocking the event loop. Raises WireError."""
     if sum(len(rollout.token_ids) for rollout in group.rollouts) <= _INLINE_TOKENS:
         return pack(group)
     return await asyncio.to_thread(pack, group)

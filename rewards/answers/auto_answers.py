@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from rewards.answers.judging.verdicts import Judge
 from rewards.answers.kind import may_vote
-from rewards.answers.math_answers import Equality, Judge
+from rewards.answers.math_answers import Equality
 from rewards.answers.reading.replies import short_reply
 from rewards.answers.reading.statements import marked
 from rewards.answers.structured.json_answers import JsonAnswers, says_json, whole_json

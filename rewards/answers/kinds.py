@@ -6,8 +6,9 @@ from functools import lru_cache
 from rewards.answer_choice import AnswerChoice, ChoiceInvalid
 from rewards.answers.auto_answers import AutoAnswers
 from rewards.answers.choice_answers import ChoiceAnswers
+from rewards.answers.judging.verdicts import Judge
 from rewards.answers.kind import AnswerKind
-from rewards.answers.math_answers import Judge, MathAnswers
+from rewards.answers.math_answers import MathAnswers
 from rewards.answers.pattern_answers import PatternAnswers
 from rewards.answers.prose import Prose
 from rewards.answers.short_answers import ShortAnswers
@@ -26,7 +27,8 @@ ANSWER_KINDS: Mapping[str, Callable[[AnswerChoice, Judge | None], AnswerKind]] =
 }
 """Each is built from a choice, with the judge of mathematics; ChoiceInvalid if it cannot be."""
 
-_MAX_KINDS = 256
+_MAX_KINDS = 64
+"""A pattern may take a megabyte as it is used."""
 
 
 class AnswerKinds:
@@ -37,7 +39,7 @@ class AnswerKinds:
         self._built = lru_cache(maxsize=_MAX_KINDS)(self._build)
 
     def of(self, choice: AnswerChoice) -> AnswerKind:
-        """The kind that was chosen; the same one for the same choice, as long as the last 256
+        """The kind that was chosen; the same one for the same choice, as long as the last 64
         choices last. Raises ChoiceInvalid, which names the field."""
         return self._built(choice)
 

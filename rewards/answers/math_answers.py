@@ -1,26 +1,17 @@
 """Answer kind `math`: mathematical answers and option letters."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 from rewards.answers.equality.clusters import leaders, left_open
 from rewards.answers.equality.forms import Form, form_of, plainly_equal
+from rewards.answers.judging.time_budget import within
+from rewards.answers.judging.verdicts import Judge, Verdicts
 from rewards.answers.kind import may_vote
 from rewards.answers.reading.replies import whole_value
 from rewards.answers.reading.statements import marked
 from rewards.answers.reading.values import last_value
 from rewards.answers.tally import Tally
 from rewards.rollouts import Rollout
-
-Judge = Callable[[str, str], bool]
-"""Decides whether two answers mean the same, within some deadline of its own."""
-
-_MAX_VERDICTS = 65_536
-
-
-def cached(judge: Judge) -> Judge:
-    """A judge that remembers its verdicts."""
-    return lru_cache(maxsize=_MAX_VERDICTS)(judge)
 
 
 class Equality:
@@ -30,7 +21,7 @@ class Equality:
     """
 
     def __init__(self, judge: Judge | None = None) -> None:
-        self._judge = cached(judge) if judge else None
+        self._judge = Verdicts(judge) if judge else None
 
     def same(self, first: str, second: str) -> bool:
         """Whether two answers are the same. Any doubt is a no."""
@@ -45,7 +36,8 @@ class Equality:
     def tally(self, answers: Sequence[str | None]) -> Tally:
         """Cluster M answers, whatever their order."""
         forms = [None if answer is None else form_of(answer) for answer in answers]
-        leader = leaders({form.text: form for form in forms if form is not None}, self._judged)
+        with within():
+            leader = leaders({form.text: form for form in forms if form is not None}, self._judged)
         numbers: dict[str, int] = {}
         clusters = [
             None if form is None else numbers.setdefault(leader[form.text], len(numbers))

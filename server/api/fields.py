@@ -27,6 +27,16 @@ Count = Annotated[int, Field(ge=1, le=1_000_000), WHOLE]
 TopLogprobs = Annotated[int, Field(ge=0, le=20), WHOLE]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+MAX_MESSAGES, MAX_PARTS, MAX_CALLS = 4_096, 4_096, 512
+"""Messages of a chat, parts of one message, and calls of one."""
+MAX_NAME_CHARS, MAX_ID_CHARS = 256, 4_096
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
+"""Of a model, a function, or whoever speaks."""
+CallId = Annotated[str, Field(max_length=MAX_ID_CHARS)]
+"""Some clients keep more in it than a name."""
+User = Annotated[str, Field(max_length=512)]
+Stop = Annotated[str, Field(max_length=1_024)]
+Template = Annotated[str, Field(max_length=65_536)]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
@@ -35,9 +45,10 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31), WHOLE]
 _TOKEN_NAME = "^[0-9]{1,9}$"
 LogitBias = Annotated[
     dict[Annotated[str, Field(pattern=_TOKEN_NAME)], Bias],
+    Field(max_length=1_024),
     WithJsonSchema(
         {
-            "type": "object", "additionalProperties": False,
+            "type": "object", "additionalProperties": False, "maxProperties": 1_024,
             "patternProperties": {_TOKEN_NAME: {"type": "number", "minimum": -100, "maximum": 100}},
         }
     ),

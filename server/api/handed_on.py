@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from server.api.field_rules.handed_on import DETOKENIZE, EMBEDDINGS, TOKENIZE
 from server.api.field_rules.rule import FieldTable, passed_on, schema_of
-from server.api.fields import WHOLE, Count, Strict, TokenId, nullable
+from server.api.fields import WHOLE, Count, Name, Strict, Template, TokenId, User, nullable
 from server.api.parsing import FieldInvalid
-from server.api.request_parts.chat_message import Message
+from server.api.request_parts.chat_message import Message, Messages
 from server.api.request_parts.grammar import MAX_FORMAT_BYTES, within
 from server.api.request_parts.text_prompt import Input
-from server.engine.base import Service
+from server.engine.base import Service, size_of
 
-_Messages = Annotated[list[Message], Field(fail_fast=True, min_length=1)]
 _Template = Annotated[dict[str, Any], within(MAX_FORMAT_BYTES)]
 
 
@@ -38,7 +38,7 @@ class HandedOn(Strict):
     asked: ClassVar[tuple[str, ...]]
     """Fields of which one must be given: what the work is about."""
 
-    model: str | None = None
+    model: Name | None = None
 
     @model_validator(mode="after")
     def _one_is_asked(self) -> Self:
@@ -60,6 +60,11 @@ class HandedOn(Strict):
             given["messages"] = [message.for_engine for message in messages]
         return given
 
+    @property
+    def size(self) -> int:
+        """About how many characters the engine reads for it, a token counting as four."""
+        return len(orjson.dumps(self.for_engine))
+
     def cost(self, reply: Mapping[str, Any]) -> int:
         """Tokens that the engine has read for this reply."""
         raise NotImplementedError
@@ -68,11 +73,11 @@ class HandedOn(Strict):
 class _Templated(HandedOn):
     """Texts, or messages that the model's chat template makes one of."""
 
-    messages: _Messages | None = None
+    messages: Messages | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    chat_template: str | None = None
+    chat_template: Template | None = None
     chat_template_kwargs: _Template | None = None
 
 
@@ -85,13 +90,13 @@ class EmbeddingsRequest(_Templated):
     """A text or token ids, or several of either."""
     encoding_format: Literal["float", "base64", "bytes", "bytes_only"] | None = None
     dimensions: Count | None = None
-    user: str | None = None
+    user: User | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1, lt=2**31), WHOLE] | None = None
     truncation_side: Literal["left", "right"] | None = None
     padding: Literal["max_length", "do_not_pad"] | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=1_024)] | None = None
     use_activation: bool | None = None
-    embed_dtype: str | None = None
+    embed_dtype: Name | None = None
     endianness: Literal["native", "big", "little"] | None = None
 
     def cost(self, reply: Mapping[str, Any]) -> int:
@@ -120,6 +125,10 @@ class DetokenizeRequest(HandedOn):
     service, table, asked = Service.DETOKENIZE, DETOKENIZE, ("tokens",)
 
     tokens: Annotated[list[TokenId], Field(fail_fast=True)] | None = None
+
+    @property
+    def size(self) -> int:
+        return size_of(self.tokens or [])
 
     def cost(self, reply: Mapping[str, Any]) -> int:
         return len(self.tokens or ())

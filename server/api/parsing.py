@@ -4,7 +4,7 @@ pydantic reports each branch of a union that a value does not fit; a client gets
 branch that its value was meant for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -28,6 +28,11 @@ _MISMATCHES = {
 }
 """What pydantic calls a value of another type -> what it should have been."""
 
+_MAX_PASSENGER = 256 << 10
+"""Characters of a field that is passed over."""
+_MAX_FIELDS = 2_048
+"""Of a body, and of each object in it."""
+
 
 class FieldInvalid(ValueError):
     """A value that only the checks of a whole object, or of a whole list, can find wrong."""
@@ -38,6 +43,20 @@ class FieldInvalid(ValueError):
         """Its place below what was checked, steps joined by dots."""
 
 
+def check_passengers(given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise FieldInvalid if fields that nobody reads, which clients keep with their messages, are
+    too long to be that."""
+    for name in given.keys() - known:
+        value = given[name]
+        if isinstance(value, list | dict):
+            try:
+                value = orjson.dumps(value)
+            except TypeError:
+                raise FieldInvalid(shortened(name), "is nested too deeply") from None
+        if isinstance(value, str | bytes) and len(value) > _MAX_PASSENGER:
+            raise FieldInvalid(shortened(name), "is not read, and too long to be passed over")
+
+
 def parse(kind: type[M], body: bytes, *, ignore_unknown: bool = False) -> M:
     """A request body as a model; by its `table` of fields, if it has one. Raises ApiError with the
     first invalid field, never its value."""
@@ -45,6 +64,7 @@ def parse(kind: type[M], body: bytes, *, ignore_unknown: bool = False) -> M:
         given: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
+    _check_width(given)
     table: FieldTable | None = getattr(kind, "table", None)
     if table is not None and isinstance(given, dict):
         given = admitted(table, cast("dict[str, Any]", given), ignore_unknown=ignore_unknown)
@@ -54,6 +74,20 @@ def parse(kind: type[M], body: bytes, *, ignore_unknown: bool = False) -> M:
         except ValidationError as error:
             if not (ignore_unknown and _forget_unknown(error, given)):
                 raise invalid(error, given) from None
+
+
+def _check_width(given: Any) -> None:
+    """Raise ApiError for an object of so many fields that a list of what is wrong is long."""
+    if not isinstance(given, dict):
+        return
+    body = cast("dict[str, Any]", given)
+    if len(body) > _MAX_FIELDS:
+        raise ApiError(400, f"the body has more than {_MAX_FIELDS} fields")
+    for name, value in body.items():
+        if isinstance(value, dict) and len(cast("dict[str, Any]", value)) > _MAX_FIELDS:
+            shown = shortened(name)
+            message = f"{shown}: must have at most {_MAX_FIELDS} fields"
+            raise ApiError(400, message, param=shown)
 
 
 def invalid(error: ValidationError, given: Any) -> ApiError:

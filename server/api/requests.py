@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import orjson
 from pydantic import ConfigDict, Field, model_validator
 
 from rewards.answer_choice import AnswerChoice
@@ -25,25 +26,30 @@ from server.api.fields import (
     LogitBias,
     MetadataKey,
     MetadataValue,
+    Name,
     Penalty,
     Positive,
     RatchetOptions,
+    Stop,
     StreamOptions,
     TopLogprobs,
+    User,
     nullable,
 )
 from server.api.functions import in_todays_form
 from server.api.parsing import FieldInvalid
-from server.api.request_parts.chat_message import Message
+from server.api.request_parts.chat_message import Messages
 from server.api.request_parts.engine_extras import ChatExtras, EngineExtras
 from server.api.request_parts.text_prompt import TextPrompt
 from server.api.tools import FORM_RULES, ReplyForm
-from server.engine.base import Prompt, each_prompt
+from server.engine.base import Prompt, each_prompt, size_of
 
 FORWARDED = passed_on(CHAT, single=False) | passed_on(COMPLETIONS, single=False)
 """Fields that go to the engine whatever the strategy."""
 FORWARDED_SINGLE = passed_on(CHAT, single=True) | passed_on(COMPLETIONS, single=True)
 """Those that go with a single rollout: they shape the sampling, or make no sense in a vote too."""
+_ENDLESS = 32_768
+"""Tokens that a rollout is taken to have which ends by neither a limit nor itself."""
 _LEAST_TOP_P = 1e-6
 """OpenAI's `top_p` may be 0, which means the likeliest token alone; vLLM's may not."""
 
@@ -86,19 +92,19 @@ class SamplingRequest(EngineExtras):
     table: ClassVar[FieldTable]
     """What becomes of each field; `parse` reads bodies by it."""
 
-    model: str
+    model: Name
     n: Positive = 1
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     max_tokens: Count | None = None
-    stop: str | Annotated[list[str], Field(fail_fast=True, max_length=4)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(fail_fast=True, max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), WHOLE] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: LogitBias | None = None
-    user: str | None = None
+    user: User | None = None
     ratchet: RatchetOptions = RatchetOptions()
 
     @model_validator(mode="after")
@@ -142,6 +148,19 @@ class SamplingRequest(EngineExtras):
     def token_limit(self) -> int | None:
         """Most tokens a rollout may have, if the client sets a limit."""
         return self.max_tokens
+
+    @property
+    def least_tokens(self) -> int:
+        """Tokens that each of its rollouts may be made to have: all that it may, where it can be
+        kept from ending by itself."""
+        most = _ENDLESS if self.token_limit is None else self.token_limit
+        held = self.ignore_eos or self.logit_bias or self.allowed_token_ids or self.bad_words
+        return most if held else min(self.min_tokens or 0, most)
+
+    @property
+    def size(self) -> int:
+        """About how many characters the engine reads for it, a token counting as four."""
+        return size_of(self.prompt_for_engine)
 
     @property
     def wanted_logprobs(self) -> int | None:
@@ -191,7 +210,7 @@ class ChatRequest(ReplyForm, ChatExtras, SamplingRequest):
 
     table = CHAT
 
-    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1)]
+    messages: Messages
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
@@ -215,6 +234,12 @@ class ChatRequest(ReplyForm, ChatExtras, SamplingRequest):
     def opted_out(self) -> bool:
         return super().opted_out or self.store is False
 
+    @property
+    def size(self) -> int:
+        beside = [each for each in (self.offered_tools, self.documents) if each]
+        said = sum(message.size for message in self.messages)
+        return said + (len(orjson.dumps(beside)) if beside else 0)
+
     def forwarded(self, names: frozenset[str]) -> dict[str, Any]:
         form = frozenset(ReplyForm.model_fields)
         return super().forwarded(names - form) | (self.form_options() if form <= names else {})
@@ -231,12 +256,16 @@ class TextRequest(SamplingRequest):
     """0 writes nothing: with `echo`, for the log-probabilities of the prompt."""
     logprobs: TopLogprobs | None = None
     echo: bool | None = None
-    suffix: str | None = None
+    suffix: Annotated[str, Field(max_length=131_072)] | None = None
 
     @property
     def prompt_for_engine(self) -> Prompt:
         prompts = each_prompt(self.prompt)
         return prompts[0] if len(prompts) == 1 else self.prompt
+
+    @property
+    def size(self) -> int:
+        return size_of(self.prompt)
 
     @property
     def parts(self) -> "Sequence[TextRequest]":

@@ -14,13 +14,14 @@ import re
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapter.store.clients import pseudonym
+from server.api.quota import Quota
 
 log = logging.getLogger("ratchet.tenants")
 
@@ -46,25 +47,6 @@ class KeyLine(BaseModel):
     train: bool = True
 
 
-class Bucket:
-    """A token bucket: a minute's worth of something, refilled steadily."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._per_minute, self._most = per_minute, max(1.0, per_minute)
-        self._level, self._at = self._most, time.monotonic()
-
-    def wait(self) -> float:
-        """Seconds until there is one in it: 0 if there is."""
-        now = time.monotonic()
-        refilled = self._level + (now - self._at) * self._per_minute / 60
-        self._level, self._at = min(self._most, refilled), now
-        return max(0.0, (1.0 - self._level) * 60 / self._per_minute)
-
-    def take(self, amount: float) -> None:
-        """Use some. The level may fall below zero, and must rise to one before more is given."""
-        self._level -= amount
-
-
 @dataclass(slots=True)
 class Tenant:
     """A key's holder, from its `line`. Without keys everybody is the one anonymous tenant."""
@@ -72,22 +54,7 @@ class Tenant:
     line: KeyLine | None = None
     name: str = ""
     train: bool = True
-    requests: Bucket | None = None
-    tokens: Bucket | None = None
-
-    def wait(self) -> float:
-        """Seconds until the quota allows another request: 0 if it does."""
-        return max((b.wait() for b in (self.requests, self.tokens) if b is not None), default=0.0)
-
-    def asked(self) -> None:
-        """Count a request."""
-        if self.requests is not None:
-            self.requests.take(1)
-
-    def used(self, tokens: int) -> None:
-        """Count the tokens of a request."""
-        if self.tokens is not None:
-            self.tokens.take(tokens)
+    quota: Quota = field(default_factory=lambda: Quota(None, None))
 
     @property
     def holder(self) -> str | None:
@@ -201,9 +168,8 @@ def add_key(file: Path, name: str, **limits: float | bool | None) -> str:
 
 
 def _tenant(line: KeyLine) -> Tenant:
-    per_minute = (line.requests_per_minute, line.tokens_per_minute)
-    requests, tokens = (None if limit is None else Bucket(limit) for limit in per_minute)
-    return Tenant(line, line.name, line.train, requests, tokens)
+    quota = Quota(line.requests_per_minute, line.tokens_per_minute)
+    return Tenant(line, line.name, line.train, quota)
 
 
 def _why(error: ValidationError) -> str:

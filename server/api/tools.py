@@ -209,6 +209,8 @@ def _check_chosen(choice: Mapping[str, Any]) -> None:
     tools: Any = cast("Any", allowed).get("tools") if isinstance(allowed, dict) else None
     if not isinstance(tools, list) or not all(map(_called, cast("list[Any]", tools))):
         raise ValueError("allowed_tools names no functions")
+    if len(cast("list[Any]", tools)) > MAX_TOOLS:
+        raise ValueError(f"allowed_tools names more than {MAX_TOOLS} functions")
     if cast("Any", allowed).get("mode") not in ("auto", "required"):
         raise ValueError("the mode of allowed_tools must be auto or required")
 

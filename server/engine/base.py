@@ -66,9 +66,23 @@ def each_prompt(prompt: Prompt) -> Sequence[Prompt]:
     return cast("Sequence[Prompt]", prompt)
 
 
+_CHARS_PER_TOKEN = 4
+
+
 def size_of(prompt: Prompt) -> int:
-    """About how many characters a prompt has."""
-    return len(prompt) if isinstance(prompt, str) else len(orjson.dumps(prompt))
+    """About how many characters a prompt has, a token counting as four."""
+    if isinstance(prompt, str) or not prompt:
+        return len(prompt)
+    if isinstance(prompt[0], int):
+        return _CHARS_PER_TOKEN * len(prompt)
+    if is_chat(prompt):
+        return len(orjson.dumps(prompt))
+    return sum(map(size_of, each_prompt(prompt)))
+
+
+def tokens_in(chars: int) -> int:
+    """About how many tokens so many characters are."""
+    return -(-chars // _CHARS_PER_TOKEN)
 
 
 class Priority(IntEnum):

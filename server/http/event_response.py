@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import orjson
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -26,6 +27,18 @@ class ClientGone(ApiError):
 
     def __init__(self) -> None:
         super().__init__(499, "the client has disconnected")
+
+
+async def body_of(http: Request) -> bytes:
+    """A request's body, which is not kept as `http.body()` keeps it. Raises ClientDisconnect."""
+    body = bytearray()
+    while True:
+        message = await http.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
 
 
 @asynccontextmanager
@@ -51,15 +64,20 @@ async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
 
 
 class EventResponse(Response):
-    """Sends events as they come; `headers` is called when the first one is there. A failure before
-    it is a plain error reply; after it, an error event without a [DONE]."""
+    """Sends events as they come; `headers` is called when the first one is there, `ended` when all
+    is over. A failure before the first is a plain error reply; after it, an error event without a
+    [DONE]."""
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], headers: Callable[[], Mapping[str, str]]
+        self,
+        events: AsyncGenerator[bytes, None],
+        headers: Callable[[], Mapping[str, str]],
+        ended: Callable[[], None],
     ) -> None:
         super().__init__(media_type="text/event-stream")
         del self.body  # else its length would be announced
         self._events, self._more_headers, self._started = events, headers, False
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -69,7 +87,10 @@ class EventResponse(Response):
             if not self._started:
                 raise
         finally:
-            await self._events.aclose()
+            try:
+                await self._events.aclose()
+            finally:
+                self._ended()
 
     async def _send(self, send: Send) -> None:
         body = await anext(self._events)

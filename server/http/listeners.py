@@ -13,6 +13,8 @@ import resource
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,6 +22,8 @@ from uvicorn.config import LifespanType
 
 from server.http.admin import create_admin
 from server.http.app import create_app
+from server.http.connections import Connection, ConnectionLimits
+from server.http.unparsed import UnparsedBytes
 from server.parts import Parts
 from server.settings import ServerSettings
 
@@ -47,11 +51,16 @@ async def serve(settings: ServerSettings) -> int:
     _allow_connections()
     parts = Parts(settings)
     grace = math.ceil(settings.engine_timeout) + _GRACE_SECONDS
-    listeners = [_listener(create_app(parts), settings.host, settings.port, grace=grace)]
+    connection = _connection(parts)
+    listeners = [
+        _listener(create_app(parts), connection, settings.host, settings.port, grace=grace)
+    ]
     if settings.admin_port and settings.admin_key is not None:
         admin = create_admin(parts.releases, settings.admin_key.get_secret_value())
         listeners.append(
-            _listener(admin, settings.host, settings.admin_port, grace=grace, lifespan="off")
+            _listener(
+                admin, connection, settings.host, settings.admin_port, grace=grace, lifespan="off"
+            )
         )
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -97,14 +106,40 @@ async def _leave(parts: Parts, listeners: Sequence[Listener]) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
+def _connection(parts: Parts) -> type[Connection]:
+    """Makes connections, which share one budget for what is not read yet."""
+    settings, refusals = parts.settings, parts.metrics.connections_refused
+    limits = ConnectionLimits(
+        header_bytes=settings.max_header_bytes,
+        headers=settings.max_headers,
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+    )
+    made = partial(
+        Connection,
+        limits,
+        UnparsedBytes(settings.max_unparsed_bytes),
+        lambda why: refusals[why].inc(),
+    )
+    return cast("type[Connection]", made)  # uvicorn only calls it
+
+
 def _listener(
-    app: ASGIApp, host: str, port: int, *, grace: int, lifespan: LifespanType = "on"
+    app: ASGIApp,
+    connection: type[Connection],
+    host: str,
+    port: int,
+    *,
+    grace: int,
+    lifespan: LifespanType = "on",
 ) -> Listener:
     return Listener(
         uvicorn.Config(
             app,
             host=host,
             port=port,
+            http=connection,
+            ws="none",
             lifespan=lifespan,
             log_level="warning",
             access_log=False,

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import ApiError
 from server.api.tenants import Tenants
+from server.http.connections import taken
 from server.http.cors import Origins
 from server.http.doors import Doors, values_of
 from server.http.failures import failure, id_headers
@@ -43,7 +44,9 @@ class Edge:
         self._app, self._limit, self._origins = app, max_body_bytes, origins
         self._leaving = leaving
         self._tenants, self._doors, self._metrics = tenants, doors, metrics
-        self._too_large = ApiError(413, f"the body may have at most {max_body_bytes} bytes")
+        self._too_large = ApiError(
+            413, f"at most {max_body_bytes} bytes of body: see max_body_bytes"
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,6 +65,8 @@ class Edge:
             read += len(message.get("body", b""))
             if read > self._limit:
                 raise self._too_large
+            if not message.get("more_body"):
+                taken(scope)
             return message
 
         async def stamped_send(message: Message) -> None:

@@ -1,6 +1,7 @@
 """What each public route does with a request."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,12 +14,14 @@ from server.api.feedback_request import FeedbackRequest
 from server.api.handed_on import HandedOn
 from server.api.messages.request import CountTokensRequest
 from server.api.parsing import parse
+from server.api.quota import Bill, OverQuota
 from server.api.requests import SamplingRequest
 from server.api.surfaces.asked import SurfaceRequest, asked_by
 from server.api.tenants import Tenant
-from server.http.event_response import EventResponse, while_connected
+from server.charge import Cost
+from server.http.event_response import EventResponse, body_of, while_connected
 from server.parts import Parts
-from server.recording.feedback import UnknownCompletion
+from server.recording.feedback import TooManyLabels, UnknownCompletion
 from server.vote.completions import Stopwatch
 from server.vote.session import Caller
 
@@ -46,27 +49,27 @@ class Routes:
 
         async def completions(http: Request) -> Response:
             """An answer; see docs/api.md for the `ratchet` extension."""
-            stopwatch, tenant = Stopwatch(), self._within_quota(http)
-            asked = asked_by(self._parse(kind, await http.body()))
+            stopwatch, tenant = Stopwatch(), _tenant(http)
+            asked = asked_by(self._parse(kind, await body_of(http)))
             request, writer, service = asked.request, asked.writer, self._parts.completions
             with asked.in_its_words():
                 service.check(request)
-            tenant.asked()
             caller = Caller(tenant.client(request.user), tenant.train and _may_train(http))
+            bill = self._open(tenant, service.cost(request))
 
             def count(tokens: int) -> None:
-                tenant.used(tokens)
+                bill.add(tokens)
                 self._parts.metrics.tokens["answer"].inc(tokens)
 
             if request.stream:
                 events = service.events(request, caller, count)
                 if writer is not None:
                     events = asked.written(events)
-                return EventResponse(events, lambda: self._overhead(stopwatch))
-            async with while_connected(http.receive):
-                with asked.in_its_words():
-                    completion = await service.reply(request, caller, stopwatch)
-            count(completion["usage"]["total_tokens"])
+                return EventResponse(events, lambda: self._overhead(stopwatch), bill.close)
+            with closing(bill):
+                async with while_connected(http.receive):
+                    with asked.in_its_words():
+                        completion = await service.reply(request, caller, stopwatch, count)
             reply = completion if writer is None else writer.whole(completion)
             return json_response(reply, 200, self._overhead(stopwatch))
 
@@ -77,46 +80,48 @@ class Routes:
 
         async def handed_on(http: Request) -> Response:
             """The engine's own reply, behind our keys and quotas."""
-            stopwatch, tenant = Stopwatch(), self._within_quota(http)
-            request = self._parse(kind, await http.body())
-            reply = await self._hand_on(http, request, tenant, stopwatch)
+            stopwatch = Stopwatch()
+            request = self._parse(kind, await body_of(http))
+            reply = await self._hand_on(http, request, stopwatch)
             return json_response(reply, 200, self._overhead(stopwatch))
 
         return handed_on
 
     async def count_tokens(self, http: Request) -> Response:
         """How many tokens a prompt has, as the engine counts."""
-        stopwatch, tenant = Stopwatch(), self._within_quota(http)
-        request = self._parse(CountTokensRequest, await http.body())
+        stopwatch = Stopwatch()
+        request = self._parse(CountTokensRequest, await body_of(http))
         with request.asked().in_its_words():
-            reply = await self._hand_on(http, request.chat.to_count, tenant, stopwatch)
+            reply = await self._hand_on(http, request.chat.to_count, stopwatch)
         return json_response({"input_tokens": reply["count"]}, 200, self._overhead(stopwatch))
 
     async def _hand_on(
-        self, http: Request, request: HandedOn, tenant: Tenant, stopwatch: Stopwatch
+        self, http: Request, request: HandedOn, stopwatch: Stopwatch
     ) -> dict[str, Any]:
         """The engine's reply to a request that is its own affair."""
         self._parts.policy.resolve(request.model or self._parts.policy.name)
-        tenant.asked()
-        async with while_connected(http.receive):
-            with stopwatch.waiting():
-                reply = await self._parts.handing_on.reply(request)
-        tenant.used(request.cost(reply))
-        return reply
+        handing_on = self._parts.handing_on
+        with closing(self._open(_tenant(http), handing_on.cost(request))) as bill:
+            async with while_connected(http.receive):
+                with stopwatch.waiting():
+                    return await handing_on.reply(request, bill.add)
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer to the same key, or whether it was right: for metrics only."""
-        request = self._parse(FeedbackRequest, await http.body())
-        tenant: Tenant = http.scope["tenant"]
+        request = self._parse(FeedbackRequest, await body_of(http))
+        holder = _tenant(http).holder
         try:
-            correct = await self._parts.feedback.give(
-                request.completion_id, request.label, request.correct, tenant.holder
+            judged = await self._parts.feedback.give(
+                request.completion_id, request.label, request.correct, holder
             )
         except UnknownCompletion:
             message = "no voted answer is remembered under this id"
             raise ApiError(404, message, param="completion_id") from None
+        except TooManyLabels:
+            message = "too many labels wait to be compared; try again"
+            raise ApiError(429, message, param="label") from None
         shown = {"object": "ratchet.feedback", "completion_id": request.completion_id}
-        return json_response({**shown, "correct": correct, "counted": correct is not None})
+        return json_response({**shown, "correct": judged.correct, "counted": judged.counted})
 
     async def models(self, _: Request) -> Response:
         """Names a request may use; `root` is the base model, `parent` the name it refers to."""
@@ -158,13 +163,14 @@ class Routes:
         common = {"object": "model", "created": 0, "owned_by": "ratchet", "root": policy.name_of(0)}
         return [{"id": name, **common, "parent": parent} for name, parent in names]
 
-    def _within_quota(self, http: Request) -> Tenant:
-        """Who asks. Raises ApiError if the quota allows no more."""
-        tenant: Tenant = http.scope["tenant"]
-        if wait := tenant.wait():
+    def _open(self, tenant: Tenant, cost: Cost) -> Bill:
+        """Let a request in, with what it may take reserved. Raises ApiError if the key's quota
+        allows no more."""
+        try:
+            return tenant.quota.open(cost.total)
+        except OverQuota as over:
             self._parts.metrics.quota_refusals.inc()
-            raise ApiError(429, "over the quota of this key", retry_after=wait)
-        return tenant
+            raise ApiError(429, "over the quota of this key", retry_after=over.seconds) from None
 
     def _parse(self, kind: type[M], body: bytes) -> M:
         ignore = self._parts.settings.unknown_fields == "ignore"
@@ -174,6 +180,11 @@ class Routes:
         """Count our share of a reply's time; returns the header with it."""
         self._parts.metrics.overhead_seconds.observe(stopwatch.overhead)
         return {"x-ratchet-overhead-ms": f"{stopwatch.overhead * 1000:.2f}"}
+
+
+def _tenant(http: Request) -> Tenant:
+    """Who asks."""
+    return http.scope["tenant"]
 
 
 def _may_train(http: Request) -> bool:

@@ -1,4 +1,4 @@
-"""Why an answer is null, and why its rollouts are not recorded for the learner."""
+"""Why an answer is null, why rollouts are not recorded, and why connections are hung up on."""
 
 from enum import StrEnum
 
@@ -18,9 +18,22 @@ class Unrecorded(StrEnum):
     ALTERED_SAMPLING = "altered_sampling"
     PARTIAL = "partial"
     SHED = "shed"
+    TOO_LARGE = "too_large"
     SINGLE = "single"
     HELD_OUT = "held_out"
     BUFFER_UNAVAILABLE = "buffer_unavailable"
     RECORDER_FULL = "recorder_full"
     UNUSABLE = "unusable"
     """The engine's reply has nothing to learn from, which shows only after our reply."""
+
+
+class Refusal(StrEnum):
+    """Why a connection is hung up on before a whole request has come."""
+
+    HEADER_BYTES = "header_bytes"
+    HEADERS = "headers"
+    HEADER_TIME = "header_time"
+    BODY_TIME = "body_time"
+    UNPARSED_BYTES = "unparsed_bytes"
+    PIPELINE = "pipeline"
+    INVALID = "invalid"

@@ -8,24 +8,34 @@ when that is forgotten.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
 from adapter.store.buffer import BufferUnavailable
 from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
+from rewards.answers.judging.time_budget import TimeBudget
 from rewards.answers.kinds import AnswerKinds
 from rewards.metrics import avg_at_n, correctness, maj_at_n, reward_accuracy
+from server.mathematics import Mathematics
 from server.metrics import ServerMetrics
 from server.recording.reservoir import Query
 
 log = logging.getLogger("ratchet.feedback")
 
 _BATCH = 64
-_QUEUE = 4_096
+_QUEUE_CHARS = 8_000_000
+"""Of the answers that wait to be stored."""
+_OVERHEAD_CHARS = 500
 _RETRY_SECONDS = 1.0
 _MAX_LABEL_CHARS = 10_000
+_PATIENCE = 1.0
+"""Seconds for which who gives a label waits for the verdict."""
+_LABELS, _LABELS_EACH = 512, 64
+"""Labels that may wait to be compared, of all holders and of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,11 @@ class Answered:
     client: str = ""
     holder: str = ""
     query: Query | None = None
+
+    @property
+    def chars(self) -> int:
+        """About how many characters it has in memory."""
+        return _OVERHEAD_CHARS + sum(len(answer or "") for answer in self.answers)
 
     def is_of(self, client: str) -> bool:
         """Whether it is of the client or holder with this pseudonym."""
@@ -83,13 +98,30 @@ class UnknownCompletion(LookupError):
     """No voted answer is remembered under that id."""
 
 
+class TooManyLabels(Exception):
+    """So many labels wait to be compared that no more are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a label: whether it was `counted`, as the first on its answer is, and whether
+    the answer given was right, None if that is not known yet."""
+
+    counted: bool
+    correct: bool | None = None
+
+
 class Feedback:
     """One per server process. `run` until cancelled."""
 
     def __init__(self, store: FeedbackStore, kinds: AnswerKinds, metrics: ServerMetrics) -> None:
         self._store, self._kinds, self._metrics = store, kinds, metrics
         self._unstored: dict[str, Answered] = {}
+        self._unstored_chars = 0
         self._arrived = asyncio.Event()
+        self._mathematics = Mathematics(places=1)
+        self._comparing: set[asyncio.Task[bool]] = set()
+        self._labels_of: Counter[str] = Counter()
 
     @property
     def unstored(self) -> int:
@@ -98,8 +130,9 @@ class Feedback:
 
     def remember(self, completion_id: str, answered: Answered) -> None:
         """Keep what a reply was voted from. It is stored later, without delaying the reply."""
-        if len(self._unstored) < _QUEUE:
+        if self._unstored_chars + answered.chars <= _QUEUE_CHARS:
             self._unstored[completion_id] = answered
+            self._unstored_chars += answered.chars
             self._arrived.set()
 
     async def run(self) -> None:
@@ -115,15 +148,19 @@ class Feedback:
                     await asyncio.sleep(_RETRY_SECONDS)
                 finally:
                     for completion_id, _ in batch:
-                        self._unstored.pop(completion_id, None)
+                        self._drop(completion_id)
 
     def forget(self, client: str) -> int:
         """Remove what is not stored yet of the client or holder with this pseudonym. Returns how
         many."""
         gone = [key for key, answered in self._unstored.items() if answered.is_of(client)]
         for key in gone:
-            del self._unstored[key]
+            self._drop(key)
         return len(gone)
+
+    def _drop(self, completion_id: str) -> None:
+        if (answered := self._unstored.pop(completion_id, None)) is not None:
+            self._unstored_chars -= answered.chars
 
     async def give(
         self,
@@ -131,21 +168,47 @@ class Feedback:
         label: str | None,
         correct: bool | None,
         holder: str | None = None,
-    ) -> bool | None:
-        """Count a label, or a verdict on the answer given: whether it was right, or None if this
-        is not the first feedback on it. With `holder`, a pseudonym, it must be a reply to that
-        holder of a key. Raises UnknownCompletion, BufferUnavailable."""
+    ) -> Judged:
+        """Count a label, or a verdict on the answer given. With `holder`, a pseudonym, it must be a
+        reply to that holder of a key. What takes longer than a moment goes on in the background.
+        Raises UnknownCompletion, TooManyLabels, BufferUnavailable."""
         answered = self._unstored.get(completion_id) or await self._store.recall(completion_id)
         if answered is None or (holder is not None and answered.holder != holder):
             raise UnknownCompletion(completion_id)
+        if len(self._comparing) >= _LABELS or self._labels_of[answered.holder] >= _LABELS_EACH:
+            raise TooManyLabels
         if not await self._store.first(completion_id):
-            return None
+            return Judged(counted=False)
         truth = answered.given if label is None and correct else label
-        if truth is not None:
-            await self._keep(answered, truth)
-            return await asyncio.to_thread(self._compare, answered, truth)
-        self._count(label=0.0, maj=0.0)
-        return False
+        if truth is None:
+            self._count(label=0.0, maj=0.0)
+            return Judged(counted=True, correct=False)
+        await self._keep(answered, truth)
+        comparing = self._begin(answered, truth)
+        done, _ = await asyncio.wait([comparing], timeout=_PATIENCE)
+        return Judged(counted=True, correct=comparing.result() if done else None)
+
+    def close(self) -> None:
+        """Compare no more labels."""
+        self._mathematics.close()
+        for task in self._comparing:
+            task.cancel()
+
+    def _begin(self, answered: Answered, truth: str) -> asyncio.Task[bool]:
+        """Compare in turn, whether or not somebody waits for it."""
+        whose, work = answered.holder, partial(self._compare, answered, truth)
+        comparing = asyncio.create_task(self._mathematics.run(whose, TimeBudget(), work))
+        self._comparing.add(comparing)
+        self._labels_of[whose] += 1
+
+        def over(task: asyncio.Task[bool]) -> None:
+            self._comparing.discard(task)
+            self._labels_of -= Counter([whose])
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a label was not compared", exc_info=error)
+
+        comparing.add_done_callback(over)
+        return comparing
 
     async def _keep(self, answered: Answered, truth: str) -> None:
         """Keep a label for the gate, if what was asked is known and the store is there."""

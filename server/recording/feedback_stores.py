@@ -25,7 +25,8 @@ _ANSWERED = "{ratchet}-feedback:answered:"
 _JUDGED = "{ratchet}-feedback:judged:"
 _LABELS = "{ratchet}-feedback:labels"
 _LABELLED_AT = "{ratchet}-feedback:labelled_at"
-_MEMORY_LIMIT = 10_000
+_MEMORY_CHARS = 16_000_000
+"""Of the answers that are kept in memory."""
 _SCANNED = 500
 """Keys looked at in one go."""
 
@@ -50,25 +51,27 @@ return redis.call('HLEN', KEYS[1])
 
 
 class MemoryFeedback:
-    """In the memory of one process: the last 10,000 answers."""
+    """In the memory of one process: the last of them, some ten thousand of usual length."""
 
     def __init__(self, seconds: float, retention: float) -> None:
         self._seconds, self._retention = seconds, retention
         self._labels: OrderedDict[str, tuple[float, Query]] = OrderedDict()
         self._answered: OrderedDict[str, tuple[float, Answered]] = OrderedDict()
         self._judged: set[str] = set()
+        self._chars = 0
 
     async def remember(self, answered: Sequence[tuple[str, Answered]]) -> None:
         for key, value in answered:
+            self._drop(key)
             self._answered[key] = time.monotonic(), value
-        while len(self._answered) > _MEMORY_LIMIT:
-            self._judged.discard(self._answered.popitem(last=False)[0])
+            self._chars += value.chars
+        while self._chars > _MEMORY_CHARS:
+            self._drop(next(iter(self._answered)))
 
     async def forget(self, client: str) -> int:
         gone = [key for key, (_, answered) in self._answered.items() if answered.is_of(client)]
         for key in gone:
-            del self._answered[key]
-            self._judged.discard(key)
+            self._drop(key)
         labels = [key for key in self._labels if is_key_of(key, client)]
         for key in labels:
             del self._labels[key]
@@ -90,6 +93,11 @@ class MemoryFeedback:
     async def recall(self, completion_id: str) -> Answered | None:
         at, answered = self._answered.get(completion_id, (0.0, None))
         return answered if time.monotonic() - at <= self._seconds else None
+
+    def _drop(self, key: str) -> None:
+        if (kept := self._answered.pop(key, None)) is not None:
+            self._chars -= kept[1].chars
+            self._judged.discard(key)
 
     async def first(self, completion_id: str) -> bool:
         known = completion_id in self._judged

@@ -20,10 +20,10 @@ from server.policy.reasons import Unrecorded
 
 log = logging.getLogger("ratchet.recorder")
 
-_BATCH, _BATCH_TOKENS = 32, 500_000
-"""Groups, and tokens of theirs, in one message to the buffer: 4 MB, seconds from its deadline."""
-_MAX_TOKENS = 4_000_000
-"""Tokens of the groups that wait in memory, at 12 bytes each."""
+_BATCH, _BATCH_BYTES = 32, 6 << 20
+"""Groups, and their bytes in memory, in one message to the buffer: seconds from its deadline."""
+_MAX_BYTES = 48 << 20
+"""Of the groups that wait in memory."""
 _RETRY_SECONDS = 0.5
 _EXPIRE_SECONDS = 60.0
 
@@ -40,7 +40,7 @@ class Recorder:
         self._attends = False
         self._unconfirmed: dict[str, Mapping[str, int]] = {}
         self._queue: asyncio.Queue[RolloutGroup] = asyncio.Queue(limit)
-        self._tokens = 0
+        self._bytes = 0
         self.reachable = False
         """Whether the buffer answered the last call."""
         self.waiting = 0
@@ -55,7 +55,7 @@ class Recorder:
         """Why a group cannot be accepted now, counted as a group that is not recorded; or None."""
         if not self.reachable:
             reason = Unrecorded.BUFFER_UNAVAILABLE
-        elif self._queue.full() or self._tokens > _MAX_TOKENS:
+        elif self._queue.full() or self._bytes > _MAX_BYTES:
             reason = Unrecorded.RECORDER_FULL
         else:
             return None
@@ -68,19 +68,19 @@ class Recorder:
             self._metrics.groups[Append.OPTED_OUT].inc()
         elif self.refusal() is None:
             self._queue.put_nowait(group)
-            self._tokens += tokens_of(group)
+            self._bytes += bytes_of(group)
 
     async def run(self) -> None:
         """Move groups to the buffer in order, many at a time."""
         while True:
             groups = [await self._queue.get()]
-            tokens = tokens_of(groups[0])
-            while len(groups) < _BATCH and tokens < _BATCH_TOKENS and not self._queue.empty():
+            held = bytes_of(groups[0])
+            while len(groups) < _BATCH and held < _BATCH_BYTES and not self._queue.empty():
                 groups.append(self._queue.get_nowait())
-                tokens += tokens_of(groups[-1])
+                held += bytes_of(groups[-1])
             await self._store(groups)
             for group in groups:
-                self._tokens -= tokens_of(group)
+                self._bytes -= bytes_of(group)
                 self._queue.task_done()
 
     async def watch(self, seconds: float = 1.0) -> None:
@@ -151,6 +151,7 @@ async def _nothing(_: str) -> Mapping[str, int]:
     return {}
 
 
-def tokens_of(group: RolloutGroup) -> int:
-    """Tokens of all rollouts of a group."""
-    return sum(len(rollout.token_ids) for rollout in group.rollouts)
+def bytes_of(group: RolloutGroup) -> int:
+    """About how many bytes a group takes in memory: 12 a token, and its texts."""
+    tokens = len(group.prompt_ids) + sum(len(rollout.token_ids) for rollout in group.rollouts)
+    return 12 * tokens + len(group.prompt) + sum(len(rollout.text) for rollout in group.rollouts)

@@ -28,6 +28,10 @@ class Query:
     holder: str = ""
 
 
+_MAX_QUERY_BYTES = 64 << 10
+"""Of a query, with its options: a longer one is not kept."""
+
+
 class Reservoir:
     """The last distinct queries that could be recorded, at most `limit`; where one prompt in
     `one_in` is held out from learning, those only. Who has most of them gives way first, so that
@@ -47,6 +51,8 @@ class Reservoir:
     def add(self, key: str, query: Query) -> None:
         """Keep a query, unless others are held out for the gate; equal ones have the same `key`."""
         if self._one_in and not self.holds_out(query.prompt):
+            return
+        if _size_of(query) > _MAX_QUERY_BYTES:
             return
         if key in self._queries:
             self._remove(key)
@@ -106,6 +112,11 @@ def each_in_turn(queries: Sequence[Query]) -> list[Query]:
     for query in random.sample(list(queries), len(queries)):
         keys.setdefault(query.holder, {}).setdefault(query.client, []).append(query)
     return _in_turn([_in_turn(list(users.values())) for users in keys.values()])
+
+
+def _size_of(query: Query) -> int:
+    """Bytes of a query as JSON."""
+    return len(orjson.dumps([query.prompt, query.options, query.answer.to_json()]))
 
 
 def _in_turn(lists: Sequence[Sequence[Query]]) -> list[Query]:

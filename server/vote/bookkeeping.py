@@ -35,7 +35,9 @@ from server.vote.top_up import TopUp, Unfinished
 
 log = logging.getLogger("ratchet.voted")
 
-_MAX_ANSWERS_CHARS = 100_000
+MAX_PROMPT_CHARS = 131_072
+"""A longer prompt is answered, and neither learnt from nor kept for the gate."""
+_MAX_ANSWERS_CHARS = 20_000
 """Longer answers of a vote, JSON for example, are not kept for feedback."""
 _MAX_PROMPT_CHARS = 20_000
 """Longer prompts are not kept with them: then feedback is for metrics alone."""
@@ -72,6 +74,9 @@ class Bookkeeping:
         if request.bends_sampling:
             self.metrics.groups[Unrecorded.GRAMMAR].inc()
             return Unrecorded.GRAMMAR
+        if request.size > MAX_PROMPT_CHARS:
+            self.metrics.groups[Unrecorded.TOO_LARGE].inc()
+            return Unrecorded.TOO_LARGE
         return None if admitted.ticket.records else Unrecorded.SHED
 
     async def conclude(self, session: VoteSession) -> None:
@@ -168,7 +173,8 @@ class Bookkeeping:
         held = ExitStack()
         held.enter_context(self.policy.hold(lease.version))
         asked = session.engine_request(session.options, session.engine_seconds)
-        self.top_up.add(Unfinished(group, asked, held))
+        size = len(orjson.dumps(query.options))
+        self.top_up.add(Unfinished(group, asked, held, size))
 
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ from server.api.errors import ApiError
 from server.api.functions import in_older_form
 from server.api.replies import Reply, sse
 from server.api.requests import SamplingRequest
-from server.engine.base import Draw, Engine, EngineUnavailable, size_of
+from server.charge import Cost, CountTokens, charged, uncounted
+from server.engine.base import Draw, Engine, EngineUnavailable
 from server.policy.leases import Lease, Policy
 from server.vote.admission import Admission
 from server.vote.passthrough import pass_through, stream_through
@@ -26,9 +27,6 @@ KEEP_ALIVE_SECONDS = 1.0
 KEEP_ALIVE = b": keep-alive\n"
 """A comment without an empty line, which some decoders take for the end of an event, an empty one.
 Others lose the event that a comment precedes, so a blank one follows the last of them."""
-
-CountTokens = Callable[[int], None]
-"""Is called with the tokens that a streamed reply has taken."""
 
 
 class Stopwatch:
@@ -64,6 +62,16 @@ class Completions:
     voted: VotedAnswers
     rules: VoteRules
 
+    def cost(self, request: SamplingRequest) -> Cost:
+        """What it costs by estimate."""
+        rollouts = request.n * len(request.parts)
+        if not request.single:
+            each = max(request.n, request.ratchet.rollouts or self.rules.rollouts)
+            rollouts = each * len(request.parts)
+        return self.admission.cost(
+            request.token_limit, request.size, rollouts, request.least_tokens
+        )
+
     def check(self, request: SamplingRequest) -> None:
         """Raise ApiError or UnknownModel for what cannot be served, before anything is sent."""
         self.policy.resolve(request.model)
@@ -81,26 +89,32 @@ class Completions:
             raise ApiError(400, "n must be 1 where the first rollout is streamed", param="n")
 
     async def reply(
-        self, request: SamplingRequest, caller: Caller, stopwatch: Stopwatch
+        self,
+        request: SamplingRequest,
+        caller: Caller,
+        stopwatch: Stopwatch,
+        count: CountTokens = uncounted,
     ) -> dict[str, Any]:
         """The completion object."""
         if request.single:
-            with self._admitted(request) as admitted:
+            with (
+                self._admitted(request) as admitted,
+                charged(admitted.ticket.cost, count) as charge,
+            ):
                 seconds = self.rules.seconds(request)
                 with stopwatch.waiting():
-                    return await pass_through(self.engine, request, admitted.lease, seconds)
+                    completion = await pass_through(self.engine, request, admitted.lease, seconds)
+                charge.settle(completion["usage"]["total_tokens"])
+                return completion
         if len(request.parts) > 1:
-            with self._several(request, caller) as votes:
+            with self._several(request, caller, count) as votes:
                 completion = await votes.completion()
             stopwatch.engine += votes.waited
             return completion
-        session = self._begin(request, caller)
-        try:
+        with self._begun(request, caller, count) as session:
             await asyncio.wait([session.outcome])
-        finally:
-            session.abandon()
-        stopwatch.engine += session.waited
-        return session.reply.completion(session.outcome.result())
+            stopwatch.engine += session.waited
+            return session.reply.completion(session.outcome.result())
 
     def events(
         self, request: SamplingRequest, caller: Caller, count: CountTokens
@@ -117,30 +131,24 @@ class Completions:
     async def _single_events(
         self, request: SamplingRequest, count: CountTokens
     ) -> AsyncGenerator[bytes]:
-        with self._admitted(request) as admitted:
+        with self._admitted(request) as admitted, charged(admitted.ticket.cost, count) as charge:
             seconds = self.rules.seconds(request)
-            stream = stream_through(self.engine, request, admitted.lease, seconds)
+            stream = stream_through(self.engine, request, admitted.lease, seconds, charge)
             async with aclosing(stream) as batches:
                 async for events in batches:
-                    count(events.count(b"data:"))  # about a token each
                     yield events
 
     async def _voted_events(
         self, request: SamplingRequest, caller: Caller, count: CountTokens
     ) -> AsyncGenerator[bytes]:
-        session = self._begin(request, caller)
-        try:
+        with self._begun(request, caller, count) as session:
             if request.ratchet.stream == "progress":
                 async for event in self._progress(session):
                     yield event
             async for comment in _waiting(session):
                 yield comment
-        finally:
-            session.abandon()
-        outcome = session.outcome.result()
-        count(outcome.usage()["total_tokens"])
-        for event in session.reply.events(outcome):
-            yield event
+            for event in session.reply.events(session.outcome.result()):
+                yield event
 
     async def _progress(self, session: VoteSession) -> AsyncIterator[bytes]:
         """The vote so far, each time that more rollouts are in, until it is over."""
@@ -169,7 +177,7 @@ class Completions:
     ) -> AsyncGenerator[bytes]:
         """Several prompts: each vote when it is over."""
         quiet = False
-        with self._several(request, caller) as votes:
+        with self._several(request, caller, count) as votes:
             async with aclosing(votes.chunks(KEEP_ALIVE_SECONDS)) as batches:
                 async for events in batches:
                     if events is None:
@@ -180,34 +188,38 @@ class Completions:
                         quiet = False
                         yield votes.reply.blank()
                     yield b"".join(events)
-            count(votes.tokens)
 
     @contextmanager
-    def _several(self, request: SamplingRequest, caller: Caller) -> Generator[SeveralVotes]:
+    def _several(
+        self, request: SamplingRequest, caller: Caller, count: CountTokens
+    ) -> Generator[SeveralVotes]:
         """A vote for each of several prompts; abandoned if the block is left before they end."""
-        sessions: list[VoteSession] = []
         reply = Reply.to(request)
-        try:
-            judged = self.rules.judges(request)
-            with self.policy.lease(request.model, judged=judged) as lease:
-                for at, part in enumerate(request.parts):
-                    own = Reply(part, f"{reply.id}-{at}", reply.created)
-                    sessions.append(self._begin(part, caller, lease=lease, reply=own))
+        judged = self.rules.judges(request)
+        with ExitStack() as begun, self.policy.lease(request.model, judged=judged) as lease:
+            sessions = [
+                begun.enter_context(
+                    self._begun(
+                        part,
+                        caller,
+                        count,
+                        lease=lease,
+                        reply=Reply(part, f"{reply.id}-{at}", reply.created),
+                    )
+                )
+                for at, part in enumerate(request.parts)
+            ]
             yield SeveralVotes(reply, sessions)
-        finally:
-            for session in sessions:
-                session.abandon()
 
     async def _first_events(
         self, request: SamplingRequest, caller: Caller, count: CountTokens
     ) -> AsyncGenerator[bytes]:
         """The first rollout as it is written, and the vote on its last chunk."""
         first, last = asyncio.Future[Draw](), dict[str, Any]()
-        session = self._begin(request, caller, first)
-        asked = session.engine_request(session.options, session.deadline)
         hidden = {} if request.wanted_logprobs is not None else {"logprobs": None}
         shaped = in_older_form if request.legacy else dict[str, Any]
-        try:
+        with self._begun(request, caller, count, first) as session:
+            asked = session.engine_request(session.options, session.deadline)
             async with self.engine.write(asked) as batches:
                 async for pieces in batches:
                     written = ({**piece.choice, **hidden} for piece in pieces)
@@ -221,27 +233,36 @@ class Completions:
             async for comment in _waiting(session):
                 yield comment
             outcome = session.outcome.result()
-            count(outcome.usage()["total_tokens"])
             ending = [{**last, "ratchet": outcome.extension()}]
             for event in session.reply.ending(ending, outcome):
                 yield event
-        finally:
-            if not first.done():
-                first.set_exception(EngineUnavailable("the first rollout was broken off"))
-            session.abandon()
 
-    def _begin(
+    @contextmanager
+    def _begun(
         self,
         request: SamplingRequest,
         caller: Caller,
+        count: CountTokens,
         first: asyncio.Future[Draw] | None = None,
         *,
         lease: Lease | None = None,
         reply: Reply | None = None,
-    ) -> VoteSession:
+    ) -> Generator[VoteSession]:
+        """A vote that is charged for; abandoned if the block is left before it ends."""
         held = ExitStack()
         admitted = held.enter_context(self._admitted(request, lease))
-        return self.voted.begin(reply or Reply.to(request), caller, admitted, held, first)
+        session = self.voted.begin(reply or Reply.to(request), caller, admitted, held, first)
+        error: BaseException | None = None
+        try:
+            yield session
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if first is not None and not first.done():
+                first.set_exception(EngineUnavailable("the first rollout was broken off"))
+            count(session.tokens(error))
+            session.abandon()
 
     @contextmanager
     def _admitted(
@@ -249,14 +270,11 @@ class Completions:
     ) -> Generator[Admitted]:
         """Hold room and a version, the one of `lease` if it is given, for one request. Raises
         Overloaded, UnknownModel."""
-        prompt, rollouts = request.prompt_for_engine, request.n * len(request.parts)
-        if not request.single:
-            rollouts = max(request.n, request.ratchet.rollouts or self.rules.rollouts)
         with (
-            self.admission.admit(request.token_limit, size_of(prompt), rollouts) as ticket,
+            self.admission.admit(self.cost(request), whole=request.single) as ticket,
             self._held(request, lease) as held,
         ):
-            yield Admitted(held, ticket, prompt)
+            yield Admitted(held, ticket, request.prompt_for_engine)
 
     @contextmanager
     def _held(self, request: SamplingRequest, lease: Lease | None) -> Generator[Lease]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rewards.answers.reading.reasoning import said_by
@@ -118,7 +119,8 @@ class Reflecting:
         finally:
             session.waited += time.perf_counter() - started
         rollout = session.reflection.rollout
-        session.chosen = await asyncio.to_thread(choice_in, rollout, representatives, kind)
+        choice = partial(choice_in, rollout, representatives, kind)
+        session.chosen = await session.tally.judging(choice)
 
 
 def _asking(prompt: Prompt, question: str) -> Prompt | None:

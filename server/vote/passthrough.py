@@ -1,7 +1,7 @@
 """What is passed through: the engine's own replies, under our names."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -10,10 +10,13 @@ from server.api.functions import in_older_form
 from server.api.handed_on import HandedOn
 from server.api.replies import DONE, Reply, single_extension
 from server.api.requests import FORWARDED_SINGLE, SamplingRequest
+from server.charge import Charge, Cost, CountTokens, charged
 from server.engine.base import Chunk, Engine, EngineRequest, Names
 from server.policy.leases import Lease, Policy
 from server.vote.admission import Admission
 
+_WITHOUT_CHOICES = b'"choices":[]'
+"""In the chunk with the usage; what a model writes has its quotes escaped."""
 _SHARED_BY = 1_024
 """Characters of a request by which the replicas share the work."""
 
@@ -27,19 +30,26 @@ class HandingOn:
     admission: Admission
     seconds: float
 
-    async def reply(self, request: HandedOn) -> dict[str, Any]:
+    def cost(self, request: HandedOn) -> Cost:
+        """What it costs by estimate."""
+        return self.admission.cost(0, request.size, 1)
+
+    async def reply(self, request: HandedOn, count: CountTokens) -> dict[str, Any]:
         """The engine's reply, under our name for the model. Raises Overloaded, UnknownModel,
         EngineError."""
         model, fields = request.model or self.policy.name, request.for_engine
         text = orjson.dumps(fields).decode()
+        cost = self.cost(request)
         with (
-            self.admission.admit(1, len(text), 1),
+            self.admission.admit(cost),
             self.policy.lease(model, judged=False) as lease,
+            charged(cost, count) as charge,
         ):
             asked = EngineRequest(
                 lease.engine_name, text[:_SHARED_BY], fields, seconds=self.seconds
             )
             reply = await self.engine.serve(request.service, asked)
+            charge.settle(request.cost(reply) or cost.prompt)
         return {**reply, "model": model} if "model" in reply else reply
 
 
@@ -55,16 +65,32 @@ async def pass_through(
 
 
 async def stream_through(
-    engine: Engine, request: SamplingRequest, lease: Lease, seconds: float
+    engine: Engine, request: SamplingRequest, lease: Lease, seconds: float, charge: Charge
 ) -> AsyncGenerator[bytes]:
-    """The engine's stream, with the extension where a choice ends. Raises EngineError."""
+    """The engine's stream, with the extension where a choice ends, charged by the usage that the
+    engine is asked for, whether or not the client is. Raises EngineError."""
     names = Names(Reply.to(request).id, request.model)
     tail = b',"ratchet":' + orjson.dumps(single_extension(request, lease)) + b"}"
-    async with engine.stream(_engine_request(request, lease, seconds), names) as batches:
+    asked = _engine_request(request, lease, seconds)
+    usual = {} if request.includes_usage else {"continuous_usage_stats": False}
+    wanted = {**asked.options.get("stream_options", {}), **usual, "include_usage": True}
+    asked = replace(asked, options={**asked.options, "stream_options": wanted})
+    async with engine.stream(asked, names) as batches:
+        charge.stream()
+        used = 0
         async for chunks in batches:
+            if chunks and _WITHOUT_CHOICES in chunks[-1].data:
+                usage: dict[str, int] = orjson.loads(chunks[-1].data).get("usage") or {}
+                used = usage.get("total_tokens", 0)
+                if not request.includes_usage:
+                    chunks = chunks[:-1]
+            charge.see(len(chunks))  # about a token each, until there is the usage
             if request.legacy:
                 chunks = [_in_older_form(chunk) for chunk in chunks]
-            yield b"".join(_event(chunk, tail) for chunk in chunks)
+            if chunks:
+                yield b"".join(_event(chunk, tail) for chunk in chunks)
+        if used:
+            charge.settle(used)
     yield DONE
 
 

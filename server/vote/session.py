@@ -9,6 +9,7 @@ from typing import Any
 from rewards.answer_choice import AnswerChoice
 from rewards.reflection import Representative
 from server.api.replies import Outcome, Reply, Served
+from server.charge import Cost, broken_off
 from server.engine.base import Draw, EngineRequest, Prompt
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
@@ -24,6 +25,11 @@ class Caller:
 
     client: str = "anonymous"
     train: bool = True
+
+    @property
+    def holder(self) -> str:
+        """Whose key it is: who shares in fair turns, with all its users. Without keys, a user."""
+        return self.client.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class VoteSession:
     prompt: Prompt
     answer: AnswerChoice
     """How the answers of its rollouts are read."""
+    cost: Cost
+    """What it takes by estimate."""
     tally: RunningTally
     options: dict[str, Any]
     deadline: float
@@ -70,6 +78,18 @@ class VoteSession:
     """What the model said when it was asked to choose among its answers."""
     chosen: Representative | None = None
     """What it chose."""
+
+    def tokens(self, error: BaseException | None = None) -> int:
+        """Tokens that are charged for it when its reply ends, by that error if one is given: its
+        usage; if it is broken off, those that came, and for each rollout under way as many as it
+        may have by estimate."""
+        outcome, draws = self.outcome, self.tally.draws
+        if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
+            return outcome.result().usage()["total_tokens"]
+        came = sum(draw.tokens for draw in draws)
+        if not broken_off(error):
+            return came + (len(draws[0].prompt_ids) if draws else 0)
+        return self.cost.prompt + came + self.cost.each * max(0, self.tally.outstanding)
 
     @property
     def reflects(self) -> bool:

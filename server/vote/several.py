@@ -62,12 +62,6 @@ class SeveralVotes:
         usage = {**self.reply.chunk([]), "usage": usage_of(outcomes)}
         yield [*([sse(usage)] if self.reply.request.includes_usage else []), DONE]
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all votes that have ended."""
-        ended = [s.outcome.result() for s in self._sessions if s.outcome.done()]
-        return usage_of(ended)["total_tokens"]
-
     def _pieces(self, at: int, outcome: Outcome) -> Sequence[dict[str, Any]]:
         session = self._sessions[at]
         chunks: list[dict[str, Any]] = session.reply.chunks(outcome)

@@ -1,7 +1,9 @@
 """The tally of one query while its rollouts come in, without blocking the event loop."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.structured.agreement import Fields
@@ -13,14 +15,21 @@ from rewards.votes import Vote, take_vote
 from server.engine.base import Draw
 from server.policy.support import Support
 
+T = TypeVar("T")
+
 _MAX_FIELDS = 256
 _INLINE_CHARS = 20_000
 """More text than this is read in a thread: about a millisecond's worth."""
 
 
+Judging: TypeAlias = Callable[[Callable[[], T]], Awaitable[T]]
+"""Runs what may take mathematics, aside of the event loop."""
+
+
 class RunningTally:
     """Rollouts in the order in which they finish, of `size` in all. With a `confidence` below 1 the
-    vote is decided before it is certain (`is_decided`), but never without `support`."""
+    vote is decided before it is certain (`is_decided`), but never without `support`. What may take
+    mathematics is done by `judging`."""
 
     def __init__(
         self,
@@ -28,9 +37,11 @@ class RunningTally:
         size: int,
         confidence: float = 1.0,
         support: Support = Support(),  # noqa: B008 - it is frozen
+        *,
+        judging: Judging[Any] = asyncio.to_thread,
     ) -> None:
         self.kind, self.size, self._confidence = kind, size, confidence
-        self.support = support
+        self.support, self.judging = support, judging
         self.draws: list[Draw] = []
         self._answers: list[str | None] = []
         self._tally: Tally | None = None
@@ -72,7 +83,7 @@ class RunningTally:
             if self.kind.instant(answers):
                 tally = self.kind.tally(answers)
             else:
-                tally = await asyncio.to_thread(self.kind.tally, answers)
+                tally = await self.judging(partial(self.kind.tally, answers))
             if len(answers) == len(self._answers):  # else more came in meanwhile
                 self._tally = tally
         return self._tally

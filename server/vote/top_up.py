@@ -14,28 +14,36 @@ from server.engine.base import Engine, EngineError, EngineRequest, Priority, dra
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
-from server.recording.recorder import Recorder, tokens_of
+from server.recording.recorder import Recorder, bytes_of
 from server.recording.transcript import Transcript
 from server.vote.admission import Admission
 
 _PORTION, _AT_ONCE = 8, 4
 _CHECK_SECONDS = 0.05
-_MAX_WAITING_TOKENS = 2_000_000
-"""Tokens of the groups that wait in memory, at 12 bytes each."""
+_MAX_WAITING_BYTES = 24 << 20
+"""Of the groups that wait in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A group, and the `request` for more of its rollouts. `held` keeps its version loaded."""
+    """A group, and the `request` for more of its rollouts, whose options have so many bytes. `held`
+    keeps its version loaded."""
 
     group: RolloutGroup
     request: EngineRequest
     held: ExitStack
+    options_bytes: int = 0
 
     @property
     def size(self) -> int:
         """Rollouts so far."""
         return len(self.group.rollouts)
+
+    @property
+    def bytes(self) -> int:
+        """About how many it takes in memory: the prompt is in the request again, with tools and
+        the like."""
+        return bytes_of(self.group) + len(self.group.prompt) + self.options_bytes
 
 
 class TopUp:
@@ -59,7 +67,7 @@ class TopUp:
         self._transcript, self._target = transcript, target
         self._metrics, self.limit = metrics, limit
         self._waiting: deque[Unfinished] = deque()
-        self._waiting_tokens = 0
+        self._waiting_bytes = 0
         self._running: dict[asyncio.Task[None], Unfinished] = {}
         self._arrived = asyncio.Event()
         admission.on_busy = self._abort
@@ -76,10 +84,10 @@ class TopUp:
             self._record(unfinished)
             return
         self._waiting.append(unfinished)
-        self._waiting_tokens += tokens_of(unfinished.group)
+        self._waiting_bytes += unfinished.bytes
         self._metrics.top_up_groups.set(len(self._waiting))
         self._arrived.set()
-        while len(self._waiting) > self.limit or self._waiting_tokens > _MAX_WAITING_TOKENS:
+        while len(self._waiting) > self.limit or self._waiting_bytes > _MAX_WAITING_BYTES:
             self._record(self._pop())
 
     async def run(self) -> None:
@@ -144,7 +152,7 @@ class TopUp:
 
     def _pop(self) -> Unfinished:
         unfinished = self._waiting.popleft()
-        self._waiting_tokens -= tokens_of(unfinished.group)
+        self._waiting_bytes -= unfinished.bytes
         self._metrics.top_up_groups.set(len(self._waiting))
         return unfinished
 

@@ -8,10 +8,13 @@ import asyncio
 import logging
 import time
 from contextlib import ExitStack
+from functools import partial
 
+from rewards.answers.judging.time_budget import TimeBudget
 from rewards.answers.kinds import AnswerKinds
 from server.api.replies import Reply
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
+from server.mathematics import Mathematics
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.drawing import Drawing, Reflecting
@@ -29,9 +32,16 @@ class VotedAnswers:
     """Runs vote sessions. They fail with EngineError."""
 
     def __init__(
-        self, engine: Engine, bookkeeping: Bookkeeping, kinds: AnswerKinds, rules: VoteRules
+        self,
+        *,
+        engine: Engine,
+        bookkeeping: Bookkeeping,
+        kinds: AnswerKinds,
+        mathematics: Mathematics,
+        rules: VoteRules,
     ) -> None:
         self._bookkeeping, self.kinds, self._rules = bookkeeping, kinds, rules
+        self._mathematics = mathematics
         self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
         self._reflecting = Reflecting(engine)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,17 +59,25 @@ class VotedAnswers:
         request = reply.request
         answer = request.answer(self._rules.answer)
         confidence = request.ratchet.confidence or self._rules.confidence
+        seconds = self._rules.seconds(request)
         session = VoteSession(
             reply=reply,
             caller=caller,
             lease=admitted.lease,
             prompt=admitted.prompt,
             answer=answer,
+            cost=admitted.ticket.cost,
             tally=RunningTally(
-                self.kinds.of(answer), admitted.ticket.rollouts, confidence, self._rules.support
+                self.kinds.of(answer),
+                admitted.ticket.rollouts,
+                confidence,
+                self._rules.support,
+                judging=partial(
+                    self._mathematics.run, caller.holder, TimeBudget(time.monotonic() + seconds)
+                ),
             ),
             options=self._rules.options(request, admitted.prompt),
-            deadline=self._rules.seconds(request),
+            deadline=seconds,
             engine_seconds=self._rules.engine_seconds(request),
             reason=self._bookkeeping.exclusion(request, caller, admitted),
             first=first,

@@ -1,11 +1,15 @@
 """A full buffer refuses and says so; what it has taken stays until it is settled, read or not."""
 
 import asyncio
+import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from adapter.store.buffer import Append, Outcome, RolloutBuffer
+from adapter.store.buffer import Append, DeadReason, Outcome, RolloutBuffer
+from adapter.store.clients import pseudonym
+from adapter.store.wire import MAX_BYTES
 from tests.contract.test_rollout_buffer import group, make
 
 __all__ = ["make"]
@@ -56,4 +60,24 @@ async def test_who_was_refused_may_come_again(make: Make) -> None:
     await buffer.settle(await buffer.read(1, 0.1), Outcome.TRAINED)
     assert await buffer.append(group(2)) is Append.RECORDED
     assert await everything(buffer) == ["g2"]
+    await buffer.close()
+
+
+async def test_dead_letters_are_kept_up_to_so_many_bytes_the_newest(make: Make) -> None:
+    buffer, rng = make(size=1 << 20), random.Random(1)
+    for number in range(30):
+        text = rng.randbytes(75_000).hex()
+        assert await buffer.append(replace(group(number), prompt=text)) is Append.RECORDED
+        [delivery] = await buffer.read(1, 0.1)
+        await buffer.dead_letter(delivery, DeadReason.MALFORMED, "why " * 1_000_000)
+    assert 3 <= (await buffer.forget(pseudonym("c"))).dead <= 14  # some 75 kB each
+    await buffer.close()
+
+
+async def test_a_group_that_is_too_large_is_refused_and_those_beside_it_are_not(make: Make) -> None:
+    buffer = make()
+    huge = replace(group(1), prompt="x" * (MAX_BYTES + 1))
+    outcomes = await buffer.append_all([group(0), huge, group(2)])
+    assert outcomes == [Append.RECORDED, Append.TOO_LARGE, Append.RECORDED]
+    assert set(await everything(buffer)) == {"g0", "g2"}
     await buffer.close()

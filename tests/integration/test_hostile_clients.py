@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import redis
 
@@ -90,6 +91,51 @@ def test_who_hangs_up_in_the_middle_of_a_body_is_counted_and_not_logged(served: 
     assert served.log()[logged:] == ""
 
 
+JUNK = "j" * 3_900_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"user": JUNK}, 400),
+        ({"stop": JUNK}, 400),
+        ({"chat_template_kwargs": {"a": JUNK}}, 400),
+        ({"metadata": {"a": JUNK}}, 400),
+        ({"messages": [{"role": "user", "content": "2+2?", "junk": JUNK}]}, 400),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "2+2?",
+                                                     "junk": JUNK}]}]}, 400),
+        ({"messages": [{"role": "user", "content": "2+2?", "junk": [JUNK]}]}, 400),
+        ({"messages": [{"role": "user", "content": JUNK}]}, 200),
+        ({"messages": [{"role": "user"}] * 200_000}, 400),
+        ({"ratchet": {str(at): 0 for at in range(300_000)}}, 400),
+        ({"logit_bias": {str(at): 0 for at in range(300_000)}}, 400),
+        ({"messages": [[]] * 900_000}, 400),
+        ({"tools": [{}] * 900_000}, 400),
+        ({"documents": [{}] * 900_000}, 400),
+        ({"stop": [[]] * 900_000}, 400),
+        ({"ratchet": [{}] * 900_000}, 400),
+    ],
+    ids=lambda value: str(value)[:50],
+)  # fmt: skip
+def test_megabytes_leave_nothing_behind(
+    tmp_path: Path, fields: dict[str, object], expected: int
+) -> None:
+    with gateway(tmp_path, rollouts=2) as server:
+        url = f"{server.root}/v1/chat/completions"
+        assert httpx.post(url, json=asked("2+2?")).status_code == 200
+        assert server.process is not None
+        process = psutil.Process(server.process.pid)
+        before = process.memory_info().rss
+        content = json.dumps({**asked("2+2?"), **fields}).encode()
+        kind = {"content-type": "application/json"}
+        for _ in range(20):
+            reply = httpx.post(url, content=content, headers=kind, timeout=30)
+            assert reply.status_code == expected, reply.text[:300]
+            assert len(reply.content) < 5_000
+        assert process.memory_info().rss - before < 150 << 20
+        assert httpx.post(url, json=asked("2+2?")).status_code == 200
+
+
 def texts_in(port: int) -> str:
     """All of Redis' texts and groups."""
     client, found = redis.Redis(port=port), list[object]()
@@ -105,7 +151,12 @@ def texts_in(port: int) -> str:
 
 
 def test_forgetting_somebody_whose_question_is_under_way(tmp_path: Path, own_server) -> None:
-    settings = {"redis_url": own_server.url, "page_texts": True, "train_rollouts": 8}
+    settings = {
+        "redis_url": own_server.url,
+        "page_texts": True,
+        "train_rollouts": 8,
+        "gate_holdout": 0,
+    }
     with gateway(tmp_path, **settings) as server:
         url, replies = f"{server.root}/v1/chat/completions", list[httpx.Response]()
         for text, user in ((f"{SECRET} 1?", "victim/u"), ("2+2?", "bob")):
@@ -139,7 +190,7 @@ def test_forgetting_somebody_whose_question_is_under_way(tmp_path: Path, own_ser
         live = httpx.get(f"{server.root}/live").text
         assert "2+2?" in live and SECRET not in live
         assert server.stop() == 0
-    kept = texts_in(own_server.port)
-    assert "2+2?" in kept
+    left = texts_in(own_server.port)
+    assert "2+2?" in left
     for text in (SECRET, "victim", "quentin"):
-        assert text not in kept
+        assert text not in left

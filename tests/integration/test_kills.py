@@ -1,4 +1,4 @@
-"""Random kills of learner, Redis, judge and feeder: nothing is lost, nothing doubled."""
+"""Random kills of learner, server, Redis, judge and feeder: nothing is lost, nothing doubled."""
 
 from pathlib import Path
 
@@ -14,4 +14,5 @@ def test_groups_survive_random_kills(tmp_path: Path) -> None:
     found = check(*read(tmp_path))
     assert found["faults"] == []
     assert (found["accepted"], found["kills"]) == (160, 25)
-    assert found["trained"] + found["waiting"] + found["dead"] == 160
+    assert found["trained"] + found["waiting"] + found["dead"] == 160 + found["served"]
+    assert found["served"] + found["lost_with_server"] >= 30

@@ -12,6 +12,8 @@ import orjson
 
 from adapter.store.buffer import (
     ATTENDANCE_SECONDS,
+    DEAD_BYTES,
+    DETAIL_CHARS,
     Append,
     BufferLimits,
     BufferState,
@@ -24,7 +26,7 @@ from adapter.store.clients import pseudonyms
 from adapter.store.redis import buffer_scripts as scripts
 from adapter.store.redis import connection as keys
 from adapter.store.redis.connection import NoConsumerGroup, connect, reach
-from adapter.store.wire import pack_aside, unpack_aside
+from adapter.store.wire import WireError, pack_aside, unpack_aside
 from rewards.rollouts import RolloutGroup
 
 _CONSUMERS = "learner"
@@ -52,8 +54,13 @@ class RedisBuffer:
 
     async def append_all(self, groups: Sequence[RolloutGroup]) -> list[Append]:
         pipe, limits = self._redis.pipeline(transaction=False), self._limits
+        outcomes = dict[str, Append]()
         for group in groups:
-            packed = await pack_aside(group)
+            try:
+                packed = await pack_aside(group)
+            except WireError:
+                outcomes[group.id] = Append.TOO_LARGE
+                continue
             names = [*_WAITING, keys.GROUPS_SEEN + group.id, keys.OPTED_OUT]
             client, holder = pseudonyms(group.client)
             pipe.eval(
@@ -61,7 +68,8 @@ class RedisBuffer:
                 _SEEN_SECONDS, client, group.id, group.policy_version, holder,
             )  # fmt: skip
         replies: list[bytes] = await reach(pipe.execute())
-        return [Append(reply.decode()) for reply in replies]
+        sent = iter(replies)
+        return [outcomes.get(group.id) or Append(next(sent).decode()) for group in groups]
 
     async def read(self, count: int, wait: float) -> list[Delivery]:
         if self._history is not None:
@@ -104,8 +112,9 @@ class RedisBuffer:
             await self._run(scripts.SETTLE, names, _CONSUMERS, outcome, kept, *rows)
 
     async def dead_letter(self, delivery: Delivery, reason: DeadReason, detail: str = "") -> None:
-        names, said = [*_WAITING, keys.GROUPS_DEAD], detail or reason
-        arguments = _CONSUMERS, delivery.entry, said, _DEAD_KEPT, Outcome.DEAD
+        names, said = [*_WAITING, keys.GROUPS_DEAD], (detail or reason)[:DETAIL_CHARS]
+        kept = min(DEAD_BYTES, self._limits.max_bytes)
+        arguments = _CONSUMERS, delivery.entry, said, _DEAD_KEPT, Outcome.DEAD, kept
         await self._run(scripts.DEAD, names, *arguments)
 
     async def expire(self) -> int:

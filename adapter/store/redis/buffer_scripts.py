@@ -123,6 +123,12 @@ local letter = entry[2]
 letter[#letter + 1] = 'reason'
 letter[#letter + 1] = ARGV[3]
 redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[4], '*', unpack(letter))
+local function size() return redis.call('MEMORY', 'USAGE', KEYS[4], 'SAMPLES', 0) end
+local left = redis.call('XLEN', KEYS[4])
+while left > 1 and size() > tonumber(ARGV[6]) do
+  left = math.floor(left / 2)
+  redis.call('XTRIM', KEYS[4], 'MAXLEN', left)
+end
 redis.call('XDEL', KEYS[1], ARGV[2])
 redis.call('DECRBY', KEYS[2], #(fields(entry).g or ''))
 redis.call('HINCRBY', KEYS[3], ARGV[5], 1)

@@ -9,7 +9,6 @@ import re
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from fractions import Fraction
-from functools import lru_cache
 
 from rewards.answers.equality.codes import code
 from rewards.answers.equality.layout import plain_characters, without_layout
@@ -17,6 +16,7 @@ from rewards.answers.equality.numbers import half_unit
 from rewards.answers.equality.quantities import PERCENT, quantity, unit_of
 from rewards.answers.equality.symbols import mathematical, source_of
 from rewards.answers.equality.words import tidied
+from rewards.answers.remembered import remembered
 
 _OPTION = re.compile(
     r"\(([A-Ja-j])\)|([A-J])\)?|\(([A-Ja-j])\)\s+(.+)|([A-J])(?:\)\s*|:\s)(.+)", re.DOTALL
@@ -27,6 +27,11 @@ _NAMED = re.compile(r"[^=<>]*[A-Za-z][^=<>]*(?<![<>!:])=\s*([^=<>]*)")
 _LIST = re.compile(
     r"([(\[]?)([-+\deE./\s]*\d[-+\deE./\s]*(?:,[-+\deE./\s]*\d[-+\deE./\s]*)*)([)\]]?)"
 )
+
+
+_MAX_CHARS = 4_000
+"""In plain characters: what is longer is neither a number nor mathematics, and the same only if it
+is written alike."""
 
 
 class Kind(Enum):
@@ -65,10 +70,12 @@ class Sameness(Enum):
     """A number with a unit and the same one without: true unless another unit is about."""
 
 
-@lru_cache(maxsize=16_384)
+@remembered(most=8_192, longest=500)
 def form_of(answer: str) -> Form:
     """The form of one answer; its text is empty for mere layout."""
     source = plain_characters(answer).strip()
+    if len(source) > _MAX_CHARS:
+        return Form(Kind.WORDS, " ".join(source.split()), source)
     text = without_layout(source)
     found = quantity(text)
     if found is not None:

@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, cast
+
+from rewards.answers.remembered import remembered
 
 MAX_CHARS = 100_000
 MAX_FIELDS = 2_000
@@ -81,7 +82,7 @@ def fields_of(value: Any, path: str = "") -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=4_096)
+@remembered(most=2_048, longest=8_000)
 def canonical_or_none(text: str) -> str | None:
     """The canonical form of a JSON text; None for anything else."""
     try:

@@ -3,10 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, cast
 
 from rewards.answers.kind import may_vote
+from rewards.answers.remembered import remembered
 from rewards.answers.structured.agreement import Fields, share_of_fields
 from rewards.answers.structured.canonical_json import (
     NotJson,
@@ -93,7 +93,7 @@ class ToolCallAnswers:
         return _in_any_order(answer) if self._parallel else canonical_text(answer)
 
 
-@lru_cache(maxsize=4_096)
+@remembered(most=2_048, longest=8_000)
 def _in_any_order(answer: str) -> str:
     """The canonical form of a list of calls, sorted."""
     items = canonical_items(answer)

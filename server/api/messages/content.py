@@ -6,7 +6,9 @@ https://docs.claude.com/en/api/messages, `messages` and `system`
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from server.api.fields import NonEmpty
+from pydantic import Field
+
+from server.api.fields import MAX_PARTS, NonEmpty
 from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, Part, by_type
 
 _TEXT_ONLY = "only text is read here"
@@ -22,7 +24,11 @@ class TextBlock(Part):
 
 Texts = Annotated[
     Annotated[str, TEXT]
-    | Annotated[list[Annotated[TextBlock, by_type(TextBlock, refusal=_TEXT_ONLY)]], LIST],
+    | Annotated[
+        list[Annotated[TextBlock, by_type(TextBlock, refusal=_TEXT_ONLY)]],
+        Field(max_length=MAX_PARTS),
+        LIST,
+    ],
     TEXT_OR_LIST,
 ]
 """A text, or blocks of it."""
@@ -66,7 +72,7 @@ class SearchResultBlock(Part):
     type: Literal["search_result"]
     source: str
     title: str
-    content: list[TextBlock]
+    content: Annotated[list[TextBlock], Field(max_length=MAX_PARTS)]
 
     @property
     def text(self) -> str:
@@ -106,6 +112,7 @@ class ToolResultBlock(Part):
                         by_type(*_READABLE, ToolReferenceBlock, refusal=_TEXT_ONLY),
                     ]
                 ],
+                Field(max_length=MAX_PARTS),
                 LIST,
             ],
             TEXT_OR_LIST,
@@ -149,6 +156,7 @@ class UserTurn(Part):
                     by_type(*_READABLE, ToolResultBlock, refusal=_NOT_HERE),
                 ]
             ],
+            Field(max_length=MAX_PARTS),
             LIST,
         ],
         TEXT_OR_LIST,
@@ -171,6 +179,7 @@ class AssistantTurn(Part):
                     by_type(*_ASSISTANT, refusal=_NOT_HERE),
                 ]
             ],
+            Field(max_length=MAX_PARTS),
             LIST,
         ],
         TEXT_OR_LIST,

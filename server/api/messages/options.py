@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from server.api.fields import NonEmpty
+from server.api.fields import NonEmpty, User
 from server.api.surfaces.by_type import Json, Part, by_type
 
 _OF_THEIRS = "is not offered here: a tool has an input_schema, and the client runs it"
@@ -92,4 +92,4 @@ class OutputConfig(Part):
 class Metadata(Part):
     """`metadata`."""
 
-    user_id: str | None = None
+    user_id: User | None = None

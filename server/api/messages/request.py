@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from server.api.field_rules.messages import COUNT_TOKENS, MESSAGES
-from server.api.fields import Count, NonEmpty, RatchetOptions
+from server.api.fields import MAX_MESSAGES, Count, Name, NonEmpty, RatchetOptions
 from server.api.messages.content import Texts, Turn
 from server.api.messages.options import (
     Choice,
@@ -67,8 +67,8 @@ class CountTokensRequest(SurfaceRequest):
     table = COUNT_TOKENS
     rules = (_FORCED,)
 
-    model: str
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    model: Name
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: Texts | None = None
     tools: Annotated[list[ClientTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: Choice | None = None

@@ -8,12 +8,24 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
-from server.api.parsing import FieldInvalid
+from server.api.fields import (
+    MAX_CALLS,
+    MAX_ID_CHARS,
+    MAX_MESSAGES,
+    MAX_NAME_CHARS,
+    MAX_PARTS,
+    CallId,
+    Name,
+)
+from server.api.parsing import FieldInvalid, check_passengers
 
 _TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a part -> its field with the text."""
+_AROUND = 24
+"""Characters, in tokens a few, that a template puts around a message."""
+_READ_OF_PARTS = frozenset({"type", *_TEXTS.values()})
 _OTHER_PARTS = frozenset({
     "image_url", "input_image", "image", "input_audio", "audio_url", "file", "input_file",
     "document", "video_url",
@@ -27,7 +39,10 @@ def _content(value: Any) -> str | list[dict[str, str]] | None:
         return value
     if not isinstance(value, list):
         raise ValueError("must be a text or a list of parts")
-    return [_part(at, part) for at, part in enumerate(cast("list[Any]", value))]
+    parts = cast("list[Any]", value)
+    if len(parts) > MAX_PARTS:
+        raise ValueError(f"must have at most {MAX_PARTS} parts")
+    return [_part(at, part) for at, part in enumerate(parts)]
 
 
 def _part(at: int, part: Any) -> dict[str, str]:
@@ -43,6 +58,7 @@ def _part(at: int, part: Any) -> dict[str, str]:
         raise ValueError(f"part {at} {named}: only text is read")
     if media := sorted(given.keys() & _OTHER_PARTS):
         raise ValueError(f"part {at} has {media[0]}: only text is read")
+    check_passengers(given, _READ_OF_PARTS)
     text = given.get(_TEXTS[kind])
     if not isinstance(text, str):
         raise ValueError(f"part {at} has no {_TEXTS[kind]}")
@@ -55,7 +71,10 @@ def _calls(value: Any) -> list[dict[str, Any]] | None:
         return None
     if not isinstance(value, list):
         raise ValueError("must be a list of calls")
-    return [_call(at, call) for at, call in enumerate(cast("list[Any]", value))]
+    calls = cast("list[Any]", value)
+    if len(calls) > MAX_CALLS:
+        raise ValueError(f"must be at most {MAX_CALLS} calls")
+    return [_call(at, call) for at, call in enumerate(calls)]
 
 
 def _call(at: int, call: Any) -> dict[str, Any]:
@@ -63,8 +82,8 @@ def _call(at: int, call: Any) -> dict[str, Any]:
     if given.get("type", "function") != "function":
         raise FieldInvalid(f"{at}.type", "only calls of functions are read")
     known = given.get("id")
-    if not isinstance(known, str | None):
-        raise FieldInvalid(f"{at}.id", "must be a text")
+    if not isinstance(known, str | None) or len(known or "") > MAX_ID_CHARS:
+        raise FieldInvalid(f"{at}.id", f"must be a text of at most {MAX_ID_CHARS} characters")
     rest = {} if known is None else {"id": known}
     return {**rest, "type": "function", "function": _function(given.get("function"), f"{at}.")}
 
@@ -75,6 +94,8 @@ def _function(value: Any, at: str = "") -> dict[str, str]:
     name, arguments = given.get("name"), given.get("arguments")
     if not isinstance(name, str):
         raise FieldInvalid(f"{at}function".removeprefix("."), "has no name")
+    if len(name) > MAX_NAME_CHARS:
+        raise FieldInvalid(f"{at}function", f"has a name of more than {MAX_NAME_CHARS} characters")
     if isinstance(arguments, dict):
         try:
             arguments = orjson.dumps(arguments).decode()
@@ -116,7 +137,11 @@ _REFUSAL: dict[str, Any] = {
     "type": "object", "required": ["type", "refusal"],
     "properties": {"type": {"const": "refusal"}, "refusal": {"type": "string"}, **_NO_MEDIA},
 }  # fmt: skip
-_PARTS = {"type": "array", "items": {"anyOf": [_TEXT_PART, _REFUSAL, {"type": "string"}]}}
+_PARTS = {
+    "type": "array",
+    "maxItems": MAX_PARTS,
+    "items": {"anyOf": [_TEXT_PART, _REFUSAL, {"type": "string"}]},
+}
 _CALL: dict[str, Any] = {
     "type": "object", "required": ["function"],
     "properties": {
@@ -148,11 +173,20 @@ class Message(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_passengers(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[str, Any]", value)
+        check_passengers(given, cls.model_fields.keys())
+        return given
+
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None
-    name: str | None = None
+    name: Name | None = None
     tool_calls: _Calls = None
-    tool_call_id: str | None = None
+    tool_call_id: CallId | None = None
     function_call: _OlderCall = None
     reasoning: str | None = None
     reasoning_content: str | None = None
@@ -160,7 +194,21 @@ class Message(BaseModel):
     audio: _Audio = None
 
     @property
+    def size(self) -> int:
+        """About how many characters it has, its role and what goes around it included."""
+        said = self.content
+        if isinstance(said, list):
+            said = "".join(part["text"] for part in said)
+        texts = (said, self.reasoning, self.reasoning_content, self.refusal, self.name)
+        calls = [*(self.tool_calls or ()), *([self.function_call] if self.function_call else ())]
+        written = len(orjson.dumps(calls)) if calls else 0
+        return _AROUND + written + sum(len(text) for text in texts if text)
+
+    @property
     def for_engine(self) -> dict[str, Any]:
         """The message as the engine takes it: a refusal is what was said."""
         given = self.model_dump(exclude_none=True, exclude={"audio", "refusal"})
         return given if self.content is not None else {**given, "content": self.refusal}
+
+
+Messages = Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]

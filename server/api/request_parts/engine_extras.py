@@ -4,7 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from server.api.fields import WHOLE, Count, Strict, TokenId, TopLogprobs, Unit
+from server.api.fields import (
+    WHOLE,
+    Count,
+    Name,
+    Strict,
+    Template,
+    TokenId,
+    TopLogprobs,
+    Unit,
+)
 from server.api.request_parts.grammar import MAX_FORMAT_BYTES, Grammar, within
 
 _Tokens = Annotated[list[TokenId], Field(fail_fast=True)]
@@ -53,8 +62,8 @@ class EngineExtras(SamplingExtras, Grammar):
     add_special_tokens: bool | None = None
     truncate_prompt_tokens: _Budget | None = None
     truncation_side: Literal["left", "right"] | None = None
-    allowed_token_ids: _Tokens | None = None
-    bad_words: Annotated[list[str], Field(fail_fast=True, max_length=1_024)] | None = None
+    allowed_token_ids: Annotated[_Tokens, Field(max_length=262_144)] | None = None
+    bad_words: Annotated[list[Name], Field(fail_fast=True, max_length=1_024)] | None = None
     prompt_logprobs: TopLogprobs | None = None
     logprob_token_ids: Annotated[_Tokens, Field(max_length=128)] | None = None
     return_token_ids: bool | None = None
@@ -70,8 +79,10 @@ class ChatExtras(Strict):
     include_reasoning: bool | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    documents: Annotated[list[dict[str, str]], Field(fail_fast=True)] | None = None
-    chat_template: str | None = None
+    documents: Annotated[list[dict[str, str]], Field(fail_fast=True, max_length=1_024)] | None = (
+        None
+    )
+    chat_template: Template | None = None
     chat_template_kwargs: _Object | None = None
     echo: bool | None = None
     return_prompt_text: bool | None = None

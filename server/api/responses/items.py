@@ -6,7 +6,9 @@ https://platform.openai.com/docs/api-reference/responses/create, `input`
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from server.api.fields import NonEmpty
+from pydantic import Field
+
+from server.api.fields import MAX_PARTS, NonEmpty
 from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Part, by_type
 
 _TEXT_ONLY = "only text is read here"
@@ -30,7 +32,9 @@ class Refusal(Part):
 _Content = Annotated[
     Annotated[str, TEXT]
     | Annotated[
-        list[Annotated[SaidText | Refusal, by_type(SaidText, Refusal, refusal=_TEXT_ONLY)]], LIST
+        list[Annotated[SaidText | Refusal, by_type(SaidText, Refusal, refusal=_TEXT_ONLY)]],
+        Field(max_length=MAX_PARTS),
+        LIST,
     ],
     TEXT_OR_LIST,
 ]
@@ -60,7 +64,11 @@ class CallOutputItem(Part):
     call_id: NonEmpty
     output: Annotated[
         Annotated[str, TEXT]
-        | Annotated[list[Annotated[SaidText, by_type(SaidText, refusal=_TEXT_ONLY)]], LIST],
+        | Annotated[
+            list[Annotated[SaidText, by_type(SaidText, refusal=_TEXT_ONLY)]],
+            Field(max_length=MAX_PARTS),
+            LIST,
+        ],
         TEXT_OR_LIST,
     ]
 
@@ -76,8 +84,8 @@ class ReasoningItem(Part):
     """What the model has thought before what follows."""
 
     type: Literal["reasoning"]
-    content: list[ReasoningText] | None = None
-    summary: list[ReasoningText] | None = None
+    content: Annotated[list[ReasoningText], Field(max_length=MAX_PARTS)] | None = None
+    summary: Annotated[list[ReasoningText], Field(max_length=MAX_PARTS)] | None = None
 
 
 Item = Annotated[

@@ -41,7 +41,7 @@ class AllowedTools(Part):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: list[Json]
+    tools: Annotated[list[Json], Field(max_length=128)]
 
 
 WORDS = ("none", "auto", "required")

@@ -11,11 +11,14 @@ from pydantic import Field
 
 from server.api.field_rules.responses import RESPONSES
 from server.api.fields import (
+    MAX_MESSAGES,
     Count,
     MetadataKey,
     MetadataValue,
+    Name,
     RatchetOptions,
     TopLogprobs,
+    User,
 )
 from server.api.responses.extras import Extras
 from server.api.responses.items import Item, messages_of
@@ -51,9 +54,11 @@ class ResponsesRequest(Extras, SurfaceRequest):
     table = RESPONSES
     rules = (forced("tool_choice", "tools"),)
 
-    model: str
+    model: Name
     input: Annotated[
-        Annotated[str, TEXT] | Annotated[list[Item], Field(min_length=1), LIST], TEXT_OR_LIST
+        Annotated[str, TEXT]
+        | Annotated[list[Item], Field(min_length=1, max_length=MAX_MESSAGES), LIST],
+        TEXT_OR_LIST,
     ]
     instructions: str | None = None
     tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
@@ -64,14 +69,14 @@ class ResponsesRequest(Extras, SurfaceRequest):
     max_output_tokens: Count | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    include: list[str] | None = None
+    include: Annotated[list[Name], Field(max_length=64)] | None = None
     """`message.output_text.logprobs` is honoured; the rest asks for what there is not here."""
     top_logprobs: TopLogprobs | None = None
     stream: bool | None = None
     store: bool | None = None
     """False keeps the request out of learning."""
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
-    user: str | None = None
+    user: User | None = None
     ratchet: RatchetOptions = RatchetOptions()
 
     def asked(self) -> Asked:

@@ -16,7 +16,10 @@ from pydantic import (
     Tag,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
+
+from server.api.parsing import check_passengers
 
 _WORD = re.compile(r"[a-z0-9_]{1,64}")
 """What may be repeated of a type that is not known: no text of a client's."""
@@ -30,6 +33,15 @@ class Part(BaseModel):
     they once got, and there are hints in it that change no answer."""
 
     model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_passengers(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = cast("dict[str, Any]", value)
+        check_passengers(given, cls.model_fields.keys())
+        return given
 
 
 def _written(value: Any) -> Any:

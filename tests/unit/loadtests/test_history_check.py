@@ -29,6 +29,7 @@ HISTORY: list[dict[str, Any]] = [
 DUMP: dict[str, Any] = {
     "groups": ["b"],
     "dead": [],
+    "clients": {"b": "c"},
     "totals": {"accepted": 2, "trained": 1},
     "releases": {"1": {"sample_ids": ["a"], "parent": 0, "state": "live"}},
     "ledger": [FIRST, entry(2, FIRST["hash"])],
@@ -99,3 +100,39 @@ def test_each_fault_is_found(damage, complaint: str) -> None:
     dump = deepcopy(DUMP)
     damage(dump)
     assert any(complaint in fault for fault in check(HISTORY, dump)["faults"])
+
+
+QUESTIONS = [
+    {"at": 10, "op": "ask", "client": "q1"},
+    {"at": 11, "op": "answer", "client": "q1", "recorded": True},
+    {"at": 12, "op": "ask", "client": "q2"},
+    {"at": 13, "op": "answer", "client": "q2", "recorded": True},
+]
+
+
+def asked(*more: dict[str, Any], clients: dict[str, str]) -> dict[str, Any]:
+    dump = deepcopy(DUMP)
+    dump["clients"] |= clients
+    dump["groups"] += clients
+    dump["totals"]["accepted"] += len(clients)
+    return check([*HISTORY, *QUESTIONS, *more], dump)
+
+
+def test_answers_that_are_recorded_have_groups() -> None:
+    found = asked(clients={"x": "q1", "y": "q2"})
+    assert (found["faults"], found["served"], found["lost_with_server"]) == ([], 2, 0)
+
+
+def test_what_a_killed_server_had_in_memory_may_be_lost_and_is_counted() -> None:
+    killed = {"at": 14, "op": "kill", "role": "server"}
+    found = asked(killed, clients={"x": "q1"})
+    assert (found["faults"], found["served"], found["lost_with_server"]) == ([], 1, 1)
+    for spared in ({**killed, "role": "redis"}, {**killed, "at": 99}, {**killed, "at": 12}):
+        assert "recorded answers lost: ['q2']" in asked(spared, clients={"x": "q1"})["faults"][0]
+
+
+def test_no_question_is_in_more_groups_than_it_was_asked() -> None:
+    clients = {"x": "q1", "y": "q2", "z": "q2"}
+    assert "more groups than asked: ['q2']" in asked(clients=clients)["faults"][0]
+    again = {"at": 13, "op": "ask", "client": "q2"}
+    assert asked(again, clients=clients)["faults"] == []

@@ -147,7 +147,7 @@ async def test_opting_out_between_the_reply_and_the_last_rollout() -> None:
 async def test_a_server_s_memory_is_cleared_and_says_of_what() -> None:
     async with serving(page_texts=True, train_rollouts=8) as api:
         api.says("The answer is Zanzibarquux.")
-        with api.parts.admission.admit(None, 4 * 300_000, 1):  # no room for top-ups
+        with api.occupied(300_000):  # no room for top-ups
             for user in ("alice/1", "alice/2", "bob"):
                 await api.chat(user=user, messages=[{"role": "user", "content": f"{user}?"}])
             await until(lambda: len(api.parts.reservoir) == 3 and not api.parts.feedback.unstored)

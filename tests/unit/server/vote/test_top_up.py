@@ -37,7 +37,7 @@ async def test_it_yields_at_once_and_comes_back() -> None:
         api.hold_back(0)  # of the top-up now
         await until(lambda: api.engine.under_way)
         api.engine.held_back[0] = asyncio.Event()
-        with api.parts.admission.admit(100, 0, 6):
+        with api.occupied(600):
             await until(lambda: not api.engine.under_way)
             await asyncio.sleep(0)
             assert not api.engine.under_way
@@ -49,7 +49,7 @@ async def test_nothing_is_kept_of_a_version_that_no_longer_answers() -> None:
     async with serving(rollouts=4, train_rollouts=8) as api:
         api.engine.adapters["v1-a"] = "x"
         api.parts.policy.add(1, "v1-a")
-        with api.parts.admission.admit(100, 0, 3000):
+        with api.occupied(300_000):
             await api.chat()
             await api.parts.voted.drain()
             assert api.parts.policy.held == 1
@@ -61,7 +61,7 @@ async def test_nothing_is_kept_of_a_version_that_no_longer_answers() -> None:
 
 async def test_shutdown_records_what_there_is() -> None:
     async with serving(rollouts=4, train_rollouts=8) as api:
-        with api.parts.admission.admit(100, 0, 3000):
+        with api.occupied(300_000):
             await api.chat()
             assert await api.recorded() == 1
         assert len((await first_group(api)).rollouts) == 4
@@ -70,7 +70,7 @@ async def test_shutdown_records_what_there_is() -> None:
 async def test_too_many_of_them_are_recorded_as_they_are() -> None:
     async with serving(rollouts=4, train_rollouts=8) as api:
         api.parts.top_up.limit = 2
-        with api.parts.admission.admit(100, 0, 3000):
+        with api.occupied(300_000):
             for _ in range(5):
                 await api.chat()
             await api.parts.voted.drain()
