@@ -5,7 +5,7 @@ import pytest
 
 from server.api.messages.request import MessagesRequest
 from server.api.parsing import parse
-from server.api.request_parts.engine_extras import CommonExtras, EngineExtras
+from server.api.request_parts.engine_extras import CommonExtras, SamplingExtras
 from server.api.requests import ChatRequest
 from server.api.responses.request import ResponsesRequest
 from server.api.surfaces.asked import SurfaceRequest, asked_by
@@ -14,7 +14,7 @@ from server.api.surfaces.asked import SurfaceRequest, asked_by
 @pytest.mark.parametrize("kind", [ResponsesRequest, MessagesRequest])
 def test_they_are_documented_as_a_chat_s(kind: type[SurfaceRequest]) -> None:
     ours, chat = (one.model_json_schema()["properties"] for one in (kind, ChatRequest))
-    shared = EngineExtras.model_fields.keys() & kind.model_fields.keys()
+    shared = SamplingExtras.model_fields.keys() & kind.model_fields.keys()
     assert shared >= CommonExtras.model_fields.keys() >= {"vllm_xargs", "cache_salt"}
     assert {name: ours[name] for name in shared} == {name: chat[name] for name in shared}
 
