@@ -11,7 +11,7 @@ CLIENTS := .ratchet/clients
 CLIENTS_STAMP := $(CLIENTS)/.installed-$(shell cat deploy/clients/* | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-evaluation bench-watching bench-adapter bench-parity bench-learning results \
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning results \
 	chaos fuzz clients clients-setup references lock sbom clean
 
 help: ## list these commands
@@ -75,6 +75,9 @@ $(CLIENTS_STAMP):
 
 bench-serving: setup ## our share of latency and CPU, against LITELLM=path/of/litellm if given (ten minutes)
 	$(BIN)/python -m loadtests.serving_bench $(if $(LITELLM),--litellm $(LITELLM))
+
+bench-surfaces: setup ## what Responses and Messages cost beside chat (three minutes)
+	$(BIN)/python -m loadtests.surface_bench
 
 bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minutes)
 	$(BIN)/python -m loadtests.evaluation_bench

@@ -42,9 +42,17 @@ def answer_to(body: Mapping[str, Any]) -> Answer:
     tools = body.get("tools")
     if tools and body.get("tool_choice") != "none":
         function = tools[0]["function"]
-        return Answer("", (function["name"], json.dumps(instance(function["parameters"]))))
+        return Answer("", (function["name"], _fitting(function.get("parameters"))))
     shape = (body.get("response_format") or {}).get("json_schema")
-    return Answer(json.dumps(instance(shape["schema"])) if shape else ANSWER)
+    return Answer(_fitting(shape.get("schema")) if shape else ANSWER)
+
+
+def _fitting(schema: Any) -> str:
+    """JSON that the schema takes, if it is one that makes sense."""
+    try:
+        return json.dumps(instance(schema or {"type": "object"}))
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError):
+        return "{}"
 
 
 def instance(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:

@@ -45,6 +45,8 @@ _NAMES = {
     "tools": "tools",
 }
 """A chat's fields by the names that a Response has for them."""
+_OBJECTS = {"tools", "tool_choice", "text", "reasoning"}
+"""Fields that are more than plain values, which is what takes time to repeat."""
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -125,9 +127,12 @@ class ResponsesRequest(Extras, SurfaceRequest):
             "metadata": {},
             "user": None,
         }
-        given = self.model_dump(
-            include=set(usual), exclude_unset=True, exclude_none=True, by_alias=True
-        )
+        names = usual.keys() & self.model_fields_set
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if given.keys() & _OBJECTS:
+            given = self.model_dump(
+                include=set(given), exclude_unset=True, exclude_none=True, by_alias=True
+            )
         return {
             **usual,
             **given,

@@ -57,6 +57,8 @@ class Writer(ABC):
         """The events at the end of one that has failed."""
 
     def _changed(self, changes: Sequence[Opened | Grown | Closed]) -> bytes:
+        if len(changes) == 1 and isinstance(more := changes[0], Grown):
+            return self._grow(more)  # nearly every chunk
         written = b""
         for change in changes:
             match change:
