@@ -52,20 +52,19 @@ def test_verdicts_are_remembered_but_not_that_there_was_no_time() -> None:
     assert verdicts("ab", "c") and verdicts("a", "bc") and len(asked) == 4, "two pairs, not one"
 
 
-@pytest.mark.parametrize("deadline", [0.2])
-def test_a_tally_of_slow_answers_ends(deadline: float) -> None:
-    with MathJudge(deadline) as judge:
+def test_a_tally_of_slow_answers_ends() -> None:
+    with MathJudge(deadline=1.0) as judge:
         kind = MathAnswers(judge)
         assert kind.same("x + 1", "1 + x")
         started = time.monotonic()
         tally = kind.tally([*SLOW, "x + 2", "2 + x"])
-        assert time.monotonic() - started < 3.0  # 150 pairs of 0.2 s
+        assert time.monotonic() - started < 20.0  # 150 pairs of 1 s
         assert len(tally.members) > 10
         assert kind.tally(["y + 1", "1 + y"]).clusters == [0, 0], "another has time of its own"
 
 
 def test_who_waits_for_a_place_waits_no_longer_than_its_time() -> None:
-    with MathJudge(deadline=0.3) as judge:
+    with MathJudge(deadline=1.0) as judge:
         assert judge("x + 1", "1 + x")
         hold = threading.Thread(target=judge, args=(SLOW[0], SLOW[1]))
         hold.start()
