@@ -37,12 +37,15 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "gate_rollouts": 4,
     "gate_holdout": 0,
     "gate_prompts": 16,
+    "gate_guard_items": 24,
+    "gate_guard_tokens": 64,
     "micro_batch_tokens": 1024,
     "max_model_len": 1024,
 }
 """Settings of SmolLM2-135M on two cores in place of the defaults. At T 1 only 40% of its rollouts
 state an answer. Where 5 of 16 rollouts agree 79% are right, where 2 do 65%. Who learns to answer
-briefly may become many times shorter than base."""
+briefly may become many times shorter than base. It does a fifth of the guards' tasks, and all of
+them take two minutes."""
 
 
 def with_recipe(settings: StackSettings) -> StackSettings:
