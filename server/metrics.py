@@ -14,10 +14,9 @@ from prometheus_client import (
     generate_latest,
 )
 
-from adapter.store.buffer import Append
 from adapter.store.judgement import Step, StepVerdict
 from rewards.answers.kinds import ANSWER_KINDS
-from server.policy.reasons import Refusal, Unrecorded
+from server.policy.reasons import OUTCOMES, VOTES, Refusal
 from server.policy.stats import PolicyStats
 from server.rolling import WINDOW, RollingMean, RollingQuantiles
 
@@ -29,14 +28,6 @@ _ROLLING = f"over the last {WINDOW}"
 _LIVE = f"{_ROLLING} voted queries under the live version; no value before the first"
 
 ACCURACIES = ("maj", "avg", "label", "reward")
-OUTCOMES = (
-    *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
-    Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
-    Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR, Unrecorded.HELD_OUT,
-)  # fmt: skip
-"""What may become of a group that was to be recorded."""
-VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)
-"""What may come of a vote."""
 
 
 class ServerMetrics:

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from adapter.store.buffer import Append
+
 
 class Unrecorded(StrEnum):
     """The values of `ratchet.reason` in replies; docs/api.md explains each."""
@@ -37,3 +39,13 @@ class Refusal(StrEnum):
     UNPARSED_BYTES = "unparsed_bytes"
     PIPELINE = "pipeline"
     INVALID = "invalid"
+
+
+OUTCOMES = (
+    *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
+    Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
+    Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR, Unrecorded.HELD_OUT,
+)  # fmt: skip
+"""What may become of a group that was to be recorded."""
+VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)
+"""What may come of a vote."""
