@@ -19,6 +19,8 @@ TINY_RECIPE: dict[str, Any] = {
     "gate_rollouts": 4,
     "gate_holdout": 0,
     "gate_prompts": 16,
+    "gate_guard_items": 16,
+    "gate_guard_tokens": 32,
     "threads": 1,
     "micro_batch_tokens": 4096,
 }
