@@ -37,6 +37,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "gate_max_stretch": 10.0,
     "gate_max_kl": 2.0,
     "gate_rollouts": 4,
+    "learning_rollouts_beside": 4,
     "gate_holdout": 0,
     "gate_prompts": 16,
     "gate_guard_items": 24,

@@ -54,8 +54,9 @@ class LearningShareSettings(SettingsGroup):
 
     learning_rollouts: int = Field(default=64, ge=1)
     """Most rollouts of the gate and of top-ups that the engine is given at once while no client
-    waits, and none has for two seconds. Those of the gate are broken off when one comes."""
-    learning_rollouts_beside: int = Field(default=4, ge=1)
+    waits, and none has for as long as they last did or two seconds. Those of the gate are broken
+    off when one comes."""
+    learning_rollouts_beside: int = Field(default=8, ge=1)
     """The same while clients wait for answers: these take part in every step of the engine, so more
     of them slow clients down, and fewer slow verdicts down."""
     gate_seconds: float = Field(default=120.0, gt=0)

@@ -3,12 +3,15 @@ for, and else a boxed number. Which call and which JSON follows from the schema 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 ANSWER = r"\boxed{4}"
 WORD, NUMBER = "Rome", 20
+_UNPRINTED = re.compile(r"[^ -~]")
+"""Its tokens are characters of ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def answer_to(body: Mapping[str, Any]) -> Answer:
     """What every rollout says to a request: what a tool has brought is repeated."""
     messages = body.get("messages") or [{}]
     if messages[-1].get("role") == "tool":
-        return Answer(f"It is {messages[-1]['content']}.")
+        brought = _UNPRINTED.sub("?", str(messages[-1]["content"]))
+        return Answer(f"It is {brought[:200]}.")
     tools = body.get("tools")
     if tools and body.get("tool_choice") != "none":
         function = tools[0]["function"]

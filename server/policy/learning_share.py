@@ -18,8 +18,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class LearningShare:
-    """At most `alone` rollouts while no client waits, and has for `quiet` seconds; else `beside`. A
-    single request for more is let in when there are no others. First come, first served."""
+    """At most `alone` rollouts while no client waits, and has not for as long as clients last did,
+    or for `quiet` seconds; else `beside`. A single request for more is let in when there are no
+    others. First come, first served."""
 
     alone: int
     beside: int
@@ -34,6 +35,7 @@ class LearningShare:
         default_factory=list[tuple[int, asyncio.Task[Any]]]
     )
     _busy: bool = False
+    _busy_since: float = 0.0
     _quiet_at: float = 0.0
 
     @property
@@ -83,9 +85,10 @@ class LearningShare:
         clients have come or gone."""
         loop = asyncio.get_running_loop()
         if not self._busy and self.clients():
+            self._busy_since = loop.time()
             self._break_off()
         elif self._busy and not self.clients():
-            self._quiet_at = loop.time() + self.quiet
+            self._quiet_at = loop.time() + min(self.quiet, loop.time() - self._busy_since)
             loop.call_at(self._quiet_at, self.changed)
         self._busy = self.clients() > 0
         while self._waiting:

@@ -112,7 +112,7 @@ def test_the_gate_keeps_no_long_query() -> None:
 
 
 async def test_answers_kept_for_feedback_have_a_bound() -> None:
-    store = MemoryFeedback(60)
+    store = MemoryFeedback(60, 60)
     for at in range(2_000):
         await store.remember([(str(at), Answered(["x" * 20_000], "x"))])
     assert await store.recall("1999") is not None

@@ -169,6 +169,9 @@ async def test_a_pause_between_two_questions_is_no_quiet_moment() -> None:
     bench = Bench(quiet=0.05)
     bench.clients = 1
     bench.share.changed()
+    now = asyncio.get_running_loop().time
+    answered_at = now() + 0.05
+    await until(lambda: now() >= answered_at)
     bench.clients = 0
     bench.share.changed()
     await bench.ask("a", 2)
