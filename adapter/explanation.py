@@ -62,7 +62,7 @@ def _comparisons(verdict: StepVerdict) -> list[str]:
             continue
         line = f"    against {_NAMES[name]}: {found['mean']:+.3f} +- {found['error']:.3f}"
         line += f" over {found['queries']:.0f} queries"
-        if "needed" in found:
+        if {"sure", "margin", "needed"} <= found.keys():
             line += (
                 f"; {found['sure']:.1f} standard errors above -{found['margin']:.3g}, "
                 f"{found['needed']:.1f} needed"

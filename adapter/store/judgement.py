@@ -68,6 +68,11 @@ class StepVerdict:
     slice: str = ""
     lost: Sequence[str] = field(default_factory=list[str])
 
+    def __post_init__(self) -> None:
+        # JSON has no other numbers, and what stands in their place is read as None.
+        known = {name: n for name, n in self.numbers.items() if n is not None and math.isfinite(n)}  # pyright: ignore[reportUnnecessaryComparison]
+        object.__setattr__(self, "numbers", known)
+
     @property
     def harmed(self) -> bool:
         """Whether the guards found harm and let it pass."""
@@ -94,10 +99,10 @@ def turned_away(
     numbers: Mapping[str, float] | None = None,
     **where: Any,
 ) -> StepVerdict:
-    """A verdict that ends a promotion, without numbers that are not finite: JSON has none. `where`
-    are the fields of the verdict that say where it was found."""
-    kept = {name: value for name, value in (numbers or {}).items() if math.isfinite(value)}
-    return StepVerdict(step, passed=False, reason=reason, cause=cause, numbers=kept, **where)
+    """A verdict that ends a promotion. `where` are the fields of the verdict that say where it was
+    found."""
+    found = numbers or {}
+    return StepVerdict(step, passed=False, reason=reason, cause=cause, numbers=found, **where)
 
 
 def numbers_on_record(steps: Iterable[StepVerdict]) -> dict[str, float]:

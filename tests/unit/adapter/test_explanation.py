@@ -1,5 +1,7 @@
 """Why a version was accepted or turned away, in words."""
 
+import math
+
 import pytest
 
 from adapter.explanation import explanation
@@ -61,3 +63,19 @@ def test_a_candidate_and_a_record_of_before_are_explained_too() -> None:
          "numbers": {"against_parent/mean": -0.2}, "seconds": 1.0}
     )  # fmt: skip
     assert "cause: worse" in explanation(release(old))
+
+
+def test_numbers_that_json_has_not_are_left_out() -> None:
+    """Where no query differs the error is 0, and how sure that makes is infinite."""
+    alike = {**NUMBERS, "against_parent/error": 0.0, "against_parent/sure": math.inf}
+    passed = release(StepVerdict(Step.TRIAL, passed=True, numbers=alike), passed=True)
+    again = AdapterRelease.from_json(passed.to_json())
+    assert explanation(again) == explanation(passed)
+    assert "-0.020 +- 0.000 over 192 queries\n" in explanation(again)
+    kept = {
+        "step": "trial",
+        "passed": True,
+        "cause": None,
+        "numbers": {"against_parent/sure": None},
+    }
+    assert StepVerdict.from_record(kept).numbers == {}
