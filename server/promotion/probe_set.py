@@ -15,7 +15,7 @@ from rewards.answers.kinds import AnswerKinds
 from server.engine.base import EngineRequest
 from server.promotion.gate_draws import GateDraws
 from server.promotion.labels.told_labels import agreed, chosen
-from server.promotion.traffic import evenly, query_id
+from server.promotion.traffic import balanced, evenly, query_id
 from server.recording.feedback import FeedbackStore
 from server.recording.reservoir import Query, Reservoir, is_of
 
@@ -121,10 +121,11 @@ class ProbeSet:
         self._replies = {key: r for key, r in self._replies.items() if key[0] in policies}
 
     def refresh(self) -> None:
-        """Draw anew: of the reservoir as many as a trial may ask, all keys in turn; then in an
-        order of which every beginning stands for the whole."""
-        self._known = len(self._reservoir)
-        self._recent = evenly(self._reservoir.draw(max(self._rules.queries, self._rules.minimum)))
+        """Draw anew: of the reservoir as many as a trial may ask, all keys in turn and none with
+        more than half; then in an order of which every beginning stands for the whole."""
+        self._known, least = len(self._reservoir), self._rules.minimum
+        drawn = self._reservoir.draw(max(self._rules.queries, least))
+        self._recent = evenly(balanced(drawn, least))
         labelled = random.sample(self._labelled, min(len(self._labelled), self._rules.labels))
         known = {query_id(query) for query in self._labelled}
         told = [query for query in self._told if query_id(query) not in known]

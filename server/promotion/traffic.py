@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -25,6 +26,24 @@ def slices_of(query: Query) -> Sequence[str]:
     which is the prompt's beginning without its numbers."""
     found = [f"kind:{query.answer.kind}", f"template:{_template(query)}"]
     return [*found, f"client:{query.client}"] if query.client else found
+
+
+def balanced(queries: Sequence[Query], least: int = 0) -> list[Query]:
+    """The queries without those, from the last on, by which one key, or one user where there are no
+    keys, would have more than half. So many are kept that `least` are left if there are as many:
+    else who asks a single query would leave the gate two."""
+    sizes = Counter(query.holder or query.client for query in queries)
+    owner, most = max(sizes.items(), key=lambda size: size[1], default=("", 0))
+    others = len(queries) - most
+    if not owner or not others:  # who they are is not known, or there is nobody else
+        return list(queries)
+    room, kept = max(others, least - others), list[Query]()
+    for query in queries:
+        owned = (query.holder or query.client) == owner
+        if not owned or room > 0:
+            kept.append(query)
+        room -= owned
+    return kept
 
 
 def evenly(queries: Sequence[Query]) -> list[Query]:

@@ -1,13 +1,13 @@
 """What queries are called, and their slices."""
 
 from rewards.answer_choice import AnswerChoice
-from server.promotion.traffic import evenly, query_id, slices_of
+from server.promotion.traffic import balanced, evenly, query_id, slices_of
 from server.recording.reservoir import Query
 
 
-def asked(text: str, client: str = "", kind: str = "math") -> Query:
+def asked(text: str, client: str = "", kind: str = "math", holder: str = "") -> Query:
     prompt = [{"role": "user", "content": text}]
-    return Query(prompt, {}, client=client, answer=AnswerChoice(kind))
+    return Query(prompt, {}, client=client, answer=AnswerChoice(kind), holder=holder)
 
 
 def test_equal_prompts_share_an_identifier() -> None:
@@ -34,3 +34,32 @@ def test_every_beginning_has_its_share_of_each_client() -> None:
         assert (len(drawn), drawn.count("few")) == (96, 12)
         assert 2 <= drawn[:24].count("few") <= 4
     assert evenly([]) == []
+
+
+def test_clients_are_asked_in_turn_and_none_has_more_than_half() -> None:
+    queries = [asked(f"Is {n} odd?", client="many" if n % 10 else "few") for n in range(100)]
+    queries += [asked(f"Say {n}", client="third") for n in range(10)]
+    for _ in range(20):
+        drawn = [query.client for query in evenly(balanced(queries))]
+        assert sorted(set(drawn)) == ["few", "many", "third"]
+        assert (len(drawn), drawn.count("many")) == (40, 20)
+        assert min(drawn[:16].count(client) for client in ("few", "third")) >= 3
+    alone = [asked(f"{n}", client="only") for n in range(5)]
+    assert len(balanced(alone)) == 5
+    assert balanced([]) == []
+    unknown = [asked(f"{n}") for n in range(9)] + [asked("?", client="known")]
+    assert len(balanced(unknown)) == 10  # who they are is not known: perhaps many
+
+
+def test_a_key_counts_with_all_its_users() -> None:
+    queries = [asked(f"{n}", client=f"eve/{n}", holder="eve") for n in range(20)]
+    queries += [asked(f"bob {n}", client="bob", holder="bob") for n in range(3)]
+    kept = balanced(queries)
+    assert [query.holder for query in kept] == ["eve"] * 3 + ["bob"] * 3
+    assert kept[:3] == queries[:3]
+
+
+def test_a_single_query_of_somebody_else_does_not_leave_two() -> None:
+    queries = [asked(f"{n}", client="many") for n in range(50)] + [asked("?", client="one")]
+    assert len(balanced(queries, least=16)) == 16
+    assert len(balanced(queries, least=99)) == 51
