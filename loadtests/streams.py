@@ -143,11 +143,14 @@ def _moves(share: float, answer: int, where: Callable[[int], bool]) -> list[tupl
     return [(row, share, answer) for row in range(_QUERIES) if where(row)]
 
 
+def _everywhere(_row: int) -> bool:
+    return True
+
+
 def planted_streams(repetitions: int) -> dict[str, Stream]:
     """The streams of docs/gate.md by name."""
-    everywhere: Callable[[int], bool] = lambda _: True  # noqa: E731
-    worse = StreamCandidate(truth="harm", moves=_moves(0.0171, 3, everywhere))
-    better = StreamCandidate(truth="good", moves=_moves(0.85, 0, everywhere))
+    worse = StreamCandidate(truth="harm", moves=_moves(0.0171, 3, _everywhere))
+    better = StreamCandidate(truth="good", moves=_moves(0.85, 0, _everywhere))
     kinds: dict[str, Sequence[StreamCandidate]] = {
         "better everywhere": [better],
         "half of the wrong consensus mended": [
@@ -158,7 +161,7 @@ def planted_streams(repetitions: int) -> dict[str, Stream]:
         "identical, 10 in a row": [StreamCandidate(truth="null")] * 10,
         "1 point worse, 50 times": [worse] * 50,
         "the same, after learning": [better, *[worse] * 50],
-        "5 points worse": [StreamCandidate(truth="harm", moves=_moves(0.085, 3, everywhere))],
+        "5 points worse": [StreamCandidate(truth="harm", moves=_moves(0.085, 3, _everywhere))],
         "confident in every wrong consensus": [
             StreamCandidate(truth="harm", moves=_moves(0.95, 1, lambda row: not _knows(row)))
         ],

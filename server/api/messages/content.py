@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from server.api.fields import MAX_PARTS, NonEmpty
-from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, Part, by_type
+from server.api.request_parts.part import Part
+from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, by_type
 
 _TEXT_ONLY = "only text is read here"
 _NOT_HERE = "is nothing that this server has, or nothing for this side to say"

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from server.api.fields import NonEmpty, User
-from server.api.surfaces.by_type import Json, Part, by_type
+from server.api.request_parts.part import Part
+from server.api.surfaces.by_type import Json, by_type
 
 _OF_THEIRS = "is not offered here: a tool has an input_schema, and the client runs it"
 Effort = Literal["low", "medium", "high", "xhigh", "max"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from server.api.fields import (
     MAX_CALLS,
@@ -20,6 +20,7 @@ from server.api.fields import (
     Name,
 )
 from server.api.parsing import FieldInvalid, check_passengers
+from server.api.request_parts.part import Part
 
 _TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a part -> its field with the text."""
@@ -168,19 +169,8 @@ _OlderCall = Annotated[
 _Audio = Annotated[None, PlainValidator(_no_audio), WithJsonSchema({**_NULL, "default": None})]
 
 
-class Message(BaseModel):
+class Message(Part):
     """One chat message."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_passengers(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        given = cast("dict[str, Any]", value)
-        check_passengers(given, cls.model_fields.keys())
-        return given
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content = None

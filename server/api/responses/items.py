@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from server.api.fields import MAX_PARTS, NonEmpty
-from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Part, by_type
+from server.api.request_parts.part import Part
+from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, by_type
 
 _TEXT_ONLY = "only text is read here"
 _HOSTED = "is not known here: hosted tools are not offered, and nothing is stored to refer to"

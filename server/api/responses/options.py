@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from server.api.fields import NonEmpty
-from server.api.surfaces.by_type import Json, Part, by_type
+from server.api.request_parts.part import Part
+from server.api.surfaces.by_type import Json, by_type
 
 _HOSTED = "is not offered here: tools are functions, which the client runs"
 

@@ -11,37 +11,17 @@ import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Discriminator,
     Tag,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    model_validator,
 )
-
-from server.api.parsing import check_passengers
 
 _WORD = re.compile(r"[a-z0-9_]{1,64}")
 """What may be repeated of a type that is not known: no text of a client's."""
 
 _ROOM = 8
 """Levels around an object that is part of a reply."""
-
-
-class Part(BaseModel):
-    """An object in a request. Fields that it does not have are left alone: clients send back what
-    they once got, and there are hints in it that change no answer."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_passengers(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        given = cast("dict[str, Any]", value)
-        check_passengers(given, cls.model_fields.keys())
-        return given
 
 
 def _written(value: Any) -> Any:

@@ -58,7 +58,7 @@ def test_a_tally_of_slow_answers_ends() -> None:
         assert kind.same("x + 1", "1 + x")
         started = time.monotonic()
         tally = kind.tally([*SLOW, "x + 2", "2 + x"])
-        assert time.monotonic() - started < 20.0  # 150 pairs of 1 s
+        assert time.monotonic() - started < 10.0  # 150 pairs of 1 s
         assert len(tally.members) > 10
         assert kind.tally(["y + 1", "1 + y"]).clusters == [0, 0], "another has time of its own"
 

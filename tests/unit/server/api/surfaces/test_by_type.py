@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, Part, by_type
+from server.api.request_parts.part import Part
+from server.api.surfaces.by_type import LIST, TEXT, TEXT_OR_LIST, Json, by_type
 
 
 class Apple(Part):
