@@ -64,7 +64,7 @@ class Bench:
     def new_worker(self) -> Worker:
         return Worker(
             buffer=self.buffer, releases=self.releases, trainer=self.trainer,
-            folders=self.folders, recipe=self.recipe, lease_seconds=0.3, training_log=self.log,
+            folders=self.folders, recipe=self.recipe, training_log=self.log,
         )  # fmt: skip
 
     async def feed(self, *groups: RolloutGroup) -> None:
