@@ -50,6 +50,17 @@ def _events(metric: str, legend: str, by: str = "") -> tuple[str, str]:
     return f"sum{group} (increase({metric}[$__range]))", legend
 
 
+def _spent(metric: str) -> str:
+    return f"sum(rate({metric}[$__rate_interval]))"
+
+
+_ANSWERED = _spent("ratchet_answered_tokens_total")
+_PURPOSES = (
+    ("votes", "ratchet_completion_tokens_total"),
+    ("learning", 'ratchet_tokens_total{purpose="learning"}'),
+    ("judging", 'ratchet_tokens_total{purpose="judging"}'),
+)
+
 LEARNING = Board("learning", "Ratchet: learning", [
     ("Is it getting better?", [
         Panel("Rolling agreement and accuracies", [
@@ -68,6 +79,15 @@ LEARNING = Board("learning", "Ratchet: learning", [
             ("max(ratchet_unjudged_version)", "answering what no trial sees"),
             ("max(ratchet_recorded_version)", "on record"),
         ], note="They differ while a server cannot load what is live on record."),
+    ]),
+    ("What an answer costs", [
+        Panel("Generated tokens for each token of an answer", [
+            (f"{_spent(name)} / {_ANSWERED}", purpose) for purpose, name in _PURPOSES
+        ], note="For votes, learning and judging. Falls as questions come to need fewer rollouts."),
+        Panel("Rollouts of a vote", [
+            ("sum(rate(ratchet_rollouts_total[$__rate_interval]))"
+             " / sum(rate(ratchet_votes_total[$__rate_interval]))", "rollouts"),
+        ]),
     ]),
     ("The gate", [
         Panel("Verdicts in the range shown", [

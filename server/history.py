@@ -14,9 +14,11 @@ _KEPT_SECONDS = 3600.0
 
 COLUMNS = (
     "time", "version", "agreement", *ACCURACIES, "waiting", "rate", "p50", "p95", "load",
+    "price",
 )  # fmt: skip
 """`time` in seconds since 1970, `waiting` groups, `rate` completions a second, `p50` and `p95` of
-the last completions in seconds, `load` as a share of the capacity; shares for the others."""
+the last completions in seconds, `load` as a share of the capacity, `price` in generated tokens for
+each token of an answer; shares for the others."""
 
 
 class History:
@@ -30,9 +32,10 @@ class History:
         signals: LiveSignals,
         waiting: Callable[[], int],
         load: Callable[[], float],
+        price: Callable[[], float | None],
     ) -> None:
         self._metrics, self._policy, self._signals = metrics, policy, signals
-        self._waiting, self._load = waiting, load
+        self._waiting, self._load, self._price = waiting, load, price
         self.rows: deque[Sequence[float | None]] = deque(maxlen=int(_KEPT_SECONDS / STEP_SECONDS))
         """The samples kept, oldest first, each in the order of `COLUMNS`."""
         self._answered, self._sampled_at = 0, time.monotonic()
@@ -54,6 +57,7 @@ class History:
             time.time(), live, metrics.agreement.mean,
             *(metrics.accuracy[kind].mean for kind in ACCURACIES),
             self._waiting(), rate, latency.quantile(0.5), latency.quantile(0.95), self._load(),
+            self._price(),
         ]  # fmt: skip
         self.rows.append([None if value is None else round(float(value), 4) for value in row])
 

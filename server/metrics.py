@@ -129,10 +129,15 @@ class ServerMetrics:
         self.completion_tokens = self._counter(
             "ratchet_completion_tokens", "Tokens of all rollouts finished for votes."
         )
+        self.answered_tokens = self._counter(
+            "ratchet_answered_tokens",
+            "Tokens of the replies to voted queries, of all that was generated for them.",
+        )
         self.agreement = RollingMean(
             self._gauge(
                 "ratchet_agreement_ratio",
-                f"Winner's share of all rollouts, mean {_ROLLING} voted queries with an answer.",
+                f"Winner's share of the first wave of rollouts, mean {_ROLLING} voted queries with "
+                "an answer and two rollouts to begin with.",
             ),
             self._gauge(
                 "ratchet_agreement_queries",

@@ -18,9 +18,11 @@ from server.engine.replica_set import ReplicaSet, engine_maker, engines_at
 from server.history import History
 from server.mathematics import Mathematics
 from server.metrics import ServerMetrics
+from server.policy.governor import Governor
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
+from server.policy.spending import Spending
 from server.recording.feedback import Feedback
 from server.recording.feedback_stores import MemoryFeedback, open_feedback
 from server.recording.recorder import Recorder
@@ -81,12 +83,15 @@ class Parts:
         self.policy = Policy(settings.model_name, BASE_MODEL)
         self.signals = LiveSignals(settings.watch_queries)
         self.admission = Admission(settings.capacity_tokens, metrics)
+        self.spending = Spending(settings.budget)
+        self.governor = Governor(lambda: self.spending.affords)
         self.share = LearningShare(
             alone=settings.learning_rollouts,
             beside=settings.learning_rollouts_beside,
             clients=lambda: self.admission.requests,
+            affords=lambda: self.spending.affords,
         )
-        self.admission.on_change = self.share.changed
+        self.admission.on_change = self.spending.on_change = self.share.changed
         self._keep(settings)
         self.feedback = Feedback(self.feedback_store, labels, metrics)
         self.promoter = promoter(
@@ -98,6 +103,7 @@ class Parts:
             reservoir=self.reservoir,
             feedback=self.feedback_store,
             share=self.share,
+            spending=self.spending,
             kinds=gate,
             metrics=metrics,
         )
@@ -116,6 +122,8 @@ class Parts:
                 trainable=Trainable(kinds_in(settings.trainable_kinds), settings.train_support),
                 signals=self.signals,
                 recent=self.recent,
+                governor=self.governor,
+                spending=self.spending,
                 metrics=metrics,
             ),
             kinds=votes,
@@ -128,6 +136,7 @@ class Parts:
             admission=self.admission,
             voted=self.voted,
             rules=rules,
+            spending=self.spending,
         )
         self.handing_on = HandingOn(
             engine=self.engine,
@@ -141,6 +150,7 @@ class Parts:
             signals=self.signals,
             waiting=lambda: self.recorder.waiting,
             load=lambda: self.admission.load,
+            price=lambda: self.spending.price,
         )
 
     def _keep(self, settings: ServerSettings) -> None:
@@ -162,6 +172,7 @@ class Parts:
             recorder=self.recorder,
             transcript=self._transcript,
             target=settings.train_rollouts,
+            spending=self.spending,
             metrics=self.metrics,
         )
 
@@ -175,6 +186,7 @@ class Parts:
             "groups": self.top_up.forget(),
             "answers": self.feedback.forget(client),
         }
+        self.governor.forget(client)
         if isinstance(self.feedback_store, MemoryFeedback):  # `ratchet forget` clears Redis itself
             removed["answers"] += await self.feedback_store.forget(client)
         return removed

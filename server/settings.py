@@ -70,23 +70,36 @@ class VoteSettings(SettingsGroup):
     rollouts: int = Field(default=16, ge=1)
     """Rollouts per voted query when the request does not say."""
     rollouts_min: int = Field(default=0, ge=0)
-    """Rollouts to start with; more are drawn only while the vote is open. 0: all at once. Useful
-    with `vote_confidence` below 1."""
+    """Rollouts to start with; more are drawn only while the vote is open. 0: as many as questions
+    like it have lately needed, or all at once where `vote_confidence` is 1."""
     max_rollouts: int = Field(default=64, ge=1)
     """Most rollouts, and most choices `n`, one request may ask for."""
-    vote_confidence: float = Field(default=1.0, gt=0.5, le=1)
-    """Answer once the leading answer is the more common one with this probability; 1: once it
-    cannot be overtaken."""
+    vote_confidence: float = Field(default=0.99, gt=0.5, le=1)
+    """Answer once the leading answer is the more common one with this probability, by the votes, by
+    what such questions have lately needed, and by how probable the rollouts are; 1: once it cannot
+    be overtaken."""
     answer: str = "auto"
     """How answers are read and compared if the request does not say: a kind of docs/answers.md by
     its name, or a JSON object with `kind` and what that kind takes. `auto`: a marked answer, else
     JSON, else a reply of a few words."""
+    budget: float = Field(default=0.0)
+    """Most tokens generated, for whatever purpose, for each token of an answer; 0: no bound. Over
+    it learning and judging wait for more traffic, and votes have so many rollouts."""
     vote_support: float = Field(default=0.125, ge=0, le=1)
     """Least share of the rollouts that an answer needs to win, and two of them at least. Below it
     the rollout closest to all others is served, and `answer` is null."""
     rollout_temperature: float = Field(default=1.0, gt=0, le=2)
     """Sampling temperature of voted queries. TTRL: 1.0 for math and reasoning models, else 0.6; in
     docs/results.md 0.6 learns less than 1.0, since its rollouts are too similar."""
+
+    @field_validator("budget")
+    @classmethod
+    def _covers_the_answer(cls, value: float) -> float:
+        if value and not 1.0 <= value < 1e9:
+            raise ValueError(
+                "must be 0 for no bound, or at least 1: the answer itself is generated"
+            )
+        return value
 
     @field_validator("answer", mode="before")
     @classmethod

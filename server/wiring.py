@@ -9,6 +9,7 @@ from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
 from server.policy.limits import GateLimits
 from server.policy.live_signals import LiveSignals
+from server.policy.spending import Spending
 from server.policy.support import Support
 from server.promotion.canary import Canary, CanaryRules
 from server.promotion.decision.decision import DecisionRules
@@ -60,6 +61,7 @@ def promoter(
     reservoir: Reservoir,
     feedback: FeedbackStore,
     share: LearningShare,
+    spending: Spending,
     kinds: AnswerKinds,
     metrics: ServerMetrics,
 ) -> Promoter:
@@ -90,10 +92,15 @@ def promoter(
     labelled: list[Query] = []
     if settings.gate_file is not None:
         labelled = read_labelled_queries(settings.gate_file, settings.answer_choice, kinds)
+
+    def judged(tokens: int) -> None:
+        metrics.tokens["judging"].inc(tokens)
+        spending.generated(tokens)
+
     draws = GateDraws(
         engine=engine,
         share=share,
-        on_tokens=metrics.tokens["judging"].inc,
+        on_tokens=judged,
         on_scored=probing,
     )
     probes = ProbeSet(

@@ -79,7 +79,10 @@ async def serving(
     buffer: MemoryBuffer | None = None, engine: Engine | None = None, **settings: Any
 ) -> AsyncIterator[Api]:
     scripted = ScriptedEngine(lambda _model, _prompt, n: [TEXTS[i % 4] for i in range(n)])
-    defaults = {"redis_url": "memory://", "rollouts": 4, "train_rollouts": 0, "gate_holdout": 0}
+    defaults = {
+        "redis_url": "memory://", "rollouts": 4, "train_rollouts": 0, "gate_holdout": 0,
+        "vote_confidence": 1.0,
+    }  # fmt: skip
     parts = Parts(
         ServerSettings(**{**defaults, **settings}), engine=engine or scripted, buffer=buffer
     )

@@ -21,6 +21,7 @@ from evals.items import Item
 from evals.statistics import paired_gain
 from evals.traffic import GradingClient, TrafficLog
 from ratchet.errors import ConfigurationError
+from ratchet.local.price import Price, price_at
 from ratchet.local.stack import Stack
 from ratchet.local.watcher import Watcher
 from rewards.answers.kind import AnswerKind
@@ -72,7 +73,7 @@ class Adaptation:
             before = await base.grade_all(plan.test)
             echo(one_line(before))
             echo(f"asking {len(plan.asked)} questions without labels, or fewer")
-            self._started = time.monotonic()
+            self._started, began = time.monotonic(), await price_at(self._metrics)
             async with self._watcher.running():
                 await self._adapt(client)
             seconds = time.monotonic() - self._started
@@ -81,6 +82,8 @@ class Adaptation:
             adapted = Evaluator(client, settings.model_name, plan.protocol, self._kind)
             after = await adapted.grade_all(plan.test)
             echo(one_line(after))
+            learnt = await price_at(self._metrics)
+            cost = await self._cost(client, learnt)
             releases, live = await store.all(), await store.live()
         first, last = plain_summary(before), plain_summary(after)
         replies, memory = self._log.replies, self._watcher.peak_bytes
@@ -105,7 +108,31 @@ class Adaptation:
             "adaptation_seconds": round(seconds, 1),
             "live_version": max(live, after_version),
             "accuracy_over_versions": self._points,
+            "while_learning": learnt.since(began).numbers(),
+            **cost,
         }
+
+    async def _cost(self, client: AsyncOpenAI, learnt: Price) -> dict[str, Any]:
+        """Ask what measures as ordinary clients do, and see what the answers cost and are worth,
+        while everything else goes on as it will."""
+        plan, log = self._plan, TrafficLog()
+        echo("asking the same as ordinary clients do: what does an answer cost now?")
+        model, tokens = self._stack.settings.model_name, plan.protocol.max_tokens
+        grading = GradingClient(client, model, self._kind, tokens)
+        await grading.run(plan.test, log, done=lambda: False, ready=_at_once)
+        self._log.failed += log.failed
+        numbers = (await price_at(self._metrics)).since(learnt).numbers()
+        right = sum(reply.correct for reply in log.replies) / len(plan.test)
+        echo(
+            f"answers {100 * right:.1f}% right; {numbers['rollouts_per_answer']} rollouts each, "
+            f"and {numbers['tokens_per_answered_token']} generated tokens for each of theirs"
+        )
+        return {**numbers, "answers_right": right}
+
+    @property
+    def _metrics(self) -> str:
+        """Where the server's counters are."""
+        return self._stack.url.removesuffix("/v1") + "/metrics"
 
     async def _adapt(self, client: AsyncOpenAI) -> None:
         plan, log, watcher = self._plan, self._log, self._watcher
@@ -154,6 +181,10 @@ class Adaptation:
                         f"agreement {100 * self._log.recent('agreement'):.0f}%"
                     )
             await asyncio.sleep(0.2)
+
+
+async def _at_once() -> None:
+    """Nothing holds the next question back."""
 
 
 def fresh_state(folder: Path) -> dict[str, Any]:

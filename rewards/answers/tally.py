@@ -46,6 +46,23 @@ class Tally:
         return [texts[rows[0]] or "" for rows in self.members]
 
 
+def first_of(tally: Tally, count: int) -> Tally:
+    """The tally of the first `count` rollouts."""
+    return Tally(tally.answers[:count], tally.clusters[:count], tally.canonical[:count])
+
+
+def disagreement(tally: Tally, count: int) -> float:
+    """The share of pairs among the first `count` rollouts that have not the same answer; without an
+    answer, nothing is the same. Its mean does not depend on `count`: 1 - sum of p^2. 0 of one."""
+    if count < 2:
+        return 0.0
+    same = 0
+    for rows in tally.members:
+        votes = sum(row < count for row in rows)
+        same += votes * (votes - 1)
+    return 1.0 - same / (count * (count - 1))
+
+
 def tally_by(answers: Sequence[str | None], key: Callable[[str], str]) -> Tally:
     """The tally of M answers that are the same if their keys are equal."""
     numbers: dict[str, int] = {}

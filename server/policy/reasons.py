@@ -23,6 +23,8 @@ class Unrecorded(StrEnum):
     TOO_LARGE = "too_large"
     SINGLE = "single"
     HELD_OUT = "held_out"
+    AGREED = "agreed"
+    RESTS = "rests"
     BUFFER_UNAVAILABLE = "buffer_unavailable"
     RECORDER_FULL = "recorder_full"
     UNUSABLE = "unusable"
@@ -45,6 +47,7 @@ OUTCOMES = (
     *Append, Unrecorded.RECORDER_FULL, Unrecorded.BUFFER_UNAVAILABLE, Unrecorded.UNUSABLE,
     Unrecorded.PARTIAL, Unrecorded.NO_ANSWER, Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID,
     Unrecorded.KIND_NOT_TRAINED, Unrecorded.LOW_AGREEMENT, Unrecorded.GRAMMAR, Unrecorded.HELD_OUT,
+    Unrecorded.AGREED, Unrecorded.RESTS,
 )  # fmt: skip
 """What may become of a group that was to be recorded."""
 VOTES = ("answered", Unrecorded.NO_CONSENSUS, Unrecorded.MEDOID, Unrecorded.NO_ANSWER)

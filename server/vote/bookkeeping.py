@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -10,16 +11,19 @@ import orjson
 
 from adapter.store.clients import pseudonyms
 from rewards.answer_choice import AnswerChoice
+from rewards.answers.tally import Tally, disagreement, first_of
 from rewards.consensus import kind_of
 from rewards.rollouts import Reflection, RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
 from server.api.replies import Outcome, Served
 from server.api.requests import FORWARDED, SamplingRequest
-from server.engine.base import EngineReplyInvalid, size_of
+from server.engine.base import Draw, EngineReplyInvalid, size_of
 from server.metrics import ServerMetrics
+from server.policy.governor import Governor
 from server.policy.leases import Policy
 from server.policy.live_signals import LiveSignals
 from server.policy.reasons import Unrecorded
+from server.policy.spending import Spending
 from server.policy.stats import VoteRecord
 from server.recording.feedback import Answered, Feedback
 from server.recording.recorder import Recorder
@@ -39,6 +43,8 @@ MAX_PROMPT_CHARS = 131_072
 """A longer prompt is answered, and neither learnt from nor kept for the gate."""
 _MAX_ANSWERS_CHARS = 20_000
 """Longer answers of a vote, JSON for example, are not kept for feedback."""
+_FOR_THE_GATE = frozenset({Unrecorded.HELD_OUT, Unrecorded.AGREED, Unrecorded.RESTS})
+"""Of these questions nothing is learnt; that versions are compared on them is the more honest."""
 _MAX_PROMPT_CHARS = 20_000
 """Longer prompts are not kept with them: then feedback is for metrics alone."""
 
@@ -57,6 +63,8 @@ class Bookkeeping:
     trainable: Trainable
     signals: LiveSignals
     recent: RecentVotes
+    governor: Governor
+    spending: Spending
     metrics: ServerMetrics
 
     def exclusion(
@@ -79,6 +87,16 @@ class Bookkeeping:
             return Unrecorded.TOO_LARGE
         return None if admitted.ticket.records else Unrecorded.SHED
 
+    async def chooses(self, session: VoteSession) -> bool:
+        """Whether the rest of a question that is still open is drawn for the learner: if its
+        rollouts disagree."""
+        if not (session.governed and session.plan.learns and session.reason is None):
+            return False
+        tally = await session.tally.current()
+        return disagreement(tally, len(tally)) > 0.0 and not self.reservoir.holds_out(
+            session.prompt
+        )
+
     async def conclude(self, session: VoteSession) -> None:
         """End the vote, which releases the reply."""
         tally, counted = session.tally, await session.tally.current()
@@ -96,6 +114,9 @@ class Bookkeeping:
         if session.reason is None and self.reservoir.holds_out(session.prompt):
             session.reason = Unrecorded.HELD_OUT
             self.metrics.groups[Unrecorded.HELD_OUT].inc()
+        if session.reason is None and session.governed and not session.chosen_at:
+            session.reason = Unrecorded.AGREED if session.plan.learns else Unrecorded.RESTS
+            self.metrics.groups[session.reason].inc()
         if session.reason is None:
             session.reason = self.recorder.refusal()
         outcome = Outcome(
@@ -140,17 +161,17 @@ class Bookkeeping:
         """Count the vote, and hand the group on if it is to be recorded."""
         await self._count(session)
         self._heed_opt_out(session)
-        if session.reason not in (None, Unrecorded.HELD_OUT):
+        if session.reason is not None and session.reason not in _FOR_THE_GATE:
             return
         tally, request, lease = session.tally, session.reply.request, session.lease
         prose = session.served is not None and session.served.kind == "text"
         answer = AnswerChoice("text") if prose else session.answer
         query = _query(session, answer)
         self.reservoir.add(query_key(query), query)
-        if session.reason is Unrecorded.HELD_OUT:
+        if session.reason is not None:
             return
         try:
-            rollouts = await self.transcript.rollouts(tally.draws)
+            rollouts = await self.transcript.rollouts(tally.draws[session.chosen_at :])
         except EngineReplyInvalid as error:
             self.metrics.groups[Unrecorded.UNUSABLE].inc()
             log.warning("a group is not recorded: %s", error)
@@ -179,26 +200,51 @@ class Bookkeeping:
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""
         tally, metrics = session.tally, self.metrics
-        vote, generated = await tally.vote(), sum(draw.tokens for draw in tally.draws)
+        counted = await tally.current()
+        vote, generated = take_vote(counted), _tokens(tally.draws)
         self._heed_opt_out(session)
         self.admission.finished(generated, vote.total)
         metrics.rollouts.inc(vote.total)
         if not session.partial:
             metrics.rollouts_spared.inc(max(0, tally.outstanding))
         metrics.prompt_tokens.inc(len(tally.draws[0].prompt_ids))
-        metrics.completion_tokens.inc(generated)
         if session.reflection is not None:
             metrics.prompt_tokens.inc(len(session.reflection.prompt_ids))
-            metrics.completion_tokens.inc(session.reflection.tokens)
+            generated += session.reflection.tokens
+        metrics.completion_tokens.inc(generated)
         served = session.served
         assert served is not None
+        answered = session.reply.request.n * tally.draws[served.row].tokens
+        metrics.answered_tokens.inc(answered)
+        self.spending.generated(generated)
+        self.spending.answered(answered)
         metrics.votes[served.reason or "answered"].inc()
         metrics.kinds[served.kind].inc()
-        if served.answer is not None:
-            metrics.agreement.add(vote.agreement)
-        if not session.lease.pinned:
-            self.signals.add(session.lease.version, VoteRecord.of(vote, generated))
+        self._observe(session, counted)
         self.recent.add(session, vote)
+
+    def _observe(self, session: VoteSession, counted: Tally) -> None:
+        """Remember how a question's rollouts agree: those that were drawn before anything was
+        decided by them, where there are two. One alone says nothing."""
+        tally, size = session.tally, len(counted)
+        if session.governed:
+            size = min(session.plan.first, size)
+            if not (session.lease.pinned or session.partial):
+                whole = size == session.plan.first and size > 1
+                apart = disagreement(counted, size) if whole else None
+                self.governor.learn(session.slices, apart, tally.needed(counted))
+        if session.governed and size < 2:
+            return
+        vote = take_vote(first_of(counted, size))
+        if session.served is not None and session.served.answer is not None:
+            self.metrics.agreement.add(vote.agreement)
+        if not session.lease.pinned:
+            record = VoteRecord.of(vote, _tokens(tally.draws[:size]))
+            self.signals.add(session.lease.version, record)
+
+
+def _tokens(draws: Sequence[Draw]) -> int:
+    return sum(draw.tokens for draw in draws)
 
 
 def _query(session: VoteSession, answer: AnswerChoice) -> Query:

@@ -16,6 +16,7 @@ from server.api.requests import SamplingRequest
 from server.charge import Cost, CountTokens, charged, uncounted
 from server.engine.base import Draw, Engine, EngineUnavailable
 from server.policy.leases import Lease, Policy
+from server.policy.spending import Spending
 from server.vote.admission import Admission
 from server.vote.passthrough import pass_through, stream_through
 from server.vote.rules import VoteRules
@@ -61,13 +62,15 @@ class Completions:
     admission: Admission
     voted: VotedAnswers
     rules: VoteRules
+    spending: Spending
 
     def cost(self, request: SamplingRequest) -> Cost:
         """What it costs by estimate."""
-        rollouts = request.n * len(request.parts)
+        each = request.n
         if not request.single:
-            each = max(request.n, request.ratchet.rollouts or self.rules.rollouts)
-            rollouts = each * len(request.parts)
+            usual = self.spending.most_rollouts(self.rules.rollouts)
+            each = max(each, request.ratchet.rollouts or usual)
+        rollouts = each * len(request.parts)
         return self.admission.cost(
             request.token_limit, request.size, rollouts, request.least_tokens
         )

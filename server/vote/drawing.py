@@ -32,11 +32,16 @@ _KEPT = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Adds to a session's tally, and calls `conclude` as soon as the vote is decided."""
+    """Adds to a session's tally, and calls `conclude` as soon as the vote is decided.
+
+    A group for the learner is drawn for it alone: the rollouts by which a question was chosen are
+    more often split than others of its kind, so they are not in it, and how many others there are
+    does not depend on what they say."""
 
     engine: Engine
-    rollouts_min: int
     conclude: Callable[[VoteSession], Awaitable[None]]
+    chooses: Callable[[VoteSession], Awaitable[bool]]
+    """Whether the rest of a question that is still open is drawn for the learner."""
 
     async def draw(self, session: VoteSession) -> None:
         """Draw a session's rollouts, as many as are needed. Raises EngineError."""
@@ -52,9 +57,9 @@ class Drawing:
             await asyncio.gather(others, return_exceptions=True)
 
     async def _draw_waves(self, session: VoteSession, count: int) -> None:
-        """Draw up to `count` rollouts: all at once, or more only while the vote is open."""
-        smallest = session.reply.request.ratchet.rollouts_min or self.rollouts_min or count
-        wave, retried = min(smallest, count), False
+        """Draw up to `count` rollouts: all at once, or more only while the vote is open; then what
+        is left in one wave, if the learner gets it."""
+        wave, retried = min(session.plan.first, count), False
         while session.drawn < count and not (session.drawn and session.outcome.done()):
             try:
                 await self._draw_wave(session, wave)
@@ -62,11 +67,16 @@ class Drawing:
                 if retried:
                     raise
                 retried = True  # on another replica, if there is one
-            wave = min(max(session.drawn, 1), count - session.drawn)
+            left = count - session.drawn
+            wave = min(max(session.drawn, 1), left)
+            is_open = session.drawn and left and not session.outcome.done()
+            if is_open and not session.chosen_at and await self.chooses(session):
+                session.chosen_at, wave = len(session.tally.draws), left
 
     async def _draw_wave(self, session: VoteSession, count: int) -> None:
         options = {**session.options, "n": count}
-        if session.reason is not None:  # the learner does not get it, so they can be left out
+        if session.reason is not None and session.plan.confidence == 1.0:
+            # Neither the learner wants them nor the vote, so they can be left out.
             options.setdefault("logprobs", False)
         if "seed" in options:
             options["seed"] += session.drawn  # as the engine does within a request
@@ -87,7 +97,10 @@ class Drawing:
         enough = len(tally.draws) >= session.reply.request.n and tally.outstanding
         if enough and not session.reflects and not session.outcome.done() and await tally.decided():
             await self.conclude(session)
-        return not session.outcome.done() or session.reason is None
+        if not session.outcome.done() or session.reason is None:
+            return True
+        # What a first wave shows must not depend on which of its rollouts came first.
+        return session.governed and session.drawn < session.plan.first
 
 
 @dataclass(frozen=True, slots=True)

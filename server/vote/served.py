@@ -25,7 +25,7 @@ async def served_of(running: RunningTally, tally: Tally, vote: Vote) -> Served:
     kind, distribution = kind_of(running.kind, vote.answer), await running.distribution(tally)
     rollouts = [draw.rollout for draw in running.draws[: len(tally)]]
     winner, cluster = vote.winner, vote.cluster
-    wins = kind != "text" and running.support.holds(vote)
+    wins = kind != "text" and running.wins(tally)
     if wins and winner is not None and cluster is not None:
         row = winner
         if kind == "tool_calls" and not rollouts[row].calls:  # they agree to call nothing

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from rewards.reflection import Representative
 from server.api.replies import Outcome, Reply, Served
 from server.charge import Cost, broken_off
 from server.engine.base import Draw, EngineRequest, Prompt
+from server.policy.governor import Plan
 from server.policy.leases import Lease
 from server.policy.reasons import Unrecorded
 from server.vote.admission import Ticket
@@ -61,6 +62,10 @@ class VoteSession:
     engine_seconds: float
     """Seconds that the engine has for its rollouts, top-ups included."""
     reason: Unrecorded | None
+    plan: Plan
+    """How its rollouts are drawn."""
+    slices: Sequence[str] = ()
+    """Where the governor remembers what it needed."""
     outcome: asyncio.Future[Outcome] = field(default_factory=asyncio.Future[Outcome])
     served: Served | None = None
     """What the reply is, once the vote is over."""
@@ -70,6 +75,9 @@ class VoteSession:
     task: asyncio.Task[None] | None = None
     drawn: int = 0
     """Rollouts that have come in, not counting the streamed one."""
+    chosen_at: int = 0
+    """Rollouts that were in when it was chosen for learning: the learner gets those after them,
+    which nothing was decided by."""
     partial: bool = False
     """Some rollouts were lost, or not in by the deadline."""
     waited: float = 0.0
@@ -90,6 +98,11 @@ class VoteSession:
         if not broken_off(error):
             return came + (len(draws[0].prompt_ids) if draws else 0)
         return self.cost.prompt + came + self.cost.each * max(0, self.tally.outstanding)
+
+    @property
+    def governed(self) -> bool:
+        """Whether it began with fewer rollouts than it may have."""
+        return self.plan.first < self.tally.size
 
     @property
     def reflects(self) -> bool:

@@ -1,6 +1,7 @@
 """The tally of one query while its rollouts come in, without blocking the event loop."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -9,7 +10,7 @@ from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.structured.agreement import Fields
 from rewards.answers.tally import Tally
 from rewards.consensus import FIELDED, fields_in, kind_of, shares_by_field
-from rewards.early_decision import is_decided
+from rewards.early_decision import is_decided, is_likeliest, lead_probability
 from rewards.rollouts import Rollout
 from rewards.votes import Vote, take_vote
 from server.engine.base import Draw
@@ -28,8 +29,10 @@ Judging: TypeAlias = Callable[[Callable[[], T]], Awaitable[T]]
 
 class RunningTally:
     """Rollouts in the order in which they finish, of `size` in all. With a `confidence` below 1 the
-    vote is decided before it is certain (`is_decided`), but never without `support`. What may take
-    mathematics is done by `judging`."""
+    vote is decided before it is certain (rewards/early_decision.py), where `unanimity` is the share
+    of such questions that have one answer only; by votes that disagree, never without `support`.
+    Where rollouts are `weighed`, by their log-probabilities too. What may take mathematics is done
+    by `judging`."""
 
     def __init__(
         self,
@@ -38,9 +41,12 @@ class RunningTally:
         confidence: float = 1.0,
         support: Support = Support(),  # noqa: B008 - it is frozen
         *,
+        unanimity: float = 0.0,
+        weighed: bool = False,
         judging: Judging[Any] = asyncio.to_thread,
     ) -> None:
         self.kind, self.size, self._confidence = kind, size, confidence
+        self._unanimity, self._weighed = unanimity, weighed
         self.support, self.judging = support, judging
         self.draws: list[Draw] = []
         self._answers: list[str | None] = []
@@ -70,11 +76,52 @@ class RunningTally:
             return False
         if self._confidence == 1.0 and len(self.draws) <= self.size // 2:
             return False
-        votes = [len(rows) for rows in (await self.current()).members]
-        total = self.size if self._confidence == 1.0 else len(self.draws)
+        return self._is_enough(await self.current(), len(self.draws))
+
+    def wins(self, tally: Tally) -> bool:
+        """Whether the leading answer of these rollouts has enough of them behind it."""
+        return self.support.holds(take_vote(tally)) or self._is_sure(tally, len(tally))
+
+    def needed(self, tally: Tally) -> int:
+        """The least number of these rollouts, in their order, that would have decided the vote."""
+        counts = range(1, len(tally))
+        return next((count for count in counts if self._is_enough(tally, count)), len(tally))
+
+    def _is_enough(self, tally: Tally, count: int) -> bool:
+        """Whether the first `count` rollouts of a tally decide the vote."""
+        if self._is_sure(tally, count):
+            return True
+        votes = _votes(tally, count)
+        total = self.size if self._confidence == 1.0 else count
         if max(votes, default=0) < self.support.needed(total):
             return False
-        return is_decided(votes, self.outstanding, self._confidence)
+        return is_decided(votes, self.size - count, self._confidence, self._unanimity)
+
+    def _is_sure(self, tally: Tally, count: int) -> bool:
+        """Whether the first `count` rollouts decide it however few they are: by what is known of
+        such questions, or by their own probabilities."""
+        if self._confidence == 1.0:
+            return False
+        votes = _votes(tally, count)
+        if self._unanimity and len(votes) == 1 and votes[0] == count:
+            return lead_probability(count, 0, self._unanimity) >= self._confidence
+        return self._weighed and is_likeliest(*self._masses(tally, count))
+
+    def _masses(self, tally: Tally, count: int) -> tuple[list[float], float]:
+        """The probabilities of the different rollouts among the first `count`, added up for each
+        answer and for all."""
+        masses, seen, known = [0.0] * len(tally.members), 0.0, set[tuple[int, ...]]()
+        for draw, cluster in zip(self.draws[:count], tally.clusters, strict=False):
+            tokens, scores = tuple(draw.rollout.token_ids), draw.rollout.logprobs
+            total = sum(scores)
+            if not tokens or len(scores) != len(tokens) or tokens in known or not total <= 0.0:
+                continue  # not scored, not a number, or counted already
+            known.add(tokens)
+            mass = math.exp(total)
+            seen += mass
+            if cluster is not None:
+                masses[cluster] += mass
+        return masses, seen
 
     async def current(self) -> Tally:
         """The tally of the rollouts so far; computed in a thread if it needs the judge."""
@@ -111,6 +158,12 @@ class RunningTally:
             least = sorted(shares, key=lambda path: shares[path])[:_MAX_FIELDS]
             shares = {path: shares[path] for path in least}
         return shares
+
+
+def _votes(tally: Tally, count: int) -> list[int]:
+    """The votes of each answer among the first `count` rollouts."""
+    votes = [sum(row < count for row in rows) for rows in tally.members]
+    return [each for each in votes if each]
 
 
 def _chars(rollout: Rollout) -> int:

@@ -14,6 +14,7 @@ from server.engine.base import Engine, EngineError, EngineRequest, Priority, dra
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
+from server.policy.spending import Spending
 from server.recording.recorder import Recorder, bytes_of
 from server.recording.transcript import Transcript
 from server.vote.admission import Admission
@@ -59,13 +60,14 @@ class TopUp:
         recorder: Recorder,
         transcript: Transcript,
         target: int,
+        spending: Spending,
         metrics: ServerMetrics,
         limit: int = 256,
     ) -> None:
         self._engine, self._policy, self._admission = engine, policy, admission
         self._share, self._recorder = share, recorder
         self._transcript, self._target = transcript, target
-        self._metrics, self.limit = metrics, limit
+        self._spending, self._metrics, self.limit = spending, metrics, limit
         self._waiting: deque[Unfinished] = deque()
         self._waiting_bytes = 0
         self._running: dict[asyncio.Task[None], Unfinished] = {}
@@ -147,7 +149,9 @@ class TopUp:
             self._record(unfinished)
             return
         self._metrics.top_ups.inc(len(draws))
-        self._metrics.tokens["learning"].inc(sum(draw.tokens for draw in draws))
+        tokens = sum(draw.tokens for draw in draws)
+        self._metrics.tokens["learning"].inc(tokens)
+        self._spending.generated(tokens)
         self.add(replace(unfinished, group=replace(unfinished.group, rollouts=rollouts)))
 
     def _pop(self) -> Unfinished:

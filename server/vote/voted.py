@@ -18,7 +18,7 @@ from server.mathematics import Mathematics
 from server.policy.reasons import Unrecorded
 from server.vote.bookkeeping import Bookkeeping
 from server.vote.drawing import Drawing, Reflecting
-from server.vote.rules import VoteRules
+from server.vote.rules import VoteRules, slices_of
 from server.vote.session import Admitted, Caller, VoteSession
 from server.vote.tally import RunningTally
 
@@ -42,7 +42,7 @@ class VotedAnswers:
     ) -> None:
         self._bookkeeping, self.kinds, self._rules = bookkeeping, kinds, rules
         self._mathematics = mathematics
-        self._drawing = Drawing(engine, rules.rollouts_min, bookkeeping.conclude)
+        self._drawing = Drawing(engine, bookkeeping.conclude, bookkeeping.chooses)
         self._reflecting = Reflecting(engine)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -58,8 +58,11 @@ class VotedAnswers:
         when all of it is over. `first` is the rollout that the caller streams, if it does."""
         request = reply.request
         answer = request.answer(self._rules.answer)
-        confidence = request.ratchet.confidence or self._rules.confidence
-        seconds = self._rules.seconds(request)
+        size, seconds = admitted.ticket.rollouts, self._rules.seconds(request)
+        slices = slices_of(admitted.prompt, caller.client, answer)
+        plan = self._bookkeeping.governor.plan(slices, size, self._rules.confidence_of(request))
+        plan = self._rules.heeding(plan, request, size)
+        options = self._rules.options(request, admitted.prompt)
         session = VoteSession(
             reply=reply,
             caller=caller,
@@ -69,14 +72,18 @@ class VotedAnswers:
             cost=admitted.ticket.cost,
             tally=RunningTally(
                 self.kinds.of(answer),
-                admitted.ticket.rollouts,
-                confidence,
+                size,
+                plan.confidence,
                 self._rules.support,
+                unanimity=plan.unanimity,
+                weighed=options["temperature"] <= 1.0,
                 judging=partial(
                     self._mathematics.run, caller.holder, TimeBudget(time.monotonic() + seconds)
                 ),
             ),
-            options=self._rules.options(request, admitted.prompt),
+            options=options,
+            plan=plan,
+            slices=slices,
             deadline=seconds,
             engine_seconds=self._rules.engine_seconds(request),
             reason=self._bookkeeping.exclusion(request, caller, admitted),

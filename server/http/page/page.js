@@ -54,7 +54,8 @@ function showHistory(fresh) {
   $("said-learning").textContent = first === undefined ? "Nothing voted on yet."
     : `Agreement of the rollouts ${percent(latest("agreement"))}, at first ${percent(first)}. Accuracies show where feedback tells the truth; dashed lines are new versions.`;
   $("said-latency").textContent = `Of the last completions: median ${seconds(latest("p50"))}, 95th percentile ${seconds(latest("p95"))}.`;
-  $("said-flow").textContent = `${(latest("rate") ?? 0).toFixed(1)} completions a second; ${latest("waiting") ?? 0} groups wait for the learner.`;
+  const price = latest("price");
+  $("said-flow").textContent = `${(latest("rate") ?? 0).toFixed(1)} completions a second; ${latest("waiting") ?? 0} groups wait for the learner.${price === null ? "" : ` ${price.toFixed(1)} tokens are generated for each token of an answer, learning and judging included.`}`;
 }
 
 function showState(state) {

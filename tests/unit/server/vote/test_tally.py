@@ -79,7 +79,7 @@ async def test_less_than_certain_may_do() -> None:
 
 async def test_equal_forms_share_one_vote_in_the_reply() -> None:
     engine = ScriptedEngine(lambda _model, _messages, n: FORMS[:n])
-    parts = Parts(ServerSettings(redis_url="memory://", rollouts=5), engine=engine)
+    parts = Parts(ServerSettings(redis_url="memory://", rollouts=5, rollouts_min=5), engine=engine)
     transport = httpx.ASGITransport(create_app(parts))  # type: ignore[arg-type]
     question = {"model": "ratchet", "messages": [{"role": "user", "content": "tan 30 degrees?"}]}
     async with parts.running(), httpx.AsyncClient(transport=transport, base_url="http://t") as http:

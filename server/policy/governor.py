@@ -1,0 +1,119 @@
+"""How many rollouts a question begins with, and whether it is worth learning from.
+
+Both follow what questions like it have needed lately. A slice of the traffic is known at several
+widths, from the narrowest (a prompt's template) to all: the narrowest that has been seen enough
+counts. What is remembered fades, so that traffic which turns hard again is noticed: a question
+that needs one rollout only is now and then given two, and a slice whose pairs of rollouts disagree
+loses the trust that it had.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from rewards.early_decision import unanimous_rollouts
+
+_KEPT_SLICES = 1_024
+_MEMORY = 48.0
+"""Questions that a slice's disagreement looks back on, fading."""
+_TRUSTED = 12.0
+"""Questions seen of a slice before it counts rather than a wider one."""
+_NEEDS = 32
+_UNKNOWN = 4
+"""Rollouts that a question begins with of which nothing is known."""
+_AUDITED = 4
+"""Of so many questions which one rollout may answer, one begins with two."""
+_SLAB = 3.0
+"""Two rollouts of a question whose p1 is uniform disagree one time in three: the integral of
+2p(1 - p)."""
+_MIXED, _SETTLED = 1 / 3, 0.02
+"""Above the one disagreement a first wave is hardly ever enough; below the other nothing is left to
+learn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a question's rollouts are drawn: `first` of them, more while the vote is open at
+    `confidence` and `unanimity` (rewards/early_decision.py). `learns`: the rest of its rollouts
+    are drawn for the learner too if the first ones do not decide the vote."""
+
+    first: int
+    confidence: float
+    unanimity: float = 0.0
+    learns: bool = True
+
+
+@dataclass(slots=True)
+class _Slice:
+    seen: float = 0.0
+    disagreement: float = 0.0
+    """Of `seen` first waves: the share of their pairs that disagreed, added up."""
+    needs: deque[int] = field(default_factory=lambda: deque(maxlen=_NEEDS))
+    unaudited: int = 0
+    """Questions given one rollout since the last audit."""
+
+    @property
+    def unanimity(self) -> float:
+        """The share of questions with one answer only, at the least; one more that disagrees is
+        always supposed."""
+        return max(0.0, 1.0 - _SLAB * (self.disagreement + 1.0) / (self.seen + 2.0))
+
+    @property
+    def split(self) -> float:
+        """The share of pairs that disagree."""
+        return self.disagreement / self.seen if self.seen else 1.0
+
+
+class Governor:
+    """One per server process, in memory. `affords` says whether learning may cost anything now."""
+
+    def __init__(self, affords: Callable[[], bool] = lambda: True) -> None:
+        self._affords = affords
+        self._slices: OrderedDict[str, _Slice] = OrderedDict()
+
+    def plan(self, slices: Sequence[str], size: int, confidence: float) -> Plan:
+        """For a question in these `slices`, narrowest first, with at most `size` rollouts; for a
+        vote that nothing but all of them decides (`confidence` 1), all at once."""
+        if confidence >= 1.0:
+            return Plan(size, confidence)
+        known = self._known(slices)
+        if known is None:
+            return Plan(min(_UNKNOWN, size), confidence, learns=self._affords())
+        unanimity, split = known.unanimity, known.split
+        enough = unanimous_rollouts(confidence, unanimity)
+        first = 2 if split > _MIXED else min(enough, int(median(known.needs)))
+        if first == 1:
+            known.unaudited = (known.unaudited + 1) % _AUDITED
+            first = 1 if known.unaudited else 2
+        learns = split >= _SETTLED and self._affords()
+        return Plan(min(first, size), confidence, unanimity, learns)
+
+    def learn(self, slices: Sequence[str], disagreement: float | None, needed: int) -> None:
+        """Remember a question: the share of the pairs in its first wave that disagreed, None if it
+        had but one rollout, and how many would have been enough."""
+        for name in slices:
+            one = self._slices.setdefault(name, _Slice())
+            self._slices.move_to_end(name)
+            one.needs.append(needed)
+            if disagreement is not None:
+                fading = 1.0 - 1.0 / _MEMORY
+                one.seen = one.seen * fading + 1.0
+                one.disagreement = one.disagreement * fading + disagreement
+        while len(self._slices) > _KEPT_SLICES:
+            self._slices.popitem(last=False)
+
+    def forget(self, client: str) -> None:
+        """Drop the slices of a key's holder, by its pseudonym."""
+        for name in [name for name in self._slices if name.partition(":")[0] == client]:
+            del self._slices[name]
+
+    def split(self, name: str) -> float | None:
+        """The share of pairs that disagree in a slice; None before there are any."""
+        one = self._slices.get(name)
+        return one.split if one is not None and one.seen else None
+
+    def _known(self, slices: Sequence[str]) -> _Slice | None:
+        """The narrowest slice of which enough has been seen."""
+        found = (self._slices.get(name) for name in slices)
+        return next((one for one in found if one is not None and one.seen >= _TRUSTED), None)

@@ -1,0 +1,189 @@
+"""Votes that begin with few rollouts, and what the learner gets of them."""
+
+from typing import Any
+
+import pytest
+
+from rewards.answer_choice import AnswerChoice
+from server.vote.rules import slices_of
+from tests.serving import QUESTION, Api, serving
+
+SURE, UNSURE = "4", r"\boxed{4}"
+"""Texts of which one has a probability above 1/2 in the scripted engine, and one below."""
+SPLIT = (UNSURE, r"\boxed{5}")
+GOVERNED: dict[str, Any] = {"vote_confidence": 0.99, "rollouts": 16}
+SLICES = slices_of(QUESTION, "anonymous", AnswerChoice())
+
+
+def sizes(api: Api) -> list[int]:
+    return [request["n"] for request in api.engine.requests]
+
+
+async def answered(api: Api, **body: Any) -> dict[str, Any]:
+    reply = await api.chat(**body)
+    assert reply.status_code == 200
+    return reply.json()["ratchet"]
+
+
+def trusted(api: Api, questions: int = 100) -> None:
+    """Questions like ours have always been answered alike, and by one rollout."""
+    for _ in range(questions):
+        api.parts.governor.learn(SLICES, 0.0, 1)
+
+
+async def test_one_rollout_that_is_likelier_than_all_others_is_the_answer() -> None:
+    async with serving(**GOVERNED) as api:
+        api.says(SURE)
+        vote = await answered(api)
+        assert (vote["answer"], vote["agreement"]) == ("4", 1.0)
+        assert (vote["recorded"], vote["reason"]) == (False, "agreed")
+        await api.parts.flush(2.0)
+        assert sizes(api) == [4]  # nothing is known yet: its first wave is seen to its end
+        assert api.parts.governor.split(SLICES[0]) == 0.0
+        assert await api.recorded() == 0
+        assert len(api.parts.reservoir) == 1  # the gate asks what is asked, not what is split
+
+
+async def test_rollouts_that_are_not_likely_must_agree() -> None:
+    async with serving(**GOVERNED) as api:
+        api.says(UNSURE)
+        vote = await answered(api)
+        assert (vote["rollouts"], vote["reason"]) == (
+            8,
+            "agreed",
+        )  # six are enough, in waves of four
+        assert sizes(api) == [4, 4]
+
+
+async def test_a_hot_sampler_is_not_believed() -> None:
+    """An engine that reports log-probabilities before temperature makes them look likelier."""
+    async with serving(**GOVERNED, rollout_temperature=1.2) as api:
+        api.says(SURE)
+        assert (await answered(api))["rollouts"] == 8
+
+
+async def test_what_is_known_of_such_questions_is_enough() -> None:
+    async with serving(**GOVERNED) as api:
+        trusted(api)
+        api.says(UNSURE)
+        assert (await answered(api))["rollouts"] <= 2
+        assert sizes(api)[0] in (1, 2)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_trust_ends_where_rollouts_disagree(count: int) -> None:
+    async with serving(**GOVERNED) as api:
+        trusted(api)
+        for _ in range(8 * count):
+            api.parts.governor.learn(SLICES, 1.0, 16)
+        api.says(*SPLIT)
+        vote = await answered(api)
+        assert vote["rollouts"] == 16
+        assert len(vote["distribution"]) == 2
+
+
+async def test_the_learner_gets_what_nothing_was_decided_by() -> None:
+    """The first four disagree, or they would not be here; the other twelve are as they come."""
+    async with serving(**GOVERNED) as api:
+        drawn = list[str]()
+
+        def speak(_model: str, _prompt: object, count: int) -> list[str]:
+            texts = [SPLIT[number % 2] if not drawn else UNSURE for number in range(count)]
+            drawn.extend(texts)
+            return texts
+
+        api.engine.script = speak
+        vote = await answered(api)
+        assert (vote["answer"], vote["recorded"], vote["reason"]) == ("4", True, None)
+        group = await api.group()
+        assert [rollout.text for rollout in group.rollouts] == [UNSURE] * 12
+        assert drawn[:4] == [*SPLIT, *SPLIT]
+
+
+async def test_groups_are_unbiased() -> None:
+    """Rollouts right with p 0.9: of chosen questions alone, those that choose are right far less
+    often, those that the learner gets as often."""
+    async with serving(**GOVERNED) as api:
+        number = 0
+
+        def speak(_model: str, _prompt: object, count: int) -> list[str]:
+            nonlocal number
+            number += count  # a sequence whose every tenth is wrong, at whatever step it is read
+            return [SPLIT[(at * 7) % 10 == 3] for at in range(number - count, number)]
+
+        api.engine.script = speak
+        for index in range(300):
+            await answered(api, messages=[{"role": "user", "content": f"Question {index}?"}])
+        await api.parts.flush(5.0)
+        groups = [d.group for d in await api.parts.buffer.read(1_000, 0.0) if d.group]
+        texts = [rollout.text for group in groups for rollout in group.rollouts]
+        assert len(groups) > 50
+        assert texts.count(UNSURE) / len(texts) == pytest.approx(0.9, abs=0.03)
+
+
+async def test_where_learning_rests_votes_go_on_in_waves() -> None:
+    async with serving(**GOVERNED) as api:
+        trusted(api)
+        api.says(*SPLIT)
+        for _ in range(3):
+            assert (await answered(api))["rollouts"] == 1
+        vote = await answered(api)  # the audit
+        assert (vote["recorded"], vote["reason"]) == (False, "rests")
+        assert sizes(api) == [1, 1, 1, 2, 2, 4, 8]
+        await api.parts.flush(2.0)
+        assert len(api.parts.reservoir) == 1
+
+
+async def test_held_out_questions_are_not_drawn_for_the_learner() -> None:
+    async with serving(**GOVERNED, gate_holdout=1) as api:
+        api.says(*SPLIT)
+        assert (await answered(api))["reason"] == "held_out"
+        assert sizes(api) == [4, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("body", "first"),
+    [
+        ({"n": 9}, 9),
+        ({"ratchet": {"rollouts_min": 3}}, 3),
+        ({"ratchet": {"confidence": 1.0}}, 16),
+        ({"ratchet": {"strategy": "reflect"}}, 16),
+        ({"ratchet": {"answer": "text"}}, 16),
+        ({"ratchet": {"rollouts": 2}}, 2),
+    ],
+)
+async def test_who_asks_for_more_gets_more(body: dict[str, Any], first: int) -> None:
+    async with serving(**GOVERNED) as api:
+        api.says(UNSURE)
+        await answered(api, **body)
+        await api.parts.flush(2.0)
+        assert sizes(api)[0] == first
+
+
+async def test_a_streamed_first_rollout_is_one_of_the_wave() -> None:
+    async with serving(**GOVERNED) as api:
+        api.says(UNSURE)
+        reply = await api.chat(stream=True, ratchet={"stream": "first"})
+        assert reply.status_code == 200
+        assert reply.text.endswith("data: [DONE]\n\n")
+        await api.parts.flush(2.0)
+        assert api.at_rest
+
+
+async def test_what_answers_cost_is_counted() -> None:
+    async with serving(**GOVERNED) as api:
+        api.says(SURE)
+        await answered(api)
+        await api.parts.flush(2.0)
+        exposed = api.parts.metrics.expose().decode()
+        assert "ratchet_answered_tokens_total 1.0" in exposed
+        assert "ratchet_completion_tokens_total 4.0" in exposed
+
+
+async def test_a_spent_budget_makes_votes_small_and_learning_rest() -> None:
+    async with serving(**GOVERNED, budget=2.0) as api:
+        api.says(*SPLIT)
+        api.parts.spending.generated(10**6)
+        vote = await answered(api)
+        assert (vote["rollouts"], vote["recorded"]) == (2, False)
+        assert (await answered(api, ratchet={"rollouts": 8}))["rollouts"] == 8  # who asks for it
