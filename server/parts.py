@@ -136,7 +136,6 @@ class Parts:
             admission=self.admission,
             voted=self.voted,
             rules=rules,
-            spending=self.spending,
         )
         self.handing_on = HandingOn(
             engine=self.engine,

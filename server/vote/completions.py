@@ -16,7 +16,6 @@ from server.api.requests import SamplingRequest
 from server.charge import Cost, CountTokens, charged, uncounted
 from server.engine.base import Draw, Engine, EngineUnavailable
 from server.policy.leases import Lease, Policy
-from server.policy.spending import Spending
 from server.vote.admission import Admission
 from server.vote.passthrough import pass_through, stream_through
 from server.vote.rules import VoteRules
@@ -62,14 +61,10 @@ class Completions:
     admission: Admission
     voted: VotedAnswers
     rules: VoteRules
-    spending: Spending
 
     def cost(self, request: SamplingRequest) -> Cost:
         """What it costs by estimate."""
-        each = request.n
-        if not request.single:
-            usual = self.spending.most_rollouts(self.rules.rollouts)
-            each = max(each, request.ratchet.rollouts or usual)
+        each = request.n if request.single else self.voted.rollouts(request)
         rollouts = each * len(request.parts)
         return self.admission.cost(
             request.token_limit, request.size, rollouts, request.least_tokens

@@ -13,6 +13,7 @@ from functools import partial
 from rewards.answers.judging.time_budget import TimeBudget
 from rewards.answers.kinds import AnswerKinds
 from server.api.replies import Reply
+from server.api.requests import SamplingRequest
 from server.engine.base import Draw, Engine, EngineError, EngineTimeout
 from server.mathematics import Mathematics
 from server.policy.reasons import Unrecorded
@@ -45,6 +46,11 @@ class VotedAnswers:
         self._drawing = Drawing(engine, bookkeeping.conclude, bookkeeping.chooses)
         self._reflecting = Reflecting(engine)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def rollouts(self, request: SamplingRequest) -> int:
+        """The most rollouts that a vote on this request may have."""
+        usual = self._bookkeeping.spending.most_rollouts(self._rules.rollouts)
+        return max(request.n, request.ratchet.rollouts or usual)
 
     def begin(
         self,
