@@ -167,6 +167,10 @@ class BatchSettings(SettingsGroup):
 
     groups_per_update: int = Field(default=8, gt=0)
     """Groups with a training signal that make up one update."""
+    updates_per_candidate: int = Field(default=1, gt=0)
+    """Updates, each from groups of its own, that a candidate is made of. To judge one costs as much
+    however far it has come, so more of them are learnt from in the same time; but the last update
+    learns from rollouts that are as many updates old, and a bad one takes the others along."""
     learn_rollouts: int = Field(default=0, ge=0)
     """Most rollouts of a group to learn from: those whose rewards differ most (PODS, arXiv
     2504.13818). All of them vote; 0 learns from all."""

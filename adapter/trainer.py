@@ -93,10 +93,6 @@ class Trainer(Protocol):
         """From now on work on at most `tokens` at once, or on one rollout."""
         ...
 
-    def undo(self) -> None:
-        """Restore weights and optimiser from before the last update."""
-        ...
-
     def save(self, folder: Path) -> None:
         """Write adapter and probe sheet into an existing folder, and what only a learner needs to
         go on into the one that `learner_folder` names. Raises OSError."""

@@ -45,7 +45,9 @@ class Bench:
             **settings,
         }
         self.parts = Parts(
-            ServerSettings(redis_url="memory://", adapters_dir=tmp_path, **given),
+            ServerSettings(
+                redis_url="memory://", adapters_dir=tmp_path, **{"vote_confidence": 1.0, **given}
+            ),
             engine=self.engine,
             releases=self.releases,
         )

@@ -49,14 +49,38 @@ class Intake:
         self._buffer, self._releases, self._trainer = buffer, releases, trainer
         self._lineage, self._recipe, self._metrics = lineage, recipe, metrics
         self._batch: list[_Taken] = []
+        self._learnt: list[_Taken] = []
         self._left_out = 0
         self.flat = 0
-        """Groups dropped since the last batch because their rewards were all equal."""
+        """Groups dropped since the last candidate because their rewards were all equal."""
 
     @property
     def batch(self) -> list[ScoredGroup]:
         """The groups taken so far."""
         return [taken.scored for taken in self._batch]
+
+    @property
+    def learnt(self) -> list[ScoredGroup]:
+        """The groups of the updates since the last candidate."""
+        return [taken.scored for taken in self._learnt]
+
+    @property
+    def complete(self) -> bool:
+        """Whether a candidate's updates have all been made."""
+        recipe = self._recipe
+        return len(self._learnt) >= recipe.groups_per_update * recipe.updates_per_candidate
+
+    def keep(self) -> None:
+        """The batch has been learnt from: go on to the next one, and settle it with the candidate,
+        since until that is on record nothing of it is."""
+        self._learnt += self._batch
+        self._batch, self._left_out = [], 0
+
+    async def unlearn(self) -> None:
+        """Drop what was learnt on top of a version that is no longer live."""
+        if self._learnt:
+            await self._settle([taken.delivery for taken in self._learnt], Outcome.STALE)
+        self._learnt, self.flat = [], 0
 
     async def restart(self) -> None:
         """Drop the batch; everything unsettled is delivered again."""
@@ -74,9 +98,14 @@ class Intake:
             for delivery in deliveries:
                 await self._take(delivery, known)
 
-    async def settle(self, outcome: Outcome) -> None:
-        """Settle the whole batch."""
-        await self._settle([taken.delivery for taken in self._batch], outcome)
+    async def drop_diverged(self) -> None:
+        """Drop the batch, whose update diverged."""
+        await self._settle([taken.delivery for taken in self._batch], Outcome.DIVERGED)
+        self._batch, self._left_out = [], 0
+
+    async def settle(self) -> None:
+        """Settle what the candidate that is now on record was learnt from."""
+        await self._settle([taken.delivery for taken in self._learnt], Outcome.TRAINED)
         self._clear()
 
     async def drop_stale(self) -> None:
@@ -177,7 +206,7 @@ class Intake:
         return not delivery.replay and (lag is None or lag > self._recipe.max_lag)
 
     def _clear(self) -> None:
-        self._batch, self.flat, self._left_out = [], 0, 0
+        self._batch, self._learnt, self.flat, self._left_out = [], [], 0, 0
 
     async def _settle_too_large(self, large: Sequence[Delivery], error: OutOfMemory) -> None:
         log.error(

@@ -17,6 +17,7 @@ class Recipe:
 
     scoring: Scoring
     groups_per_update: int
+    updates_per_candidate: int = 1
     max_lag: int
     keep_versions: int
     max_age: int = 0

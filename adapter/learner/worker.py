@@ -1,4 +1,4 @@
-"""The learner's loop: groups in, candidates out, one update at a time, always from the live one.
+"""The learner's loop: groups in, candidates out, a few updates each, always from the live one.
 
 Commit protocol: save the candidate durably, publish its record together with the ids it consumed,
 then settle the groups. A crash anywhere repeats work, never its effect (invariant I2).
@@ -20,7 +20,7 @@ from adapter.learner.recipe import Recipe
 from adapter.learner.training_log import TrainingLog
 from adapter.lease import acquire, under_lease
 from adapter.store.adapter_folders import AdapterFolders, ReleaseCorrupt
-from adapter.store.buffer import BufferUnavailable, Outcome, RolloutBuffer
+from adapter.store.buffer import BufferUnavailable, RolloutBuffer
 from adapter.store.releases import CLOSED, AdapterRelease, Fenced, ReleaseState, ReleaseStore
 from adapter.trainer import OutOfMemory, Trainer, TrainerThread, UpdateDiverged
 from rewards.estimators.estimate import ScoredGroup
@@ -94,8 +94,9 @@ class Worker:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def learn(self, token: int) -> AdapterRelease | None:
-        """Fill a batch, make a candidate of it, and wait for its verdict."""
-        await self._checkpoints.follow_live()
+        """Make an update; after a candidate's last one, publish it and wait for its verdict."""
+        if await self._checkpoints.follow_live():
+            await self._intake.unlearn()
         await self._intake.drop_stale()
         if await self._checkpoints.reanchor():
             return None
@@ -104,7 +105,7 @@ class Worker:
             await self._intake.fill()
         try:
             with self._metrics.stage("train"):
-                metrics = await self._train(self._intake.batch, self._intake.flat)
+                metrics = await self._update(self._intake.batch)
         except UpdateDiverged as error:
             await self._skip(str(error))
             return None
@@ -112,30 +113,37 @@ class Worker:
             await self._intake.drop_too_large(error)
             return None
         self._diverged = 0
+        self._intake.keep()
+        if not self._intake.complete:
+            return None
+        metrics |= await self._described(self._intake.learnt, self._intake.flat)
         metrics["step_time"] = time.monotonic() - started
         with self._metrics.stage("publish"):
-            release = await self._checkpoints.publish(token, self._intake.batch, metrics)
-            await self._intake.settle(Outcome.TRAINED)
+            release = await self._checkpoints.publish(token, self._intake.learnt, metrics)
+            await self._intake.settle()
         self._metrics.updated(release.metrics)
         await asyncio.to_thread(self._log.write, release.version, metrics)
         return await self._await_verdict(release)
 
-    async def _train(self, batch: Sequence[ScoredGroup], flat: int) -> dict[str, float]:
-        """Returns the metrics of the update and of its batch."""
+    async def _update(self, batch: Sequence[ScoredGroup]) -> dict[str, float]:
+        """Returns the metrics of the update."""
         groups = self._scoring.advantages(batch)
-        metrics = await self._trainer.do(lambda trainer: trainer.update(groups))
-        described = batch_metrics(batch, self._scoring.name, flat)
+        return dict(await self._trainer.do(lambda trainer: trainer.update(groups)))
+
+    async def _described(self, learnt: Sequence[ScoredGroup], flat: int) -> dict[str, float]:
+        """The metrics of what a candidate learnt from."""
+        described = batch_metrics(learnt, self._scoring.name, flat)
         if self._lineage.tip:  # counted over the whole lineage
             parent = await self._releases.get(self._lineage.tip)
             described["num_tokens"] += parent.metrics.get("num_tokens", 0.0)
-        lags = [self._lineage.lag(scored.group.policy_version) or 0 for scored in batch]
-        return {**metrics, **described, "lag": statistics.fmean(lags)}
+        lags = [self._lineage.lag(scored.group.policy_version) or 0 for scored in learnt]
+        return {**described, "lag": statistics.fmean(lags)}
 
     async def _skip(self, why: str) -> None:
         self._diverged += 1
         self._metrics.diverged.inc()
         log.error("update skipped: %s", why)
-        await self._intake.settle(Outcome.DIVERGED)
+        await self._intake.drop_diverged()
         if self._diverged >= MAX_DIVERGED:
             raise LearnerDiverged(
                 f"{MAX_DIVERGED} updates in a row: {why}; lower learning_rate, look at the rewards"
@@ -147,7 +155,7 @@ class Worker:
         self._metrics.updates.labels(now.state.value).inc()
         await self._log_verdict(now)
         if now.state in CLOSED:
-            await self._trainer.do(lambda trainer: trainer.undo())
+            self._lineage.clear()  # back to what is live, from its folder
             log.warning("v%d %s: %s", now.version, now.state, now.reason)
         else:
             self._lineage.grow(now.version)

@@ -55,10 +55,6 @@ class ScriptedTrainer:
     def shrink(self, tokens: int) -> None:
         self.micro_batch_tokens = tokens
 
-    def undo(self) -> None:
-        last = self.batches[-1]
-        self.learnt = self.learnt[: len(self.learnt) - len(last)]
-
     def save(self, folder: Path) -> None:
         (folder / WEIGHTS).write_text(" ".join(self.learnt))
         (folder / CONFIG).write_text("{}")

@@ -72,10 +72,6 @@ class SharedTrainer:
         with self._command({"do": "shrink", "tokens": tokens}):
             self._trainer.shrink(tokens)
 
-    def undo(self) -> None:
-        with self._command({"do": "undo"}):
-            self._trainer.undo()
-
     def save(self, folder: Path) -> None:
         with self._command({"do": "probe"}):
             self._trainer.save(folder)
@@ -166,8 +162,6 @@ def _execute(trainer: LoraTrainer, command: Mapping[str, Any], parts: Sequence[b
             (trainer.update if command["do"] == "update" else trainer.dry_run)(batch)
         case "shrink":
             trainer.shrink(command["tokens"])
-        case "undo":
-            trainer.undo()
         case "probe":
             trainer.probe_sheet()
         case _:

@@ -108,6 +108,7 @@ def _recipe(settings: AdapterSettings, judge: MathJudge) -> Recipe:
             name=settings.reward,
         ),
         groups_per_update=settings.groups_per_update,
+        updates_per_candidate=settings.updates_per_candidate,
         max_lag=settings.max_lag,
         keep_versions=settings.keep_versions,
         max_age=settings.max_age,

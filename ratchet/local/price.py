@@ -1,6 +1,6 @@
 """What a stack's answers cost, by its own counters."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,7 @@ async def price_at(url: str) -> Price:
     """The price so far of a server by its `/metrics`."""
     async with aiohttp.ClientSession() as session, session.get(url) as reply:
         text = await reply.text()
-    samples: Counter[tuple[str, str]] = Counter()
+    samples: defaultdict[tuple[str, str], float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             samples[sample.name, sample.labels.get("purpose", "")] += sample.value

@@ -64,15 +64,21 @@ class Watcher:
 
     async def until_backlog_is_low(self) -> None:
         """Wait while the learner is behind: it would only drop older rollouts as stale. While a
-        candidate is judged, it has enough in one update's worth: then the engine is the gate's."""
-        enough = self._stack.settings.groups_per_update
-        while self.backlog > (enough if self.waiting else _AHEAD * enough):
+        candidate is judged, the next one's groups are enough: then the engine is the gate's."""
+        enough = self._enough
+        ahead = _AHEAD * self._stack.settings.groups_per_update
+        while self.backlog > (enough if self.waiting else max(enough, ahead)):
             await asyncio.sleep(0.05)
 
     async def until_settled(self) -> None:
-        """Wait until too little is left for another update, and every candidate is judged. A poll
-        reads the backlog before the candidates, so that it misses none between the two."""
+        """Wait until too little is left for another candidate and every one is judged. A poll reads
+        the backlog before the candidates, so that it misses none between the two."""
         last = self._polls + 1  # groups recorded since the last poll are not in it
-        enough = self._stack.settings.groups_per_update
-        while self._polls <= last or self.backlog >= enough or self.waiting:
+        while self._polls <= last or self.backlog >= self._enough or self.waiting:
             await asyncio.sleep(0.1)
+
+    @property
+    def _enough(self) -> int:
+        """Groups of a candidate."""
+        settings = self._stack.settings
+        return settings.groups_per_update * settings.updates_per_candidate

@@ -74,6 +74,7 @@ class Drawing:
                 session.chosen_at, wave = len(session.tally.draws), left
 
     async def _draw_wave(self, session: VoteSession, count: int) -> None:
+        session.asked = session.drawn + count
         options = {**session.options, "n": count}
         if session.reason is not None and session.plan.confidence == 1.0:
             # Neither the learner wants them nor the vote, so they can be left out.

@@ -55,10 +55,11 @@ class VoteRules:
             return 1.0
         return ours.confidence or self.confidence
 
-    def heeding(self, plan: Plan, request: SamplingRequest, size: int) -> Plan:
-        """The plan with as many rollouts to begin with as the request or the operator asks for."""
+    def heeding(self, plan: Plan, request: SamplingRequest, size: int, least: int) -> Plan:
+        """The plan with as many rollouts to begin with as the request or the operator asks for, and
+        `least` of `size` at the least."""
         first = request.ratchet.rollouts_min or self.rollouts_min or plan.first
-        return replace(plan, first=min(size, max(first, request.n)))
+        return replace(plan, first=min(size, max(first, request.n, least)))
 
     def seconds(self, request: SamplingRequest) -> float:
         """Seconds for which an answer is of use."""

@@ -75,6 +75,8 @@ class VoteSession:
     task: asyncio.Task[None] | None = None
     drawn: int = 0
     """Rollouts that have come in, not counting the streamed one."""
+    asked: int = 0
+    """Rollouts that the engine was asked for, those drawn among them."""
     chosen_at: int = 0
     """Rollouts that were in when it was chosen for learning: the learner gets those after them,
     which nothing was decided by."""

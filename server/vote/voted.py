@@ -26,7 +26,7 @@ from server.vote.tally import RunningTally
 log = logging.getLogger("ratchet.voted")
 
 _QUORUM = 0.5
-"""Share of the rollouts that is enough for an answer when the others are lost."""
+"""Share of the rollouts asked for that is enough for an answer when the others are lost."""
 
 
 class VotedAnswers:
@@ -67,7 +67,9 @@ class VotedAnswers:
         size, seconds = admitted.ticket.rollouts, self._rules.seconds(request)
         slices = slices_of(admitted.prompt, caller.client, answer)
         plan = self._bookkeeping.governor.plan(slices, size, self._rules.confidence_of(request))
-        plan = self._rules.heeding(plan, request, size)
+        # A canary is judged by votes of which one rollout would show nothing.
+        least = 1 if self._bookkeeping.policy.canary is None else 2
+        plan = self._rules.heeding(plan, request, size, least)
         options = self._rules.options(request, admitted.prompt)
         session = VoteSession(
             reply=reply,
@@ -121,7 +123,7 @@ class VotedAnswers:
         except (TimeoutError, EngineError) as error:
             if session.outcome.done():
                 log.warning("an answered question was not finished: %s", error)
-            elif len(tally.draws) < max(1, _QUORUM * tally.size):
+            elif len(tally.draws) < max(1, _QUORUM * session.asked):
                 if isinstance(error, EngineError):
                     raise
                 raise EngineTimeout(f"no answer within {session.deadline:g} s") from None

@@ -160,6 +160,24 @@ async def test_who_asks_for_more_gets_more(body: dict[str, Any], first: int) -> 
         assert sizes(api)[0] == first
 
 
+async def test_a_deadline_answers_with_half_of_what_was_asked_for() -> None:
+    async with serving(**GOVERNED) as api:
+        api.says(UNSURE)
+        api.hold_back(2, 3)  # of the first four
+        vote = await answered(api, ratchet={"deadline": 0.1})
+        assert (vote["rollouts"], vote["recorded"], vote["reason"]) == (2, False, "partial")
+
+
+async def test_a_canary_is_shown_pairs() -> None:
+    async with serving(**GOVERNED) as api:
+        trusted(api)
+        api.says(UNSURE)
+        assert (await answered(api))["rollouts"] == 1
+        api.parts.policy.add(1, "v1")
+        api.parts.policy.begin_canary(1, 0.0)
+        assert (await answered(api))["rollouts"] == 2
+
+
 async def test_a_streamed_first_rollout_is_one_of_the_wave() -> None:
     async with serving(**GOVERNED) as api:
         api.says(UNSURE)
