@@ -96,7 +96,9 @@ class Drawing:
         await tally.add(batch)
         session.arrived.set()
         enough = len(tally.draws) >= session.reply.request.n and tally.outstanding
-        if enough and not session.reflects and not session.outcome.done() and await tally.decided():
+        whole = len(tally.draws) == session.asked + (session.first is not None)
+        is_open = enough and not session.reflects and not session.outcome.done()
+        if is_open and await tally.decided(whole=whole):
             await self.conclude(session)
         if not session.outcome.done() or session.reason is None:
             return True

@@ -68,15 +68,18 @@ class RunningTally:
         self._answers += answers
         self._tally = None
 
-    async def decided(self) -> bool:
-        """Whether the vote is over: all rollouts are in, or enough of them."""
+    async def decided(self, *, whole: bool = True) -> bool:
+        """Whether the vote is over: all rollouts are in, or enough of them. Short rollouts are in
+        first, and may not say the same as long ones: while a wave is not in as a `whole`, only what
+        the rest cannot change decides."""
         if self.outstanding <= 0:
             return True
         if self.kind.name == "text":  # every text may be the closest to the others
             return False
         if self._confidence == 1.0 and len(self.draws) <= self.size // 2:
             return False
-        return self._is_enough(await self.current(), len(self.draws))
+        exact = self._confidence == 1.0 or not whole
+        return self._is_enough(await self.current(), len(self.draws), exact=exact)
 
     def wins(self, tally: Tally) -> bool:
         """Whether the leading answer of these rollouts has enough of them behind it."""
@@ -87,25 +90,28 @@ class RunningTally:
         counts = range(1, len(tally))
         return next((count for count in counts if self._is_enough(tally, count)), len(tally))
 
-    def _is_enough(self, tally: Tally, count: int) -> bool:
-        """Whether the first `count` rollouts of a tally decide the vote."""
-        if self._is_sure(tally, count):
+    def _is_enough(self, tally: Tally, count: int, *, exact: bool = False) -> bool:
+        """Whether the first `count` rollouts of a tally decide the vote; `exact`: for certain."""
+        if self._is_sure(tally, count, exact=exact):
             return True
         votes = _votes(tally, count)
-        total = self.size if self._confidence == 1.0 else count
-        if max(votes, default=0) < self.support.needed(total):
+        if max(votes, default=0) < self.support.needed(self.size if exact else count):
             return False
-        return is_decided(votes, self.size - count, self._confidence, self._unanimity)
+        confidence = 1.0 if exact else self._confidence
+        return is_decided(votes, self.size - count, confidence, self._unanimity)
 
-    def _is_sure(self, tally: Tally, count: int) -> bool:
+    def _is_sure(self, tally: Tally, count: int, *, exact: bool = False) -> bool:
         """Whether the first `count` rollouts decide it however few they are: by what is known of
-        such questions, or by their own probabilities."""
+        such questions, or by their own probabilities, where the votes do not speak for another."""
         if self._confidence == 1.0:
             return False
         votes = _votes(tally, count)
-        if self._unanimity and len(votes) == 1 and votes[0] == count:
+        if self._unanimity and not exact and len(votes) == 1 and votes[0] == count:
             return lead_probability(count, 0, self._unanimity) >= self._confidence
-        return self._weighed and is_likeliest(*self._masses(tally, count))
+        masses, seen = self._masses(tally, count) if self._weighed else ([], 0.0)
+        if not votes or not is_likeliest(masses, seen):
+            return False
+        return masses.index(max(masses)) == votes.index(max(votes))
 
     def _masses(self, tally: Tally, count: int) -> tuple[list[float], float]:
         """The probabilities of the different rollouts among the first `count`, added up for each
