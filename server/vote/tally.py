@@ -106,8 +106,9 @@ class RunningTally:
         if self._confidence == 1.0:
             return False
         votes = _votes(tally, count)
-        if self._unanimity and not exact and len(votes) == 1 and votes[0] == count:
-            return lead_probability(count, 0, self._unanimity) >= self._confidence
+        known = self._unanimity and not exact and votes == [count]
+        if known and lead_probability(count, 0, self._unanimity) >= self._confidence:
+            return True
         masses, seen = self._masses(tally, count) if self._weighed else ([], 0.0)
         if not votes or not is_likeliest(masses, seen):
             return False

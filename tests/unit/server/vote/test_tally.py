@@ -1,12 +1,15 @@
 """Counting rollouts as they come in."""
 
 import asyncio
+import math
 import time
 
 import httpx
+import pytest
 
 from rewards.answers.math_answers import MathAnswers
 from rewards.rollouts import Rollout
+from rewards.votes import take_vote
 from server.engine.base import Draw
 from server.engine.scripted import ScriptedEngine
 from server.http.app import create_app
@@ -75,6 +78,50 @@ async def test_less_than_certain_may_do() -> None:
     assert not await tally.decided()  # 1 - 1/16
     await tally.add(draws(r"\boxed{1}"))
     assert await tally.decided()  # 1 - 1/32
+
+
+def weighed(*drawn: tuple[str, float], first: int = 0) -> list[Draw]:
+    """Rollouts that are all different, with their probabilities."""
+    return [
+        Draw(i, [1], {}, Rollout(rf"\boxed{{{answer}}}", [i], [math.log(mass)], "stop"))
+        for i, (answer, mass) in enumerate(drawn, first)
+    ]
+
+
+@pytest.mark.parametrize("unanimity", [0.0, 0.5])
+async def test_one_rollout_that_is_likelier_than_the_rest_wins(unanimity: float) -> None:
+    tally = RunningTally(MathAnswers(), 16, confidence=0.99, unanimity=unanimity, weighed=True)
+    await tally.add(weighed(("1", 0.6)))
+    assert await tally.decided()
+    counted = await tally.current()
+    assert tally.wins(counted)
+    assert tally.needed(counted) == 1
+
+
+async def test_a_likely_answer_does_not_win_for_another() -> None:
+    """2 of 3 votes are for an answer that is proven not to be the likeliest."""
+    tally = RunningTally(MathAnswers(), 16, confidence=0.99, weighed=True)
+    await tally.add(weighed(("39", 0.1), ("139", 0.7), ("39", 0.05)))
+    assert not await tally.decided()
+    await tally.add(weighed(("139", 0.01), ("139", 0.01), first=3))
+    assert await tally.decided()
+    assert take_vote(await tally.current()).answer == "139"
+
+
+async def test_rollouts_that_were_not_scored_prove_nothing() -> None:
+    tally = RunningTally(MathAnswers(), 16, confidence=0.99, weighed=True)
+    bad = [Rollout(r"\boxed{1}", [1], scores, "stop") for scores in ([], [math.nan], [0.1])]
+    await tally.add([Draw(i, [1], {}, rollout) for i, rollout in enumerate(bad)])
+    assert not await tally.decided()
+
+
+async def test_short_rollouts_do_not_decide_for_a_wave() -> None:
+    tally = RunningTally(MathAnswers(), 16, confidence=0.95)
+    await tally.add(draws(*[r"\boxed{1}"] * 4))
+    assert not await tally.decided(whole=False)
+    assert await tally.decided()
+    await tally.add(draws(*[r"\boxed{1}"] * 5))
+    assert await tally.decided(whole=False)  # nine of sixteen
 
 
 async def test_equal_forms_share_one_vote_in_the_reply() -> None:
