@@ -15,8 +15,9 @@ from statistics import median
 from rewards.early_decision import unanimous_rollouts
 
 _KEPT_SLICES = 1_024
-_MEMORY = 48.0
-"""Questions that a slice's disagreement looks back on, fading."""
+_MEMORY, _LONG_MEMORY = 48.0, 192.0
+"""Questions that a slice's disagreement looks back on, fading: as far as trust goes, and as far as
+it is worth learning from."""
 _TRUSTED = 12.0
 """Questions seen of a slice before it counts rather than a wider one."""
 _NEEDS = 32
@@ -27,9 +28,9 @@ _AUDITED = 4
 _SLAB = 3.0
 """Two rollouts of a question whose p1 is uniform disagree one time in three: the integral of
 2p(1 - p)."""
-_MIXED, _SETTLED = 1 / 3, 0.02
-"""Above the one disagreement a first wave is hardly ever enough; below the other nothing is left to
-learn."""
+_MIXED, _SETTLED = 1 / 3, 0.04
+"""Above the one disagreement a first wave is hardly ever enough; below the other, where 98 of 100
+rollouts say the same, what could be learnt is not worth a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,27 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Slice:
+class _Disagreement:
+    """The share of pairs that disagree in first waves, over so many of them, fading."""
+
+    memory: float
     seen: float = 0.0
-    disagreement: float = 0.0
-    """Of `seen` first waves: the share of their pairs that disagreed, added up."""
+    total: float = 0.0
+
+    def add(self, share: float) -> None:
+        fading = 1.0 - 1.0 / self.memory
+        self.seen = self.seen * fading + 1.0
+        self.total = self.total * fading + share
+
+    @property
+    def share(self) -> float:
+        return self.total / self.seen if self.seen else 1.0
+
+
+@dataclass(slots=True)
+class _Slice:
+    lately: _Disagreement = field(default_factory=lambda: _Disagreement(_MEMORY))
+    longer: _Disagreement = field(default_factory=lambda: _Disagreement(_LONG_MEMORY))
     needs: deque[int] = field(default_factory=lambda: deque(maxlen=_NEEDS))
     unaudited: int = 0
     """Questions given one rollout since the last audit."""
@@ -57,12 +75,7 @@ class _Slice:
     def unanimity(self) -> float:
         """The share of questions with one answer only, at the least; one more that disagrees is
         always supposed."""
-        return max(0.0, 1.0 - _SLAB * (self.disagreement + 1.0) / (self.seen + 2.0))
-
-    @property
-    def split(self) -> float:
-        """The share of pairs that disagree."""
-        return self.disagreement / self.seen if self.seen else 1.0
+        return max(0.0, 1.0 - _SLAB * (self.lately.total + 1.0) / (self.lately.seen + 2.0))
 
 
 class Governor:
@@ -80,13 +93,13 @@ class Governor:
         known = self._known(slices)
         if known is None:
             return Plan(min(_UNKNOWN, size), confidence, learns=self._affords())
-        unanimity, split = known.unanimity, known.split
+        unanimity = known.unanimity
         enough = unanimous_rollouts(confidence, unanimity)
-        first = 2 if split > _MIXED else min(enough, int(median(known.needs)))
+        first = 2 if known.lately.share > _MIXED else min(enough, int(median(known.needs)))
         if first == 1:
             known.unaudited = (known.unaudited + 1) % _AUDITED
             first = 1 if known.unaudited else 2
-        learns = split >= _SETTLED and self._affords()
+        learns = known.longer.share >= _SETTLED and self._affords()
         return Plan(min(first, size), confidence, unanimity, learns)
 
     def learn(self, slices: Sequence[str], disagreement: float | None, needed: int) -> None:
@@ -97,9 +110,8 @@ class Governor:
             self._slices.move_to_end(name)
             one.needs.append(needed)
             if disagreement is not None:
-                fading = 1.0 - 1.0 / _MEMORY
-                one.seen = one.seen * fading + 1.0
-                one.disagreement = one.disagreement * fading + disagreement
+                one.lately.add(disagreement)
+                one.longer.add(disagreement)
         while len(self._slices) > _KEPT_SLICES:
             self._slices.popitem(last=False)
 
@@ -109,11 +121,11 @@ class Governor:
             del self._slices[name]
 
     def split(self, name: str) -> float | None:
-        """The share of pairs that disagree in a slice; None before there are any."""
+        """The share of pairs that disagree lately in a slice; None before there are any."""
         one = self._slices.get(name)
-        return one.split if one is not None and one.seen else None
+        return one.lately.share if one is not None and one.lately.seen else None
 
     def _known(self, slices: Sequence[str]) -> _Slice | None:
         """The narrowest slice of which enough has been seen."""
         found = (self._slices.get(name) for name in slices)
-        return next((one for one in found if one is not None and one.seen >= _TRUSTED), None)
+        return next((one for one in found if one is not None and one.lately.seen >= _TRUSTED), None)
