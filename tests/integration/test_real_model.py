@@ -27,8 +27,9 @@ pytestmark = [
 QUESTIONS = [item.prompt for item in stream_and_held_out(0, 200, 3)[0]]
 SMALL = {
     "learning_rate": 2e-4, "rollouts": 8, "train_rollouts": 8, "learn_rollouts": 4,
-    "groups_per_update": 2, "gate_prompts": 4, "gate_rollouts": 2, "gate_queries": 96,
-    "gate_guard_items": 8, "gate_guard_tokens": 16, "answer": NUMBERS,
+    "groups_per_update": 2, "updates_per_candidate": 1,
+    "gate_prompts": 4, "gate_rollouts": 2, "gate_queries": 96, "gate_guard_items": 8,
+    "gate_guard_tokens": 16, "answer": NUMBERS,
 }  # fmt: skip
 """Little of everything, so that a candidate and its verdict take seconds; the gate's bounds are
 those of every stack. As `auto` reads this model's prose, hardly three of eight ever agree."""
