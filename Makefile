@@ -11,7 +11,7 @@ CLIENTS := .ratchet/clients
 CLIENTS_STAMP := $(CLIENTS)/.installed-$(shell cat deploy/clients/* | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning results \
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning bench-cost results \
 	chaos fuzz clients clients-setup references lock sbom clean
 
 help: ## list these commands
@@ -52,6 +52,9 @@ bench-parity: setup ## does parity tell a real update from none and from another
 
 bench-learning: setup ## what learning costs clients of a real model (ten minutes)
 	$(BIN)/python -m loadtests.learning_bench
+
+bench-cost: setup ## what an answer costs as the small model learns (seven minutes; COST="--model smollm2 --minutes 20")
+	$(BIN)/python -m loadtests.cost_bench $(COST)
 
 chaos: setup ## 1,000 groups through 200 random kills (CHAOS="--groups 10000 --kills 2000 --seconds 9000"): is anything lost?
 	$(BIN)/python -m loadtests.chaos $(CHAOS)
