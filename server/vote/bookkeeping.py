@@ -195,7 +195,7 @@ class Bookkeeping:
         held.enter_context(self.policy.hold(lease.version))
         asked = session.engine_request(session.options, session.engine_seconds)
         size = len(orjson.dumps(query.options))
-        self.top_up.add(Unfinished(group, asked, held, size))
+        self.top_up.add(Unfinished(group, asked, held, size, session.chosen_at))
 
     async def _count(self, session: VoteSession) -> None:
         """Count all rollouts that finished, and the vote over them."""

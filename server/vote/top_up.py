@@ -28,17 +28,19 @@ _MAX_WAITING_BYTES = 24 << 20
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """A group, and the `request` for more of its rollouts, whose options have so many bytes. `held`
-    keeps its version loaded."""
+    keeps its version loaded. `chosen_by` rollouts were drawn before, by which it was chosen: they
+    are not in it, and count."""
 
     group: RolloutGroup
     request: EngineRequest
     held: ExitStack
     options_bytes: int = 0
+    chosen_by: int = 0
 
     @property
     def size(self) -> int:
-        """Rollouts so far."""
-        return len(self.group.rollouts)
+        """Rollouts drawn so far."""
+        return self.chosen_by + len(self.group.rollouts)
 
     @property
     def bytes(self) -> int:

@@ -100,6 +100,15 @@ async def test_the_learner_gets_what_nothing_was_decided_by() -> None:
         assert drawn[:4] == [*SPLIT, *SPLIT]
 
 
+async def test_rollouts_that_chose_a_question_count_in_what_it_may_cost() -> None:
+    """Nothing is waiting for a moment in which the engine is idle."""
+    async with serving(**GOVERNED, train_rollouts=16) as api:
+        api.says(*SPLIT)
+        await answered(api)
+        assert len((await api.group()).rollouts) == 12
+        assert sizes(api) == [4, 12]
+
+
 async def test_groups_are_unbiased() -> None:
     """Rollouts right with p 0.9: of chosen questions alone, those that choose are right far less
     often, those that the learner gets as often."""
