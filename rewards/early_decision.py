@@ -54,4 +54,4 @@ def is_likeliest(masses: Sequence[float], seen: float) -> bool:
     probable than all others together needs no second.
     """
     first, second = sorted([*masses, 0.0, 0.0], reverse=True)[:2]
-    return first - second > 1.0 - seen
+    return first - second > max(0.0, 1.0 - seen)

@@ -136,8 +136,8 @@ class ServerMetrics:
         self.agreement = RollingMean(
             self._gauge(
                 "ratchet_agreement_ratio",
-                f"Winner's share of the first wave of rollouts, mean {_ROLLING} voted queries with "
-                "an answer and two rollouts to begin with.",
+                f"Share of pairs of a first wave's rollouts that agree, mean {_ROLLING} voted "
+                "queries with an answer; the winner's share with `vote_confidence` 1.",
             ),
             self._gauge(
                 "ratchet_agreement_queries",

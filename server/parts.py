@@ -89,9 +89,8 @@ class Parts:
             alone=settings.learning_rollouts,
             beside=settings.learning_rollouts_beside,
             clients=lambda: self.admission.requests,
-            affords=lambda: self.spending.affords,
         )
-        self.admission.on_change = self.spending.on_change = self.share.changed
+        self.admission.on_change = self.share.changed
         self._keep(settings)
         self.feedback = Feedback(self.feedback_store, labels, metrics)
         self.promoter = promoter(

@@ -84,7 +84,7 @@ class VoteSettings(SettingsGroup):
     JSON, else a reply of a few words."""
     budget: float = Field(default=0.0)
     """Most tokens generated, for whatever purpose, for each token of an answer; 0: no bound. Over
-    it learning and judging wait for more traffic, and votes have so many rollouts."""
+    it learning and judging wait for more traffic, and votes get half as many rollouts."""
     vote_support: float = Field(default=0.125, ge=0, le=1)
     """Least share of the rollouts that an answer needs to win, and two of them at least. Below it
     the rollout closest to all others is served, and `answer` is null."""

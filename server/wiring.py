@@ -138,6 +138,7 @@ def promoter(
         trial=trial,
         steps=tuple(steps),
         monitor=Monitor(policy, releases, signals, trial),
+        spending=spending,
         metrics=metrics,
         lock_in=settings.gate_lock_in,
     )

@@ -82,9 +82,9 @@ class Adaptation:
             adapted = Evaluator(client, settings.model_name, plan.protocol, self._kind)
             after = await adapted.grade_all(plan.test)
             echo(one_line(after))
-            learnt = await price_at(self._metrics)
+            learnt, live = await price_at(self._metrics), await store.live()
             cost = await self._cost(client, learnt)
-            releases, live = await store.all(), await store.live()
+            releases = await store.all()
         first, last = plain_summary(before), plain_summary(after)
         replies, memory = self._log.replies, self._watcher.peak_bytes
         plot_accuracy(
@@ -119,7 +119,9 @@ class Adaptation:
         echo("asking the same as ordinary clients do: what does an answer cost now?")
         model, tokens = self._stack.settings.model_name, plan.protocol.max_tokens
         grading = GradingClient(client, model, self._kind, tokens)
-        await grading.run(plan.test, log, done=lambda: False, ready=_at_once)
+        async with self._watcher.running():
+            await grading.run(plan.test, log, done=lambda: False, ready=_at_once)
+            await self._watcher.until_settled()  # what these questions cause is part of their price
         self._log.failed += log.failed
         numbers = (await price_at(self._metrics)).since(learnt).numbers()
         right = sum(reply.correct for reply in log.replies) / len(plan.test)

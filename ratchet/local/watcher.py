@@ -65,6 +65,8 @@ class Watcher:
     async def until_backlog_is_low(self) -> None:
         """Wait while the learner is behind: it would only drop older rollouts as stale. While a
         candidate is judged, the next one's groups are enough: then the engine is the gate's."""
+        if self._stack.settings.budget:  # then a verdict waits for questions
+            return
         enough = self._enough
         ahead = _AHEAD * self._stack.settings.groups_per_update
         while self.backlog > (enough if self.waiting else max(enough, ahead)):
@@ -73,6 +75,8 @@ class Watcher:
     async def until_settled(self) -> None:
         """Wait until too little is left for another candidate and every one is judged. A poll reads
         the backlog before the candidates, so that it misses none between the two."""
+        if self._stack.settings.budget:
+            return
         last = self._polls + 1  # groups recorded since the last poll are not in it
         while self._polls <= last or self.backlog >= self._enough or self.waiting:
             await asyncio.sleep(0.1)

@@ -51,16 +51,12 @@ def first_of(tally: Tally, count: int) -> Tally:
     return Tally(tally.answers[:count], tally.clusters[:count], tally.canonical[:count])
 
 
-def disagreement(tally: Tally, count: int) -> float:
-    """The share of pairs among the first `count` rollouts that have not the same answer; without an
-    answer, nothing is the same. Its mean does not depend on `count`: 1 - sum of p^2. 0 of one."""
-    if count < 2:
-        return 0.0
-    same = 0
-    for rows in tally.members:
-        votes = sum(row < count for row in rows)
-        same += votes * (votes - 1)
-    return 1.0 - same / (count * (count - 1))
+def disagreement(tally: Tally) -> float:
+    """The share of pairs of rollouts that have not the same answer; without an answer, nothing is
+    the same. Its mean does not depend on their number: 1 - sum of p^2. 0 of one."""
+    count = len(tally)
+    same = sum(len(rows) * (len(rows) - 1) for rows in tally.members)
+    return 1.0 - same / (count * (count - 1)) if count > 1 else 0.0
 
 
 def tally_by(answers: Sequence[str | None], key: Callable[[str], str]) -> Tally:

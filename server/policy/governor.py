@@ -7,6 +7,7 @@ that needs one rollout only is now and then given two, and a slice whose pairs o
 loses the trust that it had.
 """
 
+import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,20 +30,23 @@ _SLAB = 3.0
 """Two rollouts of a question whose p1 is uniform disagree one time in three: the integral of
 2p(1 - p)."""
 _MIXED, _SETTLED = 1 / 3, 0.04
-"""Above the one disagreement a first wave is hardly ever enough; below the other, where 98 of 100
-rollouts say the same, what could be learnt is not worth a verdict."""
+"""Above the one disagreement a first wave is hardly ever enough, so that all are drawn at once, and
+are the learner's without a choice; below the other, where 98 of 100 rollouts say the same, what
+could be learnt is not worth a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a question's rollouts are drawn: `first` of them, more while the vote is open at
     `confidence` and `unanimity` (rewards/early_decision.py). `learns`: the rest of its rollouts
-    are drawn for the learner too if the first ones do not decide the vote."""
+    are drawn for the learner too if the first ones do not decide the vote. What it shows
+    `stands_for` so many questions: one that is audited for those that are not."""
 
     first: int
     confidence: float
     unanimity: float = 0.0
     learns: bool = True
+    stands_for: int = 1
 
 
 @dataclass(slots=True)
@@ -68,8 +72,20 @@ class _Slice:
     lately: _Disagreement = field(default_factory=lambda: _Disagreement(_MEMORY))
     longer: _Disagreement = field(default_factory=lambda: _Disagreement(_LONG_MEMORY))
     needs: deque[int] = field(default_factory=lambda: deque(maxlen=_NEEDS))
-    unaudited: int = 0
-    """Questions given one rollout since the last audit."""
+    asked_alone: int = 0
+    """Questions for which one rollout would do."""
+    audited_at: int = 0
+    """Which of the next `_AUDITED` of them is audited: at random, or traffic that takes turns would
+    have the same question audited each time."""
+
+    @property
+    def audits(self) -> bool:
+        """Whether this question, for which one rollout would do, is to be audited."""
+        turn = self.asked_alone % _AUDITED
+        if turn == 0:
+            self.audited_at = random.randrange(_AUDITED)
+        self.asked_alone += 1
+        return turn == self.audited_at
 
     @property
     def unanimity(self) -> float:
@@ -89,18 +105,21 @@ class Governor:
         """For a question in these `slices`, narrowest first, with at most `size` rollouts; for a
         vote that nothing but all of them decides (`confidence` 1), all at once."""
         if confidence >= 1.0:
-            return Plan(size, confidence)
+            return Plan(size, confidence, learns=self._affords())
         known = self._known(slices)
         if known is None:
             return Plan(min(_UNKNOWN, size), confidence, learns=self._affords())
         unanimity = known.unanimity
         enough = unanimous_rollouts(confidence, unanimity)
-        first = 2 if known.lately.share > _MIXED else min(enough, int(median(known.needs)))
-        if first == 1:
-            known.unaudited = (known.unaudited + 1) % _AUDITED
-            first = 1 if known.unaudited else 2
         learns = known.longer.share >= _SETTLED and self._affords()
-        return Plan(min(first, size), confidence, unanimity, learns)
+        first = min(enough, int(median(known.needs)))
+        if known.lately.share > _MIXED:
+            first = size if learns else 2
+        if min(first, size) > 1:
+            return Plan(min(first, size), confidence, unanimity, learns)
+        if size > 1 and known.audits:
+            return Plan(2, confidence, unanimity, learns, _AUDITED)
+        return Plan(1, confidence, unanimity, learns)
 
     def learn(self, slices: Sequence[str], disagreement: float | None, needed: int) -> None:
         """Remember a question: the share of the pairs in its first wave that disagreed, None if it

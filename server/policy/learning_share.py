@@ -27,8 +27,6 @@ class LearningShare:
     quiet: float = 2.0
     clients: Callable[[], int] = lambda: 0
     """Requests of clients that are under way."""
-    affords: Callable[[], bool] = lambda: True
-    """Whether the budget has anything left for learning."""
     under_way: int = 0
     _waiting: deque[tuple[int, asyncio.Future[None]]] = field(
         default_factory=deque[tuple[int, asyncio.Future[None]]]
@@ -93,7 +91,7 @@ class LearningShare:
             self._quiet_at = loop.time() + min(self.quiet, loop.time() - self._busy_since)
             loop.call_at(self._quiet_at, self.changed)
         self._busy = self.clients() > 0
-        while self._waiting and self.affords():
+        while self._waiting:
             rollouts, turn = self._waiting[0]
             gave_up = turn.cancelled()
             if not gave_up and self.under_way and self.under_way + rollouts > self.limit:

@@ -18,6 +18,7 @@ from adapter.store.releases import AdapterRelease, ReleaseState, ReleaseStore
 from adapter.tasks import beside
 from server.engine.base import Engine, EngineError
 from server.metrics import ServerMetrics
+from server.policy.spending import Spending
 from server.promotion.lock_in import locked_in
 from server.promotion.monitor import Monitor
 from server.promotion.steps import PromotionStep, verdicts
@@ -42,6 +43,7 @@ class Promoter:
     trial: Trial
     steps: Sequence[PromotionStep]
     monitor: Monitor
+    spending: Spending
     metrics: ServerMetrics
     lock_in: float = 1.0
     """Majority from which on learning has locked in."""
@@ -60,9 +62,10 @@ class Promoter:
 
     async def judge(self) -> None:
         """Check the live version and decide waiting candidates, unless judging is paused, there are
-        too few queries to judge by, or another server judges. Raises EngineError,
-        BufferUnavailable."""
-        if await self.releases.paused() is not None or not self.trial.ready:
+        too few queries to judge by, the budget is spent, or another server judges. Raises
+        EngineError, BufferUnavailable."""
+        ready = self.trial.ready and self.spending.affords
+        if not ready or await self.releases.paused() is not None:
             return
         if await self.releases.judges(self.name, _LEASE_SECONDS):
             await beside(self._go_on_judging(), self._judge())
@@ -78,7 +81,8 @@ class Promoter:
             self.metrics.rollbacks.inc()
             await self.versions.sync()
         for release in await self.releases.all():
-            if release.state is ReleaseState.CANDIDATE and self.trial.ready:
+            ready = self.trial.ready and self.spending.affords
+            if release.state is ReleaseState.CANDIDATE and ready:
                 await self._decide(release)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:

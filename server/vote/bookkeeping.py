@@ -93,9 +93,7 @@ class Bookkeeping:
         if not (session.governed and session.plan.learns and session.reason is None):
             return False
         tally = await session.tally.current()
-        return disagreement(tally, len(tally)) > 0.0 and not self.reservoir.holds_out(
-            session.prompt
-        )
+        return disagreement(tally) > 0.0 and not self.reservoir.holds_out(session.prompt)
 
     async def conclude(self, session: VoteSession) -> None:
         """End the vote, which releases the reply."""
@@ -114,9 +112,10 @@ class Bookkeeping:
         if session.reason is None and self.reservoir.holds_out(session.prompt):
             session.reason = Unrecorded.HELD_OUT
             self.metrics.groups[Unrecorded.HELD_OUT].inc()
-        if session.reason is None and session.governed and not session.chosen_at:
-            session.reason = Unrecorded.AGREED if session.plan.learns else Unrecorded.RESTS
-            self.metrics.groups[session.reason].inc()
+        if session.reason is None and not session.chosen_at:
+            session.reason = _unchosen(session, counted)
+            if session.reason is not None:
+                self.metrics.groups[session.reason].inc()
         if session.reason is None:
             session.reason = self.recorder.refusal()
         outcome = Outcome(
@@ -214,10 +213,11 @@ class Bookkeeping:
         metrics.completion_tokens.inc(generated)
         served = session.served
         assert served is not None
-        answered = session.reply.request.n * tally.draws[served.row].tokens
+        replies = session.outcome.result().ranked[: session.reply.request.n]
+        answered = _tokens(replies)
         metrics.answered_tokens.inc(answered)
         self.spending.generated(generated)
-        self.spending.answered(answered)
+        self.spending.answered(answered, generated / vote.total * len(replies))
         metrics.votes[served.reason or "answered"].inc()
         metrics.kinds[served.kind].inc()
         self._observe(session, counted)
@@ -226,21 +226,35 @@ class Bookkeeping:
     def _observe(self, session: VoteSession, counted: Tally) -> None:
         """Remember how a question's rollouts agree: those that were drawn before anything was
         decided by them, where there are two. One alone says nothing."""
-        tally, size = session.tally, len(counted)
-        if session.governed:
-            size = min(session.plan.first, size)
-            if not (session.lease.pinned or session.partial):
-                whole = size == session.plan.first and size > 1
-                apart = disagreement(counted, size) if whole else None
-                self.governor.learn(session.slices, apart, tally.needed(counted))
-        if session.governed and size < 2:
-            return
-        vote = take_vote(first_of(counted, size))
-        if session.served is not None and session.served.answer is not None:
-            self.metrics.agreement.add(vote.agreement)
-        if not session.lease.pinned:
-            record = VoteRecord.of(vote, _tokens(tally.draws[:size]))
-            self.signals.add(session.lease.version, record)
+        size, plan = min(session.observed, len(counted)), session.plan
+        first = first_of(counted, size)
+        vote, whole = take_vote(first), size == session.observed
+        agreement = vote.agreement
+        if plan.confidence < 1.0:
+            apart = disagreement(first) if size > 1 and whole else None
+            gone = self.recorder.has_opted_out(session.caller.client)
+            if not (session.lease.pinned or gone):
+                self.governor.learn(session.slices, apart, session.tally.needed(counted))
+            if apart is None:
+                return
+            agreement = 1.0 - apart  # whatever the size of the wave
+        record = replace(VoteRecord.of(vote, _tokens(session.tally.draws[:size])),
+                         agreement=agreement)  # fmt: skip
+        for _ in range(plan.stands_for):
+            if session.served is not None and session.served.answer is not None:
+                self.metrics.agreement.add(agreement)
+            if not session.lease.pinned:
+                self.signals.add(session.lease.version, record)
+
+
+def _unchosen(session: VoteSession, counted: Tally) -> Unrecorded | None:
+    """Why nothing is learnt from a question that was not chosen for it after a wave; None where
+    all its rollouts came in one wave, and are not all alike."""
+    if not session.plan.learns:
+        return Unrecorded.RESTS
+    if session.plan.confidence < 1.0 and (session.governed or not disagreement(counted)):
+        return Unrecorded.AGREED
+    return None
 
 
 def _tokens(draws: Sequence[Draw]) -> int:

@@ -168,7 +168,8 @@ class Completions:
             if tally.draws and not outcome.done():
                 counted = await tally.current()
                 distribution = await tally.distribution(counted)
-                yield session.reply.progress(take_vote(counted), distribution, tally.size)
+                asked = session.asked + (session.first is not None)
+                yield session.reply.progress(take_vote(counted), distribution, asked)
 
     async def _several_events(
         self, request: SamplingRequest, caller: Caller, count: CountTokens

@@ -50,28 +50,46 @@ class Drawing:
             return
         others = asyncio.create_task(self._draw_waves(session, session.tally.size - 1))
         try:
-            if await self._add(session, [await session.first]):
+            goes_on = await self._add(session, [await session.first])
+            session.written.set()
+            if goes_on:
                 await others
         finally:
             others.cancel()
             await asyncio.gather(others, return_exceptions=True)
 
     async def _draw_waves(self, session: VoteSession, count: int) -> None:
-        """Draw up to `count` rollouts: all at once, or more only while the vote is open; then what
-        is left in one wave, if the learner gets it."""
-        wave, retried = min(session.plan.first, count), False
-        while session.drawn < count and not (session.drawn and session.outcome.done()):
+        """Draw up to `count` rollouts beside the streamed one, which belongs to the first wave: all
+        at once, or more only while the vote is open."""
+        wave, retried = min(session.plan.first - (session.first is not None), count), False
+        while wave or (wave := await self._next_wave(session, count)):
             try:
                 await self._draw_wave(session, wave)
+                wave = 0
             except EngineUnavailable:
                 if retried:
                     raise
-                retried = True  # on another replica, if there is one
-            left = count - session.drawn
-            wave = min(max(session.drawn, 1), left)
-            is_open = session.drawn and left and not session.outcome.done()
-            if is_open and not session.chosen_at and await self.chooses(session):
-                session.chosen_at, wave = len(session.tally.draws), left
+                retried = True  # on another replica, if there is one: the rest of that wave
+                wave = session.asked - session.drawn if self._goes_on(session) else 0
+
+    async def _next_wave(self, session: VoteSession, count: int) -> int:
+        """How many rollouts to draw next, as many again or all that are left if the learner gets
+        them; 0 if no more are needed."""
+        if session.first is not None:
+            await session.written.wait()
+        left = count - session.drawn
+        if not left or not self._goes_on(session):
+            return 0
+        if not session.chosen_at and await self.chooses(session):
+            session.chosen_at = len(session.tally.draws)
+            return left
+        return min(max(len(session.tally.draws), 1), left)
+
+    @staticmethod
+    def _goes_on(session: VoteSession) -> bool:
+        """Whether anybody wants more rollouts."""
+        learns = session.chosen_at and session.reason is None
+        return not session.outcome.done() or bool(learns)
 
     async def _draw_wave(self, session: VoteSession, count: int) -> None:
         session.asked = session.drawn + count
@@ -103,7 +121,7 @@ class Drawing:
         if not session.outcome.done() or session.reason is None:
             return True
         # What a first wave shows must not depend on which of its rollouts came first.
-        return session.governed and session.drawn < session.plan.first
+        return session.governed and len(tally.draws) < session.plan.first
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,11 @@ class VoteSession:
     task: asyncio.Task[None] | None = None
     drawn: int = 0
     """Rollouts that have come in, not counting the streamed one."""
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the streamed rollout is in."""
     asked: int = 0
-    """Rollouts that the engine was asked for, those drawn among them."""
+    """Rollouts that the engine was asked for, those drawn among them, not counting the streamed
+    one."""
     chosen_at: int = 0
     """Rollouts that were in when it was chosen for learning: the learner gets those after them,
     which nothing was decided by."""
@@ -99,12 +102,19 @@ class VoteSession:
         came = sum(draw.tokens for draw in draws)
         if not broken_off(error):
             return came + (len(draws[0].prompt_ids) if draws else 0)
-        return self.cost.prompt + came + self.cost.each * max(0, self.tally.outstanding)
+        asked = (self.asked or self.plan.first) + (self.first is not None)
+        return self.cost.prompt + came + self.cost.each * max(0, asked - len(draws))
 
     @property
     def governed(self) -> bool:
         """Whether it began with fewer rollouts than it may have."""
         return self.plan.first < self.tally.size
+
+    @property
+    def observed(self) -> int:
+        """Rollouts of its first wave, which nothing had been decided by; all of them in a vote that
+        nothing but certainty ends."""
+        return self.plan.first if self.plan.confidence < 1.0 else len(self.tally.draws)
 
     @property
     def reflects(self) -> bool:

@@ -98,7 +98,8 @@ class RunningTally:
         if max(votes, default=0) < self.support.needed(self.size if exact else count):
             return False
         confidence = 1.0 if exact else self._confidence
-        return is_decided(votes, self.size - count, confidence, self._unanimity)
+        unanimity = self._unanimity if sum(votes) == count else 0.0
+        return is_decided(votes, self.size - count, confidence, unanimity)
 
     def _is_sure(self, tally: Tally, count: int, *, exact: bool = False) -> bool:
         """Whether the first `count` rollouts decide it however few they are: by what is known of

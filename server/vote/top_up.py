@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from rewards.rollouts import RolloutGroup
-from server.engine.base import Engine, EngineError, EngineRequest, Priority, draw_all
+from server.engine.base import Draw, Engine, EngineError, EngineRequest, Priority
 from server.metrics import ServerMetrics
 from server.policy.learning_share import LearningShare
 from server.policy.leases import Policy
@@ -99,7 +99,7 @@ class TopUp:
         while True:
             self._sweep()
             self._arrived.clear()
-            while self._waiting and self._admission.idle and len(self._running) < _AT_ONCE:
+            while self._may_draw and len(self._running) < _AT_ONCE:
                 unfinished = self._pop()
                 self._running[asyncio.create_task(self._draw_some(unfinished))] = unfinished
             arrival = asyncio.create_task(self._arrived.wait())
@@ -135,6 +135,11 @@ class TopUp:
         while self._waiting:
             self._record(self._pop())
 
+    @property
+    def _may_draw(self) -> bool:
+        """Whether something waits, for which there is room and budget."""
+        return bool(self._waiting) and self._admission.idle and self._spending.affords
+
     async def _draw_some(self, unfinished: Unfinished) -> None:
         """Draw a portion for one group, and put it back or record it."""
         count = min(_PORTION, self._target - unfinished.size)
@@ -145,16 +150,24 @@ class TopUp:
             async with self._share.take(count) as beside_clients:
                 order = Priority.CLIENT if beside_clients else Priority.TOP_UP
                 request = replace(unfinished.request, options=options, priority=order)
-                draws = await draw_all(self._engine, request)
+                draws = await self._drawn(request)
             rollouts = [*unfinished.group.rollouts, *await self._transcript.rollouts(draws)]
         except EngineError:
             self._record(unfinished)
             return
-        self._metrics.top_ups.inc(len(draws))
-        tokens = sum(draw.tokens for draw in draws)
-        self._metrics.tokens["learning"].inc(tokens)
-        self._spending.generated(tokens)
         self.add(replace(unfinished, group=replace(unfinished.group, rollouts=rollouts)))
+
+    async def _drawn(self, request: EngineRequest) -> list[Draw]:
+        """The rollouts of a request, each counted when it is in: more may be broken off."""
+        draws: list[Draw] = []
+        async with self._engine.draw(request) as batches:
+            async for batch in batches:
+                draws += batch
+                self._metrics.top_ups.inc(len(batch))
+                tokens = sum(draw.tokens for draw in batch)
+                self._metrics.tokens["learning"].inc(tokens)
+                self._spending.generated(tokens)
+        return draws
 
     def _pop(self) -> Unfinished:
         unfinished = self._waiting.popleft()

@@ -26,7 +26,8 @@ from server.vote.tally import RunningTally
 log = logging.getLogger("ratchet.voted")
 
 _QUORUM = 0.5
-"""Share of the rollouts asked for that is enough for an answer when the others are lost."""
+"""Share of the rollouts asked for that is enough for an answer when the others are lost; those that
+are for the learner are not missed."""
 
 
 class VotedAnswers:
@@ -123,7 +124,7 @@ class VotedAnswers:
         except (TimeoutError, EngineError) as error:
             if session.outcome.done():
                 log.warning("an answered question was not finished: %s", error)
-            elif len(tally.draws) < max(1, _QUORUM * session.asked):
+            elif len(tally.draws) < max(1, _QUORUM * (session.chosen_at or session.asked)):
                 if isinstance(error, EngineError):
                     raise
                 raise EngineTimeout(f"no answer within {session.deadline:g} s") from None
