@@ -143,10 +143,12 @@ async def test_where_learning_rests_votes_go_on_in_waves() -> None:
     async with serving(**GOVERNED) as api:
         trusted(api)
         api.says(*SPLIT)
-        votes = [await answered(api) for _ in range(4)]
-        [vote] = [vote for vote in votes if vote["rollouts"] > 1]  # the audit
+        vote = await answered(api)
+        while vote["rollouts"] == 1:  # until the audit, of four at most
+            vote = await answered(api)
         assert (vote["recorded"], vote["reason"]) == (False, "rests")
-        assert sorted(sizes(api)) == [1, 1, 1, 2, 2, 4, 8]
+        assert sizes(api)[-4:] == [2, 2, 4, 8]
+        assert len(sizes(api)) <= 7
         await api.parts.flush(2.0)
         assert len(api.parts.reservoir) == 1
 
