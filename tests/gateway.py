@@ -58,7 +58,7 @@ class Gateway:
         self.upstreams = upstreams
         given = {
             "redis_url": "memory://", "port": self.port, "probe_seconds": 0.2, "rollouts": 4,
-            "train_rollouts": 0, "adapters_dir": folder / "adapters",
+            "train_rollouts": 0, "vote_confidence": 1.0, "adapters_dir": folder / "adapters",
             "engine_url": ",".join(upstream.url for upstream in upstreams), **settings,
         }  # fmt: skip
         self.environment = {f"RATCHET_{k.upper()}": str(v) for k, v in given.items()}

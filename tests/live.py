@@ -20,6 +20,7 @@ SETTINGS = {
     "groups_per_update": 4,
     "rollouts": 16,
     "train_rollouts": 16,
+    "vote_confidence": 1.0,
     "gate_prompts": 8,
     "gate_holdout": 0,
     "gate_rollouts": 4,

@@ -38,7 +38,7 @@ def site() -> Iterator[tuple[str, Parts]]:
     engine = ScriptedEngine(lambda _model, _prompt, n: [TEXTS[i % 8] for i in range(n)])
     settings = ServerSettings(
         redis_url="memory://", rollouts=8, train_rollouts=0, page_texts=True, port=0,
-        equality_deadline=30.0,
+        equality_deadline=30.0, vote_confidence=1.0,
     )  # fmt: skip
     parts = Parts(settings, engine=engine)
     assert parts.judge("x + 1", "1 + x")  # its worker runs from here on

@@ -188,6 +188,23 @@ def test_groups_in_redis_hold_what_the_engine_sampled(live: LiveStack) -> None:
         assert group.sampling.trainable
 
 
+def test_a_rollout_that_is_likelier_than_all_others_needs_no_vote(live: LiveStack) -> None:
+    """By the log-probabilities of a real engine, of a question that the small model knows."""
+    client = live.client()
+    votes = [
+        client.chat.completions.create(
+            model="ratchet", messages=[{"role": "user", "content": f"What is {a}+14?"}],
+            max_tokens=48, extra_body={"ratchet": {"confidence": 0.99}},
+        ).model_extra["ratchet"]  # type: ignore[index]
+        for a in range(20, 30)
+    ]  # fmt: skip
+    client.close()
+    right = [vote["answer"] == str(a + 14) for a, vote in enumerate(votes, 20)]
+    known = [vote for vote in votes if vote["rollouts"] < 4 and vote["reason"] == "agreed"]
+    assert sum(right) >= 5
+    assert len(known) >= 2
+
+
 def test_metrics_are_exposed(live: LiveStack) -> None:
     ask(live, 1)
     text = httpx.get(f"{live.root}/metrics").text

@@ -26,7 +26,8 @@ pytestmark = [
 
 QUESTIONS = [item.prompt for item in stream_and_held_out(0, 200, 3)[0]]
 SMALL = {
-    "learning_rate": 2e-4, "rollouts": 8, "train_rollouts": 8, "learn_rollouts": 4,
+    "learning_rate": 2e-4, "vote_confidence": 0.99,
+    "rollouts": 8, "train_rollouts": 8, "learn_rollouts": 4,
     "groups_per_update": 2, "updates_per_candidate": 1,
     "gate_prompts": 4, "gate_rollouts": 2, "gate_queries": 96, "gate_guard_items": 8,
     "gate_guard_tokens": 16, "answer": NUMBERS,
