@@ -144,6 +144,7 @@ class Stage:
                 "engine_model": upstream.model,
                 "redis_url": f"redis://127.0.0.1:{redis_port}/0",
                 "rollouts": rollouts,
+                "vote_confidence": 1.0,  # every side draws as many
                 "train_rollouts": 0,
                 "buffer_max_groups": 1_000_000,  # no learner reads them
                 "keys_file": self._scratch / "keys",

@@ -214,6 +214,7 @@ async def _bench(scratch: Path, sources: Path) -> AsyncGenerator[Bench, None]:
             "port": 0,
             "engine_port": 0,
             "rollouts": ROLLOUTS,
+            "vote_confidence": 1.0,
             "rollout_temperature": 0.3,  # a marker token is never sampled wrong
         },
     )
