@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,12 +20,32 @@ from server.policy.support import Support
 T = TypeVar("T")
 
 _MAX_FIELDS = 256
+_LEAST = -12.0
+"""Log-probability of a rollout that is counted among those that may settle a vote."""
 _INLINE_CHARS = 20_000
 """More text than this is read in a thread: about a millisecond's worth."""
 
 
 Judging: TypeAlias = Callable[[Callable[[], T]], Awaitable[T]]
 """Runs what may take mathematics, aside of the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    """A rollout's probability, and its tokens, by which it is known when it comes again."""
+
+    tokens: Sequence[int]
+    mass: float
+
+    @staticmethod
+    def of(rollout: Rollout) -> "_Weight | None":
+        """None if it has none: it was not scored, or not with numbers, or is too unlikely to
+        matter, as nearly all long ones are."""
+        total = sum(rollout.logprobs)
+        scored = rollout.token_ids and len(rollout.logprobs) == len(rollout.token_ids)
+        if not scored or not _LEAST <= total <= 0.0:
+            return None
+        return _Weight(tuple(rollout.token_ids), math.exp(total))
 
 
 class RunningTally:
@@ -46,7 +67,8 @@ class RunningTally:
         judging: Judging[Any] = asyncio.to_thread,
     ) -> None:
         self.kind, self.size, self._confidence = kind, size, confidence
-        self._unanimity, self._weighed = unanimity, weighed
+        self._unanimity, self._weighed = unanimity, weighed and confidence < 1.0
+        self._weights: list[_Weight | None] = []
         self.support, self.judging = support, judging
         self.draws: list[Draw] = []
         self._answers: list[str | None] = []
@@ -66,6 +88,8 @@ class RunningTally:
             answers = answers_of(self.kind, rollouts)
         self.draws += batch
         self._answers += answers
+        if self._weighed:
+            self._weights += map(_Weight.of, rollouts)
         self._tally = None
 
     async def decided(self, *, whole: bool = True) -> bool:
@@ -110,7 +134,7 @@ class RunningTally:
         known = self._unanimity and not exact and votes == [count]
         if known and lead_probability(count, 0, self._unanimity) >= self._confidence:
             return True
-        masses, seen = self._masses(tally, count) if self._weighed else ([], 0.0)
+        masses, seen = self._masses(tally, count)
         if not votes or not is_likeliest(masses, seen):
             return False
         return masses.index(max(masses)) == votes.index(max(votes))
@@ -118,17 +142,14 @@ class RunningTally:
     def _masses(self, tally: Tally, count: int) -> tuple[list[float], float]:
         """The probabilities of the different rollouts among the first `count`, added up for each
         answer and for all."""
-        masses, seen, known = [0.0] * len(tally.members), 0.0, set[tuple[int, ...]]()
-        for draw, cluster in zip(self.draws[:count], tally.clusters, strict=False):
-            tokens, scores = tuple(draw.rollout.token_ids), draw.rollout.logprobs
-            total = sum(scores)
-            if not tokens or len(scores) != len(tokens) or tokens in known or not total <= 0.0:
-                continue  # not scored, not a number, or counted already
-            known.add(tokens)
-            mass = math.exp(total)
-            seen += mass
+        masses, seen, known = [0.0] * len(tally.members), 0.0, set[Sequence[int]]()
+        for weight, cluster in zip(self._weights[:count], tally.clusters, strict=False):
+            if weight is None or weight.tokens in known:
+                continue
+            known.add(weight.tokens)
+            seen += weight.mass
             if cluster is not None:
-                masses[cluster] += mass
+                masses[cluster] += weight.mass
         return masses, seen
 
     async def current(self) -> Tally:
