@@ -95,7 +95,7 @@ async def journey(
     settings = ServerSettings.model_validate(
         {
             "engine_url": upstream, "redis_url": redis_url, "adapters_dir": folder,
-            "max_rollouts": count, "train_rollouts": 0,
+            "max_rollouts": count, "train_rollouts": 0, "vote_confidence": 1.0,
         }
     )  # fmt: skip
     parts = Parts(settings)
