@@ -1,6 +1,7 @@
 """A stack that learns from questions without labels, measured before, meanwhile and after."""
 
 import asyncio
+import contextlib
 import shutil
 import sys
 import time
@@ -25,6 +26,9 @@ from ratchet.local.price import Price, price_at
 from ratchet.local.stack import Stack
 from ratchet.local.watcher import Watcher
 from rewards.answers.kind import AnswerKind
+
+_SETTLE_SECONDS = 60.0
+"""Most of them for what the last questions cause; on a slow machine a verdict takes minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +118,16 @@ class Adaptation:
 
     async def _cost(self, client: AsyncOpenAI, learnt: Price) -> dict[str, Any]:
         """Ask what measures as ordinary clients do, and see what the answers cost and are worth,
-        while everything else goes on as it will."""
+        while everything else goes on as it will: what they cause is part of their price."""
         plan, log = self._plan, TrafficLog()
         echo("asking the same as ordinary clients do: what does an answer cost now?")
         model, tokens = self._stack.settings.model_name, plan.protocol.max_tokens
         grading = GradingClient(client, model, self._kind, tokens)
         async with self._watcher.running():
             await grading.run(plan.test, log, done=lambda: False, ready=_at_once)
-            await self._watcher.until_settled()  # what these questions cause is part of their price
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    await self._watcher.until_settled()
         self._log.failed += log.failed
         numbers = (await price_at(self._metrics)).since(learnt).numbers()
         right = sum(reply.correct for reply in log.replies) / len(plan.test)
