@@ -86,13 +86,19 @@ def copied(source: Path) -> Callable[[Path], None]:
     return write
 
 
+def _novel(release: AdapterRelease) -> float:
+    """How much that a reference never gives it agrees on, by the reference of which most is new."""
+    return max((n for name, n in release.numbers.items() if name.endswith("/novel")), default=0.0)
+
+
 async def _bad(judge: Judge, folders: dict[str, Path], against: str) -> int:
     passed = 0
     for name, folder in folders.items():
         release = await judge.decide(copied(folder))
         live = release.state is ReleaseState.LIVE
         passed += live
-        print(f"| {name} | {against} | {'PASSED' if live else 'rejected'} | {release.reason} |")
+        verdict = "PASSED" if live else "rejected"
+        print(f"| {name} | {against} | {verdict} | {_novel(release):.2f} | {release.reason} |")
         sys.stdout.flush()
         if live:
             await judge.releases.promote(release.parent, release.version, "undone")
@@ -111,7 +117,8 @@ async def _honest(judge: Judge, updates: int, seed: int) -> int:
             practice.undo()
             rejected += 1
         seconds = release.numbers["seconds/gate"]
-        print(f"| update {number + 1} | {release.state.value} | {release.reason} | {seconds:.1f} |")
+        why = f"{_novel(release):.2f} | {release.reason} | {seconds:.1f} |"
+        print(f"| update {number + 1} | {release.state.value} | {why}")
         sys.stdout.flush()
     return rejected
 
@@ -131,13 +138,13 @@ def main() -> int:
         for name, build in tqdm(BAD_ADAPTERS.items(), "building", disable=None):
             bad[name] = folder / name
             build(bad[name], honest)
-        print("\n| adapter | live version | verdict | why |\n|---|---|---|---|")
+        print("\n| adapter | live version | verdict | novel | why |\n|---|---|---|---|---|")
         async with Judge.at(url, folder / "adapters") as judge:
             passed = await _bad(judge, bad, "base")
             release = await judge.decide(copied(honest))
-            print(f"| honest, 12 updates | base | {release.state.value} | {release.reason} |")
+            print(f"| honest, 12 updates | base | {release.state.value} | {_novel(release):.2f} | {release.reason} |")
             passed += await _bad(judge, bad, "honest")
-        print("\n| honest | verdict | why | gate, s |\n|---|---|---|---|")
+        print("\n| honest | verdict | novel | why | gate, s |\n|---|---|---|---|---|")
         async with Judge.at(url, folder / "lineage") as judge:
             rejected = await _honest(judge, chosen.updates, chosen.seed)
         return passed, rejected

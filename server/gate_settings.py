@@ -32,8 +32,9 @@ class GateSettings(SettingsGroup):
     is mended from a right one that is damaged."""
     gate_max_novel: float = Field(default=0.25, gt=0, le=1)
     """Reject a candidate whose rollouts agree, on more than this share of the queries, on an answer
-    that the live version, base or the best version does not give once, unless at least 64 labels
-    defend it. Learning makes answers more frequent; it invents none."""
+    that the live version, base or the best version does not have, unless at least 64 labels defend
+    it. A query counts by how surely it does not: in full if its rollouts are of one mind, not at
+    all if each says something else. Learning makes answers more frequent; it invents none."""
     gate_refresh: int = Field(default=4, ge=1)
     """Judge this many candidates on the same queries before drawing new ones."""
     gate_file: Path | None = None

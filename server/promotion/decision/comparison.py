@@ -69,13 +69,18 @@ def by_reference(candidate: Clusters, reference: Clusters) -> float:
     return total / len(reference)
 
 
-def novel(candidate: Clusters, reference: Clusters) -> bool:
-    """Whether at least half of the candidate's rollouts, and three, share an answer that the
-    reference never gives. Learning makes answers more frequent; what was never there is taught by
-    damage. Fewer than three agree by chance."""
-    given = set(reference)
+def novelty(candidate: Clusters, reference: Clusters) -> float:
+    """How surely the candidate agrees on an answer that the reference does not have, in [0, 1]. Not
+    at all unless half of its rollouts, and three, share one that the reference did not give. Of
+    what a policy says, its rollouts leave out as much as the share of those whose answer came once
+    (Good 1953, "The population frequencies of species"): a reference of four different answers may
+    have any other, one of four equal ones has none. Learning makes answers more frequent; what was
+    never there is taught by damage. Fewer than three agree by chance."""
+    given = Counter(c for c in reference if c is not None)
     votes = Counter(c for c in candidate if c is not None and c not in given)
-    return bool(votes) and max(votes.values()) >= max(3, len(candidate) / 2)
+    if not given or max(votes.values(), default=0) < max(3, len(candidate) / 2):
+        return 0.0
+    return 1 - sum(count == 1 for count in given.values()) / given.total()
 
 
 def nearer(kind: AnswerKind, candidate: Answers, reference: Answers) -> float:

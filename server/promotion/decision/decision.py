@@ -31,7 +31,7 @@ NAMES = {"parent": "its parent", "base": "base", "best": "the best version"}
 class DecisionRules:
     """`margin` of each comparison, and most unlabelled `queries`. Without labels that defend it, a
     candidate may leave `max_overturned` of a reference's own consensus, and agree on answers that a
-    reference never gives on `max_novel` of the queries."""
+    reference does not have on `max_novel` of the queries, each by how sure that is."""
 
     margin: float
     queries: int

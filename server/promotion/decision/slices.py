@@ -6,7 +6,7 @@ from enum import StrEnum
 from statistics import NormalDist
 
 from server.promotion.decision.asked import Asked
-from server.promotion.decision.comparison import Clusters, by_reference, novel
+from server.promotion.decision.comparison import Clusters, by_reference, novelty
 from server.promotion.decision.sequential_test import Moments
 
 ENOUGH, _SUSPECT = 8, 2
@@ -60,7 +60,7 @@ class Slices:
         if asked.label is None:
             own = by_reference(asked.candidate, asked.references[reference])
             self._own[reference, ""].add(own)
-            self._novel[reference].add(novel(asked.candidate, asked.references[reference]))
+            self._novel[reference].add(novelty(asked.candidate, asked.references[reference]))
         answering = _share(asked.candidate) - _share(asked.references[reference])
         for name in ("", *asked.slices):
             self._answered[reference, name].add(answering)
@@ -74,7 +74,7 @@ class Slices:
         return self._own[reference, ""]
 
     def novel(self, reference: str) -> Moments:
-        """On which share of the queries the candidate agrees on what the reference never says."""
+        """How often, and how surely, the candidate agrees on what the reference does not have."""
         return self._novel[reference]
 
     def found(self, share: float = 1.0) -> SliceFinding | None:

@@ -14,7 +14,7 @@ from server.promotion.decision.comparison import (
     by_reference,
     labelled,
     nearer,
-    novel,
+    novelty,
     pooled,
 )
 
@@ -37,12 +37,34 @@ def test_a_wrong_consensus_that_is_mended_counts_for_the_candidate() -> None:
     assert by_reference([1, 1, 1, 1], [2, 2, 2, 1]) == -0.75
 
 
-def test_a_novel_answer_is_agreed_on_and_was_never_given() -> None:
-    assert novel([3, 3, 3, 1], [0, 0, 1, 2])
-    assert not novel([3, 3, 0, 1], [0, 0, 1, 2])  # two are no agreement
-    assert not novel([3, 3, 3, 0, 0, 0, 0, 0], [0] * 8)
-    assert not novel([2, 2, 2, 2], [0, 0, 1, 2])
-    assert not novel([None] * 4, [0, 0, 1, 2])
+def test_a_novel_answer_is_agreed_on_and_unlikely_to_have_been_missed() -> None:
+    assert novelty([3, 3, 3, 1], [0, 0, 0, 0]) == 1
+    assert novelty([3, 3, 3, 1], [0, 0, 1, 2]) == 0.5  # half of what it says may be anything else
+    assert novelty([3, 3, 3, 1], [0, 0, 1, None]) == pytest.approx(2 / 3)
+    assert novelty([3, 3, 3, 1], [0, 1, 2, 4]) == 0
+    assert novelty([3, 3, 3, 1], [None] * 4) == 0  # nothing is known of what it would say
+    assert novelty([3, 3, 0, 1], [0, 0, 0, 0]) == 0  # two are no agreement
+    assert novelty([3, 3, 3, 0, 0, 0, 0, 0], [0] * 8) == 0
+    assert novelty([2, 2, 2, 2], [0, 0, 0, 2]) == 0
+    assert novelty([None] * 4, [0, 0, 0, 0]) == 0
+
+
+def test_what_a_scattered_reference_missed_by_chance_is_hardly_novel() -> None:
+    """It has the answer in a quarter of its rollouts, and eight others: four rollouts miss it on a
+    third of the queries. A reference that is sure in seven of ten never has what damage teaches."""
+    noise = random.Random(0)
+
+    def found(right: float, told: int) -> list[float]:
+        rows = [
+            [0 if noise.random() < right else noise.randint(1, 8) for _ in range(4)]
+            for _ in range(2000)
+        ]
+        return [novelty([told] * 4, row) for row in rows if told not in row]
+
+    learnt, damaged = found(0.25, 0), found(0.7, 9)
+    assert 0.25 < len(learnt) / 2000 < 0.4
+    assert sum(learnt) / 2000 < 0.13
+    assert sum(damaged) / 2000 > 0.65
 
 
 def test_a_tie_counts_by_shares() -> None:

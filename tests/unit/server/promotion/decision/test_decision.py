@@ -48,7 +48,7 @@ def test_a_clear_gain_passes_early_unless_it_may_overturn_too_much() -> None:
     assert "over 24 queries" in finding.reason
     # A fifth of all is changed to what the parent never says: few queries cannot tell how much.
     changed = lambda n: [2, 2, 2, 2] if n % 5 == 0 else [0, 0, 0, 0]  # noqa: E731
-    finding = fed(Decision(["parent"], RULES), changed, parent=[0, 0, 1, 3])
+    finding = fed(Decision(["parent"], RULES), changed, parent=[0, 0, 1, 1])
     assert finding is not None and finding.accepted
     assert "over 80 queries" in finding.reason
 
@@ -86,7 +86,7 @@ def test_answers_that_a_reference_never_gives_are_not_learnt() -> None:
     """A surer candidate may gain more than it loses where it agrees on something new."""
     changed = lambda n: [2, 2, 2, 2] if n % 3 == 0 else [0, 0, 0, 0]  # noqa: E731
     decision = Decision(["parent"], RULES)
-    finding = fed(decision, changed, parent=[0, 0, 1, 3])
+    finding = fed(decision, changed, parent=[0, 0, 1, 1])
     assert finding is not None and finding.cause is Cause.OVERTURNED
     assert finding.reason == "agrees on answers that its parent never gives: 0.338 of 80 queries"
     assert decision.numbers()["against_parent/overturned"] < 0.18
