@@ -70,6 +70,7 @@ class CannedRollout:
     tokens: Sequence[str]
     ids: Sequence[int]
     logprobs: Sequence[float]
+    finish_reason: str = "stop"
 
     @cached_property
     def text(self) -> str:
@@ -83,7 +84,7 @@ class CannedRollout:
         return {
             "delta": {"content": text},
             "logprobs": {"content": self._rows(start, end)} if wanted.logprobs else None,
-            "finish_reason": "stop" if last else None,
+            "finish_reason": self.finish_reason if last else None,
             **({"stop_reason": None} if last else {}),
             "token_ids": list(self.ids[start:end]) if wanted.token_ids else None,
         }
@@ -144,7 +145,7 @@ def _written(shape: Shape, right: int, rng: random.Random) -> CannedRollout:
 
 
 def _reply(written: Sequence[CannedRollout], wanted: Wanted) -> Sequence[Step]:
-    return _streamed(written, wanted) if wanted.stream else [_whole(written)]
+    return streamed(written, wanted) if wanted.stream else [_whole(written)]
 
 
 def _whole(written: Sequence[CannedRollout]) -> Step:
@@ -174,10 +175,13 @@ def _whole(written: Sequence[CannedRollout]) -> Step:
     return Step(max(len(one.tokens) for one in written), json_reply(body))
 
 
-def _streamed(written: Sequence[CannedRollout], wanted: Wanted) -> Sequence[Step]:
+def streamed(
+    written: Sequence[CannedRollout], wanted: Wanted, prompt_ids: Sequence[int] = _PROMPT_IDS
+) -> Sequence[Step]:
+    """The streamed reply of these rollouts, from the head of the HTTP response on."""
     sent: defaultdict[int, list[bytes]] = defaultdict(list)
     prompt = {
-        "prompt_token_ids": _PROMPT_IDS if wanted.token_ids else None,
+        "prompt_token_ids": prompt_ids if wanted.token_ids else None,
         "prompt_text": None,
     }
     for index in range(len(written)):

@@ -122,11 +122,11 @@ class Connection(asyncio.Protocol):
             self._answer()
 
 
-async def serve(port: int, shape: Shape) -> None:
-    """Answer on loopback until cancelled."""
+async def serve(host: str, port: int, shape: Shape) -> None:
+    """Answer until cancelled."""
     answers = Replies(shape)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", port)
+    server = await loop.create_server(lambda: Connection(answers), host, port)
     async with server:
         await server.serve_forever()
 
@@ -134,10 +134,11 @@ async def serve(port: int, shape: Shape) -> None:
 def main() -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--shape", choices=SHAPES, required=True)
     chosen = parser.parse_args()
-    uvloop.run(serve(chosen.port, SHAPES[chosen.shape]))
+    uvloop.run(serve(chosen.host, chosen.port, SHAPES[chosen.shape]))
 
 
 if __name__ == "__main__":

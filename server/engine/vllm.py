@@ -28,6 +28,7 @@ from server.engine.base import (
     Service,
 )
 from server.engine.base_name import BaseName
+from server.engine.connection import CONNECT_SECONDS, open_session
 from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
 from server.engine.vllm_replies import (
@@ -54,6 +55,7 @@ somebody wants whole."""
 
 
 _NOBODY = "nothing listens there: is engine_url right, and has the engine started?"
+_NO_HOST = "its host does not answer: is engine_url right, and can it be reached from here?"
 _NO_LIST = "it has no list of models, so it is no vLLM server: is engine_url right?"
 _NO_KEY = "it wants a key: set engine_key to its --api-key"
 _NO_ADAPTERS = (
@@ -65,7 +67,7 @@ _PRIORITY = "--scheduling-policy priority, so that learning waits for clients"
 
 class VllmEngine:
     """One vLLM server, which wants `key` if it is given. Without the name of its base model it is
-    asked what it serves. One session, no connection limit: vLLM does the queueing."""
+    asked what it serves."""
 
     def __init__(self, url: str, base_model: str, timeout: float, key: str = "") -> None:
         self._url, self._timeout = url.rstrip("/").removesuffix("/v1"), timeout
@@ -227,9 +229,7 @@ class VllmEngine:
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """One POST, or GET without a body; all that can go wrong becomes an EngineError here."""
         if self._session is None:
-            # vLLM closes idle connections after 5 s: close ours sooner, or a request may hit that.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
-            self._session = aiohttp.ClientSession(connector=connector)
+            self._session = open_session()
         if self._session.closed:  # it has left the set of replicas meanwhile
             raise EngineUnavailable(f"{path}: disconnected")
         seconds = seconds or self._timeout
@@ -239,7 +239,7 @@ class VllmEngine:
                 self._url + path,
                 data=None if body is None else orjson.dumps(body),
                 headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=seconds, connect=5.0),
+                timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
             ) as reply:
                 if reply.status == 500:  # it is there, and failed at this request
                     raise EngineReplyInvalid(f"{path}: status 500")
@@ -256,6 +256,8 @@ class VllmEngine:
             raise
         except aiohttp.ClientConnectorError:
             raise EngineUnavailable(_NOBODY) from None
+        except aiohttp.ConnectionTimeoutError:
+            raise EngineUnavailable(_NO_HOST) from None
         except TimeoutError:
             raise EngineTimeout(f"{path}: no reply within {seconds:g} s") from None
         except aiohttp.ClientError as error:

@@ -1,0 +1,1 @@
+"""Ratchet over several hosts, each a network namespace: `make bench-scale`."""
