@@ -11,7 +11,7 @@ CLIENTS := .ratchet/clients
 CLIENTS_STAMP := $(CLIENTS)/.installed-$(shell cat deploy/clients/* | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning bench-cost results \
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning bench-cost bench-scale results \
 	chaos fuzz clients clients-setup references lock sbom clean
 
 help: ## list these commands
@@ -87,6 +87,10 @@ bench-evaluation: setup ## does `ratchet eval` keep an engine busy? (three minut
 
 bench-watching: setup ## what metrics and the live page cost a busy server (two minutes)
 	$(BIN)/python -m loadtests.watching_bench
+
+bench-scale: setup ## several hosts as network namespaces, cut off, slowed and replaced (ten minutes; root, iproute2, haproxy)
+	$(BIN)/python -m loadtests.hosts
+	$(BIN)/python -m loadtests.hosts.cores
 
 results: setup ## run the missing experiments and write docs/results.md (two hours)
 	$(BIN)/python -m evals.experiments --write docs/results.md

@@ -142,7 +142,8 @@ def main() -> int:
         async with Judge.at(url, folder / "adapters") as judge:
             passed = await _bad(judge, bad, "base")
             release = await judge.decide(copied(honest))
-            print(f"| honest, 12 updates | base | {release.state.value} | {_novel(release):.2f} | {release.reason} |")
+            why = f"{_novel(release):.2f} | {release.reason} |"
+            print(f"| honest, 12 updates | base | {release.state.value} | {why}")
             passed += await _bad(judge, bad, "honest")
         print("\n| honest | verdict | novel | why | gate, s |\n|---|---|---|---|---|")
         async with Judge.at(url, folder / "lineage") as judge:

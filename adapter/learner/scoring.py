@@ -40,7 +40,7 @@ class Scoring:
         kind = self.kinds.of(group.answer)
         tally = kind.tally(answers_of(kind, group.rollouts))
         evidence = self._evidence(group, kind, tally, trainer)
-        estimate = self._chosen(self.estimator.estimate(evidence))
+        estimate = self.chosen(self.estimator.estimate(evidence))
         scored = ScoredGroup(group, estimate, kind_of(kind, estimate.label))
         if dry_run and scored.estimate.informative:
             trainer.dry_run(self.advantages([scored]))
@@ -68,7 +68,8 @@ class Scoring:
             reflection=Chosen(label_of(kind, tally, chosen)) if "reflection" in needs else None,
         )
 
-    def _chosen(self, estimate: Estimate) -> Estimate:
+    def chosen(self, estimate: Estimate) -> Estimate:
+        """The estimate with the rollouts that are learnt from."""
         if not self.rollouts:
             return estimate
         rows = spread_most([estimate.rewards[row] for row in estimate.kept], self.rollouts)

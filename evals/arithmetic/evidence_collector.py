@@ -16,7 +16,7 @@ from adapter.training.lora_trainer import LoraTrainer
 from adapter.training.token_scores import PromptBatch, TokenSequence, predicting_states
 from evals.arithmetic.questions import Question, paraphrase
 from evals.arithmetic.references import reference_logprobs
-from evals.arithmetic.sampler import Decoding, Sampler
+from evals.arithmetic.sampler import Decoding, GroupSampler
 from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.reading.reasoning import said_by
 from rewards.answers.tally import Tally
@@ -37,7 +37,7 @@ class EvidenceCollector:
 
     trainer: LoraTrainer
     tokenizer: Any
-    sampler: Sampler
+    sampler: GroupSampler
     kind: AnswerKind
     decoding: Decoding
     history: QuestionHistory = field(default_factory=QuestionHistory)

@@ -4,7 +4,7 @@ server or Redis."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +18,9 @@ from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic.evidence_collector import EvidenceCollector
 from evals.arithmetic.questions import Question
 from evals.arithmetic.rollouts import MODEL
-from evals.arithmetic.sampler import Decoding, Sampler
+from evals.arithmetic.sampler import Decoding, GroupSampler, Sampler
 from rewards.advantages import ADVANTAGES
-from rewards.answer_choice import MATH_OR_LAST_NUMBER
+from rewards.answer_choice import MATH_OR_LAST_NUMBER, AnswerChoice
 from rewards.answers.kinds import AnswerKinds
 from rewards.estimators.estimate import RewardEstimator, ScoredGroup
 from rewards.estimators.majority import Majority
@@ -42,7 +42,8 @@ class Step:
 
 class Practice:
     """Each `step` is one more update, made as the learner makes them from traffic. Works with any
-    estimator, even one that needs the truth; keywords are other settings of the learner."""
+    estimator, even one that needs the truth; `sampled_by` makes a sampler of model, tokenizer and
+    seed, `choice` says how answers are read, other keywords are settings of the learner."""
 
     def __init__(
         self,
@@ -51,6 +52,8 @@ class Practice:
         *,
         decoding: Decoding | None = None,
         estimator: RewardEstimator = MAJORITY,
+        sampled_by: Callable[[Any, Any, int], GroupSampler] = Sampler,
+        choice: AnswerChoice = MATH_OR_LAST_NUMBER,
         **settings: Any,
     ) -> None:
         chosen = AdapterSettings.model_validate(
@@ -68,14 +71,15 @@ class Practice:
             kinds=kinds,
             std_floor=chosen.advantage_std_floor,
             clip=chosen.advantage_clip,
+            rollouts=chosen.learn_rollouts,
         )
         self._decoding = decoding or Decoding()
-        self._sampler = Sampler(self._trainer.model, self._tokenizer, seed)
+        self._sampler = sampled_by(self._trainer.model, self._tokenizer, seed)
         self._evidence = EvidenceCollector(
             trainer=self._trainer,
             tokenizer=self._tokenizer,
             sampler=self._sampler,
-            kind=kinds.of(MATH_OR_LAST_NUMBER),
+            kind=kinds.of(choice),
             decoding=self._decoding,
         )
 
@@ -83,6 +87,11 @@ class Practice:
     def trainer(self) -> LoraTrainer:
         """The trainer, which has the weights."""
         return self._trainer
+
+    @property
+    def sampler(self) -> GroupSampler:
+        """What samples from it."""
+        return self._sampler
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -96,11 +105,11 @@ class Practice:
         marks.append(time.perf_counter())
         estimator = self._scoring.estimator
         scored = [
-            ScoredGroup(
-                group,
-                estimator.estimate(self._evidence.of(question, group, estimator.needs)),
+            ScoredGroup(group, self._scoring.chosen(estimator.estimate(evidence)))
+            for group, evidence in (
+                (group, self._evidence.of(question, group, estimator.needs))
+                for question, group in zip(asked, groups, strict=True)
             )
-            for question, group in zip(asked, groups, strict=True)
         ]
         marks.append(time.perf_counter())
         informative = [one for one in scored if one.estimate.informative]

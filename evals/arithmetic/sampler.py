@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
@@ -134,6 +134,14 @@ def sample(
                 )
             )
     return replies
+
+
+class GroupSampler(Protocol):
+    """Whatever samples groups of rollouts."""
+
+    def groups(self, asked: Sequence[Question], decoding: Decoding) -> list[RolloutGroup]:
+        """One group a question."""
+        ...
 
 
 class Sampler:

@@ -20,8 +20,10 @@ from evals.experiments.conditions import (
 from evals.experiments.dare_options import ENTROPY, OPTIONS
 from evals.experiments.experiment import Bench, Experiment
 from evals.experiments.methods import DOUBTS, LEVELS_EXPERIMENT, LUCKY_HIT, METHODS, SPEED
-from evals.experiments.models import train_missing
+from evals.experiments.models import make_missing
 from evals.experiments.page import section, written
+from evals.experiments.real.report import real_experiment
+from evals.experiments.real.tasks import TASKS
 from evals.experiments.runs import Records
 from evals.experiments.transfer import TRANSFER
 
@@ -41,6 +43,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "learning-rate": RATES,
     "dare-options": OPTIONS,
     "architectures": ARCHITECTURES,
+    "real": real_experiment({}),
 }
 
 
@@ -63,19 +66,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="PAGE",
         help="put the sections into this page, e.g. docs/results.md",
     )
+    parser.add_argument(
+        "--source", action="append", default=[], metavar="TASK=FILE",
+        help="data of a task of `real`, svamp or reviews; tasks without are left out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--task", action="append", choices=TASKS, help="of `real`; all whose data are at hand"
+    )
     chosen = parser.parse_args(arguments)
-    names: list[str] = chosen.names or list(EXPERIMENTS)
+    sources = dict(source.partition("=")[::2] for source in chosen.source)
+    if unknown := [name for name in sources if name not in TASKS or not TASKS[name].column]:
+        parser.error(f"--source {unknown[0]}: no task of that name wants data")
+    experiments = {**EXPERIMENTS, "real": real_experiment(sources, chosen.task or ())}
+    names: list[str] = chosen.names or [
+        name for name in EXPERIMENTS if name != "real" or chosen.quick
+    ]
     if unknown := [name for name in names if name not in EXPERIMENTS]:
         parser.error(f"no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
     if chosen.seeds < 2:
         parser.error("--seeds must be at least 2: an interval wants several")
     bench = Bench(Records(chosen.records), range(chosen.seeds), chosen.quick)
-    courses = {name: EXPERIMENTS[name].courses(bench) for name in names}
+    courses = {name: experiments[name].courses(bench) for name in names}
     todo = bench.records.missing([course for name in names for course in courses[name]])
-    train_missing(course.model for course in todo)
+    make_missing(course.model for course in todo)
     bench.records.run(todo, chosen.workers)
     for name in names:
-        experiment = EXPERIMENTS[name]
+        experiment = experiments[name]
         if chosen.write:
             pictures = chosen.write.parent / "images" / "results"
             body = experiment.report(bench.results(experiment), pictures)

@@ -131,6 +131,22 @@ class Course:
                 ),
             )  # fmt: skip
 
+    @property
+    def alone(self) -> bool:
+        """It takes one core."""
+        return False
+
+    def quick(self) -> Course:
+        """The same in seconds; its numbers mean nothing."""
+        return replace(
+            self, updates=2, groups=3, rollouts=8, questions=10, n=4, every=1,
+            model="untaught" if self.model != "qwen2" else self.model,
+        )  # fmt: skip
+
+    def of_seed(self, seed: int) -> Course:
+        """The same with another seed."""
+        return replace(self, seed=seed)
+
     def key(self) -> dict[str, Any]:
         """The fields, as JSON returns them."""
         return {**asdict(self), "levels": list(self.levels)}

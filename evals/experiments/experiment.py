@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from evals.experiments.course import Course, Record
-from evals.experiments.runs import Records
+from evals.experiments.runs import AnyCourse, Records
 
 BASE = Course(reward="")
 TTRL = Course(reward="majority")
@@ -25,13 +25,13 @@ class Experiment:
     heading) and may put pictures into the folder it is given."""
 
     title: str
-    variants: Mapping[str, Course]
+    variants: Mapping[str, AnyCourse]
     report: Callable[[Results, Path], str]
 
-    def courses(self, bench: Bench) -> list[Course]:
+    def courses(self, bench: Bench) -> list[AnyCourse]:
         """All courses on this bench."""
         return [
-            replace(bench.as_run(course), seed=seed)
+            bench.as_run(course).of_seed(seed)
             for seed in bench.seeds
             for course in self.variants.values()
         ]
@@ -46,14 +46,9 @@ class Bench:
     seeds: Sequence[int]
     quick: bool = False
 
-    def as_run(self, course: Course) -> Course:
+    def as_run(self, course: AnyCourse) -> AnyCourse:
         """The course as it is run on this bench."""
-        if not self.quick:
-            return course
-        return replace(
-            course, updates=2, groups=3, rollouts=8, questions=10, n=4, every=1,
-            model="untaught" if course.model != "qwen2" else course.model,
-        )  # fmt: skip
+        return course.quick() if self.quick else course
 
     def results(self, experiment: Experiment) -> Results:
         """The results of the experiment's courses. KeyError if one has not been run."""

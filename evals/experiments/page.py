@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from evals.experiments.course import Course
 from evals.experiments.experiment import Bench
+from evals.experiments.runs import AnyCourse
 
 
-def section(name: str, title: str, body: str, *, bench: Bench, courses: Sequence[Course]) -> str:
+def section(name: str, title: str, body: str, *, bench: Bench, courses: Sequence[AnyCourse]) -> str:
     """Heading, body, and where the numbers come from."""
     commit, machine = bench.records.origin(courses)
     minutes = bench.records.seconds(courses) / 60

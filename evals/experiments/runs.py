@@ -10,13 +10,42 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from tqdm import tqdm
 
-from evals.experiments.course import Course, Record
+from evals.experiments.course import Record
+
+
+class AnyCourse(Protocol):
+    """What can be run: all that its result depends on is in its `key`."""
+
+    @property
+    def model(self) -> str:
+        """The base that it starts from."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """Whether it takes all cores."""
+        ...
+
+    def run(self) -> Record:
+        """Its result."""
+        ...
+
+    def quick(self) -> Self:
+        """The same in seconds."""
+        ...
+
+    def of_seed(self, seed: int) -> Self:
+        """The same with another seed."""
+        ...
+
+    def key(self) -> dict[str, Any]:
+        """What its result depends on."""
+        ...
 
 
 class Records:
@@ -35,16 +64,19 @@ class Records:
                     print(f"{file}: line {number} cannot be read; its course is run again")
                     self._damaged = True
 
-    def missing(self, courses: Sequence[Course]) -> list[Course]:
+    def missing(self, courses: Sequence[AnyCourse]) -> list[AnyCourse]:
         """Those of the given courses that have not been run, each once."""
         wanted = {_key(course.key()): course for course in courses}
         return [course for key, course in wanted.items() if key not in self._known]
 
-    def run(self, courses: Sequence[Course], workers: int) -> None:
+    def run(self, courses: Sequence[AnyCourse], workers: int) -> None:
         """Run what is missing. A failing course ends the run; finished ones are kept."""
         todo = self.missing(courses)
-        if not todo:
-            return
+        for alone in (False, True):
+            if some := [course for course in todo if course.alone == alone]:
+                self._run(some, 1 if alone else workers)
+
+    def _run(self, todo: Sequence[AnyCourse], workers: int) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         if self._damaged:
             whole = self._file.with_suffix(".tmp")
@@ -57,8 +89,8 @@ class Records:
             self._file.open("a") as file,
             tqdm(total=len(todo), unit="course", mininterval=5) as bar,
         ):
-            waiting: dict[Future[Record], Course] = {
-                pool.submit(Course.run, course): course for course in todo
+            waiting: dict[Future[Record], AnyCourse] = {
+                pool.submit(course.run): course for course in todo
             }
             try:
                 for future in as_completed(waiting):
@@ -72,11 +104,11 @@ class Records:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def of(self, course: Course, seeds: Sequence[int]) -> list[Record]:
+    def of(self, course: AnyCourse, seeds: Sequence[int]) -> list[Record]:
         """One record a seed. KeyError if one has not been run."""
-        return [self._known[_key(replace(course, seed=seed).key())] for seed in seeds]
+        return [self._known[_key(course.of_seed(seed).key())] for seed in seeds]
 
-    def origin(self, courses: Sequence[Course]) -> tuple[str, str]:
+    def origin(self, courses: Sequence[AnyCourse]) -> tuple[str, str]:
         """Commits and machines that the courses ran on, as text."""
         ran = [self._known[_key(course.key())] for course in courses]
         return (
@@ -84,7 +116,7 @@ class Records:
             "; ".join(sorted({one["machine"] for one in ran})),
         )
 
-    def seconds(self, courses: Sequence[Course]) -> float:
+    def seconds(self, courses: Sequence[AnyCourse]) -> float:
         """Process time of all courses."""
         return sum(self._known[_key(course.key())]["seconds"] for course in courses)
 

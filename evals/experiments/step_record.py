@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from evals.arithmetic.practice import Step
 from evals.arithmetic.questions import Question
-from rewards.answers.kind import answers_of
+from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.math_answers import MathAnswers
 from rewards.answers.tally import Tally
 from rewards.estimators.dare import Dare
@@ -25,13 +25,17 @@ _KIND = MathAnswers()
 _DARE = Dare()
 
 
-def record_of(step: Step, asked: Sequence[Question]) -> Mapping[str, float]:
+def record_of(
+    step: Step, asked: Sequence[Question], kind: AnswerKind = _KIND
+) -> Mapping[str, float]:
     """Means over the groups of one update; seconds and the trainer's KL and entropy beside them.
 
     `confidently_wrong` and `uncertainly_right` are shares of all groups (see `_doubts`); `vote/…`
     and `dare/…` the shares of all groups that are such and whose label is still right.
     """
-    rows = [_of_group(one, question) for one, question in zip(step.scored, asked, strict=True)]
+    rows = [
+        _of_group(one, question, kind) for one, question in zip(step.scored, asked, strict=True)
+    ]
     names = rows[0].keys()
     means = {name: sum(row[name] for row in rows) / len(rows) for name in names}
     return {
@@ -42,27 +46,31 @@ def record_of(step: Step, asked: Sequence[Question]) -> Mapping[str, float]:
     }
 
 
-def _of_group(scored: ScoredGroup, question: Question) -> dict[str, float]:
+def _of_group(scored: ScoredGroup, question: Question, kind: AnswerKind) -> dict[str, float]:
     rollouts, estimate = scored.group.rollouts, scored.estimate
-    tally = _KIND.tally(answers_of(_KIND, rollouts))
-    correct = correctness(_KIND, tally, question.answer)
+    tally = kind.tally(answers_of(kind, rollouts))
+    correct = correctness(kind, tally, question.answer)
     entropies = [rollout.entropy or 0.0 for rollout in rollouts]
     return {
         "avg": avg_at_n(correct),
         "maj": maj_at_n(tally, correct),
-        "label_accuracy": label_accuracy(_KIND, estimate.label, question.answer),
-        "reward_accuracy": reward_accuracy(_KIND, tally, estimate.label, correct),
+        "label_accuracy": label_accuracy(kind, estimate.label, question.answer),
+        "reward_accuracy": reward_accuracy(kind, tally, estimate.label, correct),
         "agreement": max(map(len, tally.members), default=0) / len(rollouts),
         "entropy": sum(entropies) / len(entropies),
         "tokens": sum(len(rollout.token_ids) for rollout in rollouts) / len(rollouts),
         "correlation": rollout_correlation([rollout.token_ids for rollout in rollouts]),
         "informative": float(estimate.informative),
-        **_doubts(tally, entropies, correct, question),
+        **_doubts(tally, entropies, correct, question, kind),
     }
 
 
 def _doubts(
-    tally: Tally, entropies: Sequence[float], correct: Sequence[bool], question: Question
+    tally: Tally,
+    entropies: Sequence[float],
+    correct: Sequence[bool],
+    question: Question,
+    kind: AnswerKind,
 ) -> dict[str, float]:
     """Where token entropy misleads, among answers of at least two rollouts.
 
@@ -78,7 +86,7 @@ def _doubts(
         uncertain = mean(entropies, right) > mean(entropies, range(len(entropies)))
     vote = maj_at_n(tally, correct)
     estimate = _DARE.estimate(Evidence(tally, {"entropies": entropies}))
-    dare = label_accuracy(_KIND, estimate.label, question.answer)
+    dare = label_accuracy(kind, estimate.label, question.answer)
     return {
         "dare_label_accuracy": dare,
         "confidently_wrong": float(confident),

@@ -41,29 +41,37 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def stream_and_held_out(seed: int, count: int, held_out: int) -> tuple[list[Item], list[Item]]:
+def stream_and_held_out(
+    seed: int, count: int, held_out: int, families: Sequence[Family] = FAMILIES
+) -> tuple[list[Item], list[Item]]:
     """`count` questions to ask and `held_out` others to measure by (at most 60), drawn by `seed`,
-    the families in turn. The same two numbers, in either order, are never on both sides. Questions
-    to ask come again once all have been asked, word problems in other words."""
+    the `families` in turn. The same two numbers, in either order, are never on both sides.
+    Questions to ask come again once all have been asked, word problems in other words."""
     rng = random.Random(seed)
     pairs = [(a, b) for a in range(2, _MOST + 1) for b in range(a, _MOST + 1)]
     rng.shuffle(pairs)
     apart = set(pairs[: round(_HELD_OUT_SHARE * len(pairs))])
-    test = _in_turn(apart, held_out, rng, "held-out")
-    return _in_turn(set(pairs) - apart, count, rng, "asked"), test
+    test = _in_turn(families, apart, held_out, rng, "held-out")
+    return _in_turn(families, set(pairs) - apart, count, rng, "asked"), test
 
 
-def _in_turn(pairs: set[tuple[int, int]], count: int, rng: random.Random, side: str) -> list[Item]:
+def _in_turn(
+    families: Sequence[Family],
+    pairs: set[tuple[int, int]],
+    count: int,
+    rng: random.Random,
+    side: str,
+) -> list[Item]:
     """So many questions about these pairs in either order."""
     ordered = sorted(pairs | {(b, a) for a, b in pairs})
     rows: list[Sequence[tuple[int, int]]] = []
-    for family in FAMILIES:
+    for family in families:
         fitting = [pair for pair in ordered if pair[0] <= family.most]
         rows.append(rng.sample(fitting, len(fitting)))
     items: list[Item] = []
     for number in range(count):
-        turn, which = divmod(number, len(FAMILIES))
-        family, (a, b) = FAMILIES[which], rows[which][turn % len(rows[which])]
+        turn, which = divmod(number, len(families))
+        family, (a, b) = families[which], rows[which][turn % len(rows[which])]
         text = family.text(a, b, rng) + _ASK
         items.append(Item(f"{side}-{number}", text, str(a * b), family.name))
     return items

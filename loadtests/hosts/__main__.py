@@ -1,5 +1,4 @@
-"""Ratchet over several hosts: `make bench-scale`, or `python -m loadtests.hosts`. Root, iproute2 and
-HAProxy from Debian.
+"""Ratchet over several hosts: `make bench-scale`. Root, and Debian's iproute2 and haproxy.
 
 Network namespaces as hosts: four engines (two vLLM, two small ones on transformers), three servers,
 a learner of two ranks, Redis and a balancer, each on its own, and clients who keep asking. Hosts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -90,7 +90,7 @@ class Model:
         return CannedRollout(tokens, reply.token_ids, reply.logprobs, reason)
 
     @contextmanager
-    def _named(self, name: str) -> Iterator[Any]:
+    def _named(self, name: str) -> Generator[Any]:
         """The model under a name. Raises KeyError if there is none."""
         if name == _BASE and self._adapted is None:
             yield self._base

@@ -100,7 +100,7 @@ def server(host: Host, folder: Path, settings: Mapping[str, Any]) -> Member:
 
 
 def rank(host: Host, folder: Path, settings: Mapping[str, Any], ranks: int, leader: Host) -> Member:
-    """One rank of the learner, as deploy/kubernetes/multi-node starts it. The first is the leader."""
+    """One rank of the learner, as deploy/kubernetes/multi-node starts it; the first leads."""
     number = int(host.name.removeprefix("learner"))
     argv = [
         sys.executable, "-m", "torch.distributed.run", f"--nnodes={ranks}",

@@ -1,0 +1,98 @@
+"""Three servers against one, where each has a share of a core: `python -m loadtests.hosts.cores`.
+
+Two cores cannot show what six would do. So each server gets the same small share of one (the CPU
+controller of cgroups, root), and clients, engine, Redis and kernel have the rest: what is shared by
+the servers, which is Redis and the engine, would show. Clients ask each server directly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+from loadtests.serving_load import Load, requests_of
+from loadtests.serving_sides import Side, Stage
+
+_GROUPS = Path("/sys/fs/cgroup")
+_PERIOD_US = 20_000
+_TARGET = 2.7
+SERVERS = 3
+
+
+@contextmanager
+def bounded(pid: int, share: float) -> Generator[None]:
+    """The process has at most this share of a core."""
+    first = (_GROUPS / "cpu").is_dir()  # version 1 of cgroups has a tree for each controller
+    folder = _GROUPS / ("cpu" if first else "") / f"ratchet-{os.getpid()}-{pid}"
+    folder.mkdir()
+    quota = round(share * _PERIOD_US)
+    if first:
+        (folder / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+        (folder / "cpu.cfs_quota_us").write_text(str(quota))
+    else:
+        (folder / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
+    (folder / "cgroup.procs").write_text(str(pid))
+    try:
+        yield
+    finally:
+        (folder.parent / "cgroup.procs").write_text(str(pid))
+        folder.rmdir()
+
+
+async def rate(sides: list[Side], clients: int, seconds: float, rollouts: int) -> float:
+    """Requests a second, over so many servers, by so many clients of each. Raises RuntimeError if
+    one fails."""
+    body = {"model": "ratchet", "max_tokens": 32, "ratchet": {"rollouts": rollouts}}
+    loads = [Load(side.port, requests_of(side.port, body, side.key), clients) for side in sides]
+    replies = [
+        row for rows in await asyncio.gather(*(x.run(seconds) for x in loads)) for row in rows
+    ]
+    if any(reply.failed for reply in replies):
+        raise RuntimeError("a request failed")
+    return len(replies) / seconds
+
+
+async def run(folder: Path, share: float, seconds: float, rounds: int) -> float:
+    """Prints a row for each round; returns three servers' rate relative to one's."""
+    async with Stage(folder) as stage, AsyncExitStack() as closing:
+        upstream = await stage.upstream("short")
+        sides = await stage.ratchets(upstream, 8, SERVERS)
+        for side in sides:
+            closing.enter_context(bounded(side.pid, share))
+        await rate(sides, 2, 2.0, 8)  # warm
+        print(f"| round | one server, requests/s | {SERVERS} servers | ratio |\n|---|---|---|---|")
+        found: list[float] = []
+        for number in range(rounds):
+            one = await rate(sides[number % SERVERS : number % SERVERS + 1], 4, seconds, 8)
+            all_of_them = await rate(sides, 4, seconds, 8)
+            found.append(all_of_them / one)
+            row = f"| {number + 1} | {one:.0f} | {all_of_them:.0f} | {found[-1]:.2f} |"
+            print(row, flush=True)
+        return statistics.median(found)
+
+
+def main() -> int:
+    """Measures; 1 if the target is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.hosts.cores", description=(__doc__ or "").partition("\n\n")[0]
+    )
+    parser.add_argument("--share", type=float, default=0.2, help="of a core for each server")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        ratio = asyncio.run(run(Path(name), chosen.share, chosen.seconds, chosen.rounds))
+    met = "met" if ratio >= _TARGET else "not met"
+    print(f"\n{SERVERS} servers do {ratio:.2f} times what one does (target {_TARGET}: {met})")
+    return int(ratio < _TARGET)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
