@@ -46,17 +46,21 @@ def bounded(pid: int, share: float) -> Generator[None]:
         folder.rmdir()
 
 
-async def rate(sides: list[Side], clients: int, seconds: float, rollouts: int) -> float:
-    """Requests a second, over so many servers, by so many clients of each. Raises RuntimeError if
-    one fails."""
+async def rate(
+    sides: list[Side], clients: int, seconds: float, rollouts: int
+) -> tuple[float, float]:
+    """Requests a second over these servers, by so many clients of each, and milliseconds of CPU a
+    request. Raises RuntimeError if one fails."""
     body = {"model": "ratchet", "max_tokens": 32, "ratchet": {"rollouts": rollouts}}
+    before = sum(side.cpu() for side in sides)
     loads = [Load(side.port, requests_of(side.port, body, side.key), clients) for side in sides]
     replies = [
         row for rows in await asyncio.gather(*(x.run(seconds) for x in loads)) for row in rows
     ]
     if any(reply.failed for reply in replies):
         raise RuntimeError("a request failed")
-    return len(replies) / seconds
+    spent = sum(side.cpu() for side in sides) - before
+    return len(replies) / seconds, 1000 * spent / len(replies)
 
 
 async def run(folder: Path, share: float, seconds: float, rounds: int) -> float:
@@ -67,14 +71,15 @@ async def run(folder: Path, share: float, seconds: float, rounds: int) -> float:
         for side in sides:
             closing.enter_context(bounded(side.pid, share))
         await rate(sides, 2, 2.0, 8)  # warm
-        print(f"| round | one server, requests/s | {SERVERS} servers | ratio |\n|---|---|---|---|")
+        print(f"| round | one server, requests/s (ms of CPU each) | {SERVERS} servers | ratio |")
+        print("|---|---|---|---|")
         found: list[float] = []
         for number in range(rounds):
-            one = await rate(sides[number % SERVERS : number % SERVERS + 1], 4, seconds, 8)
-            all_of_them = await rate(sides, 4, seconds, 8)
-            found.append(all_of_them / one)
-            row = f"| {number + 1} | {one:.0f} | {all_of_them:.0f} | {found[-1]:.2f} |"
-            print(row, flush=True)
+            one, alone = await rate(sides[number % SERVERS : number % SERVERS + 1], 4, seconds, 8)
+            three, together = await rate(sides, 4, seconds, 8)
+            found.append(three / one)
+            rates = f"{one:.0f} ({alone:.2f}) | {three:.0f} ({together:.2f})"
+            print(f"| {number + 1} | {rates} | {found[-1]:.2f} |", flush=True)
         return statistics.median(found)
 
 

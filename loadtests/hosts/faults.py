@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from adapter.store.releases import ReleaseState
 from loadtests.hosts.fleet import Answer, Fleet
 
 Fault = Callable[[Fleet, float], Awaitable[Mapping[str, float]]]
@@ -122,19 +123,28 @@ async def engine_slowed(fleet: Fleet, seconds: float) -> Mapping[str, float]:
 
 
 async def rolling_update(fleet: Fleet, _: float) -> Mapping[str, float]:
-    """Every server ends as told and is started again, one after the other, while versions go
-    live."""
-    before = len(await fleet.releases())
-    took: list[float] = []
+    """Every server ends as told and is started again, one after the other, while a candidate is
+    judged: whoever is left judges it."""
+
+    async def judging() -> bool:
+        states = [release.state for release in await fleet.releases()]
+        return ReleaseState.CANDIDATE in states
+
+    await fleet.until("a candidate waits", judging, _HEAL_SECONDS)
+    live, took = max(await fleet.live()), list[float]()
     for server in fleet.servers:
         began = time.monotonic()
         await asyncio.to_thread(server.end, _HEAL_SECONDS)
         server.start()
         await fleet.until("it is ready", lambda server=server: fleet.ready(server), _HEAL_SECONDS)
         took.append(time.monotonic() - began)
-    agreed = await _agreed(fleet)
-    published = len(await fleet.releases()) - before
-    return {"a server, s": max(took), "published meanwhile": published, "agreed, s": agreed}
+
+    async def next_live() -> bool:
+        seen = await fleet.live()
+        return min(seen) > live
+
+    more = await fleet.until("the next version is live everywhere", next_live, 2 * _HEAL_SECONDS)
+    return {"a server at most, s": max(took), "the next version is live after, s": more}
 
 
 async def _engine(fleet: Fleet, name: str, seconds: float) -> Mapping[str, float]:
