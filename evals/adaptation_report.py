@@ -101,21 +101,26 @@ def plot_accuracy(
     before: Mapping[str, float],
     after: Mapping[str, float],
     after_version: int,
+    looked_at: str,
 ) -> None:
-    """Accuracy over versions, with what voting made of the base as the line to pass."""
+    """Accuracy over versions: of all questions before and after, with what voting made of the base
+    as the line to pass, and at `points` of those that were `looked_at` meanwhile."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    versions = [0, *(version for version, _ in points), after_version]
-    values = [before["avg"], *(value for _, value in points), after["avg"]]
-    axes.plot(versions, [100 * value for value in values], marker="o", label="avg")
+    ends = [0, after_version]
+    axes.plot(*_percent(points), color="C0", alpha=0.5, marker=".", label=f"avg, {looked_at}")
+    for name, marker, colour, label in (("avg", "o", "C0", "avg"), ("maj", "^", "C2", "voted")):
+        found = [100 * before[name], 100 * after[name]]
+        axes.plot(ends, found, marker=marker, color=colour, linestyle="", label=f"{label}, all")
     axes.axhline(100 * before["maj"], linestyle="--", color="grey", label="base, voted")
-    axes.scatter(
-        [after_version], [100 * after["maj"]], marker="^", color="C2", label="voted, after"
-    )
     axes.set(xlabel="policy version", ylabel="accuracy, %", title="Accuracy, learnt without labels")
-    axes.legend()
+    axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110)
     plt.close(figure)
+
+
+def _percent(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [version for version, _ in points], [100 * value for _, value in points]
 
 
 def plot_replies(file: Path, replies: Sequence[Reply], name: str, title: str) -> None:

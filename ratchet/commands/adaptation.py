@@ -91,9 +91,12 @@ class Adaptation:
             releases = await store.all()
         first, last = plain_summary(before), plain_summary(after)
         replies, memory = self._log.replies, self._watcher.peak_bytes
+        few = plan.quick_questions
+        ends = (0, plain_summary(before[:few])["avg"]), (live, plain_summary(after[:few])["avg"])
         plot_accuracy(
-            out / "accuracy.png", self._points, before=first, after=last, after_version=live
-        )
+            out / "accuracy.png", [ends[0], *self._points, ends[1]], before=first, after=last,
+            after_version=live, looked_at=f"the first {min(few, len(before))} questions",
+        )  # fmt: skip
         plot_replies(out / "agreement.png", replies, "agreement", "Agreement")
         plot_replies(out / "reward_accuracy.png", replies, "reward_accuracy", "Reward accuracy")
         gain, interval = paired_gain([one.avg for one in before], [one.avg for one in after])

@@ -51,7 +51,7 @@ TINY = Course(
 )  # fmt: skip
 REAL = Course(
     out="runs/demo-lm", draw=words.stream_and_held_out, held_out=60, n=8, tokens=32,
-    quick_questions=20, every=4, updates=10, minutes=30.0, quick_concurrency=8,
+    quick_questions=20, every=2, updates=10, minutes=30.0, quick_concurrency=8,
 )  # fmt: skip
 
 

@@ -13,12 +13,6 @@ from server.engine.base import EngineFailed, EngineReplyInvalid, EngineTimeout, 
 from tests.serving import PROSE, TEXTS, Api, events_of, serving, until
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
-
-
 async def test_a_voted_reply(api: Api) -> None:
     reply = await api.chat()
     body = reply.json()

@@ -1,6 +1,5 @@
 """Requests as clients of OpenAI's send them, over HTTP; most are from reports of refusals."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,12 +18,6 @@ HINTS: list[dict[str, Any]] = [
     {"metadata": {"a": "b"}}, {"ratchet": None}, {"top_p": 0}, {"moderation": None},
     {"response_format": {"type": "text"}}, {"priority": 3}, {"request_id": "x"},
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
 
 
 @pytest.mark.parametrize("fields", HINTS, ids=lambda fields: "".join(map(str, fields)))

@@ -1,6 +1,5 @@
 """Embeddings and tokens: the engine's own replies, behind our keys, quotas and limits."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,6 @@ import pytest
 from server.api.tenants import add_key
 from server.engine.base import EngineUnavailable
 from tests.serving import Api, serving
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
 
 
 async def test_embeddings(api: Api) -> None:

@@ -1,7 +1,6 @@
 """HTTP manners: other origins, HEAD and OPTIONS, and streams that proxies and decoders survive."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ ASKED = {
     "access-control-request-headers": "authorization,content-type,x-stainless-os",
 }
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
 
 
 async def test_no_other_origin_may_ask_by_default(api: Api) -> None:

@@ -33,12 +33,6 @@ class Weather(BaseModel):
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
-
-
-@pytest.fixture
 async def client(api: Api) -> AsyncIterator[AsyncAnthropic]:
     transport = httpx2.ASGITransport(create_app(api.parts))  # type: ignore[arg-type]
     http = httpx2.AsyncClient(transport=transport)

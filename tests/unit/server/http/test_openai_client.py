@@ -1,16 +1,12 @@
 """The `openai` client against tools and JSON, streamed and whole."""
 
-from collections.abc import AsyncIterator
-
-import httpx
 import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from rewards.rollouts import ToolCall
 from server.engine.scripted import Spoken
-from server.http.app import create_app
-from tests.serving import Api, serving
+from tests.serving import Api
 
 TOOL = {
     "type": "function",
@@ -26,20 +22,6 @@ TWICE = [ToolCall("weather", '{"city": "Rome"}'), ToolCall("weather", '{"city": 
 class Weather(BaseModel):
     city: str
     days: int
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
-
-
-@pytest.fixture
-async def client(api: Api) -> AsyncIterator[AsyncOpenAI]:
-    transport = httpx.ASGITransport(create_app(api.parts))  # type: ignore[arg-type]
-    http = httpx.AsyncClient(transport=transport)
-    async with AsyncOpenAI(base_url="http://t/v1", api_key="x", http_client=http) as made:
-        yield made
 
 
 async def test_calls_of_a_whole_reply(api: Api, client: AsyncOpenAI) -> None:

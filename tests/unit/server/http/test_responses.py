@@ -1,7 +1,6 @@
 """`/v1/responses` over HTTP: voted, whole and streamed, as the `openai` client reads it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -14,7 +13,6 @@ from pydantic import BaseModel, TypeAdapter
 from rewards.rollouts import ToolCall
 from server.engine.base import EngineUnavailable
 from server.engine.scripted import Spoken
-from server.http.app import create_app
 from tests.serving import PROSE, TEXTS, Api, events_of, serving, until
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -26,20 +24,6 @@ EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 class Weather(BaseModel):
     city: str
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with serving() as made:
-        yield made
-
-
-@pytest.fixture
-async def client(api: Api) -> AsyncIterator[AsyncOpenAI]:
-    transport = httpx.ASGITransport(create_app(api.parts))  # type: ignore[arg-type]
-    http = httpx.AsyncClient(transport=transport)
-    async with AsyncOpenAI(base_url="http://t/v1", api_key="x", http_client=http) as made:
-        yield made
 
 
 async def ask(api: Api, **body: Any) -> httpx.Response:
