@@ -22,6 +22,7 @@ from evals.experiments.experiment import Bench, Experiment
 from evals.experiments.methods import DOUBTS, LEVELS_EXPERIMENT, LUCKY_HIT, METHODS, SPEED
 from evals.experiments.models import make_missing
 from evals.experiments.page import section, written
+from evals.experiments.real.report import METHODS as REAL_METHODS
 from evals.experiments.real.report import real_experiment
 from evals.experiments.real.tasks import TASKS
 from evals.experiments.runs import Records
@@ -73,11 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--task", action="append", choices=TASKS, help="of `real`; all whose data are at hand"
     )
+    parser.add_argument("--method", action="append", choices=REAL_METHODS, help="of `real`; all")
     chosen = parser.parse_args(arguments)
     sources = dict(source.partition("=")[::2] for source in chosen.source)
     if unknown := [name for name in sources if name not in TASKS or not TASKS[name].column]:
         parser.error(f"--source {unknown[0]}: no task of that name wants data")
-    experiments = {**EXPERIMENTS, "real": real_experiment(sources, chosen.task or ())}
+    experiments = {
+        **EXPERIMENTS,
+        "real": real_experiment(sources, chosen.task or (), chosen.method or ()),
+    }
     names: list[str] = chosen.names or [
         name for name in EXPERIMENTS if name != "real" or chosen.quick
     ]

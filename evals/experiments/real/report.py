@@ -32,29 +32,37 @@ _NONE = "-"
 _TOO_WEAK, _TOO_STRONG = 0.02, 0.98
 
 
-def real_experiment(sources: Mapping[str, str], only: Collection[str] = ()) -> Experiment:
-    """The methods on every task whose data are at hand, or on `only` these; `sources` are files by
-    task."""
+def real_experiment(
+    sources: Mapping[str, str], tasks: Collection[str] = (), methods: Collection[str] = ()
+) -> Experiment:
+    """All methods, or these, on every task whose data are at hand, or on these; `sources` are files
+    by task."""
     at_hand = [name for name, task in TASKS.items() if not task.column or name in sources]
-    tasks = [name for name in at_hand if not only or name in only]
     variants = {BASE: replace(RealCourse(), sources=sources)}
-    for task in tasks:
+    for task in [name for name in at_hand if not tasks or name in tasks]:
         for label, course in METHODS.items():
-            variants[f"{label}, {task}"] = replace(course, task=task, sources=sources)
+            if not methods or label in methods:
+                variants[f"{label}, {task}"] = replace(course, task=task, sources=sources)
     return Experiment("On a real language model", variants, _report)
 
 
 def _report(results: Results, folder: Path) -> str:
-    tasks = [name for name in TASKS if f"{next(iter(METHODS))}, {name}" in results]
+    tasks = [name for name in TASKS if _methods(results, name)]
     parts = [_table(results, task) for task in tasks]
     absent = [name for name in TASKS if name not in tasks]
+    absent += [label for label in METHODS if not any(label in _methods(results, t) for t in tasks)]
     if absent:
-        parts.append(f"Not run: {', '.join(absent)} (`--source`, `--task`).")
+        parts.append(f"Not run: {', '.join(absent)} (`--source`, `--task`, `--method`).")
     _draw(results, tasks, folder)
     pictures = " ".join(
         f"![{task}](images/results/real-{task.replace(' ', '-')}.png)" for task in tasks
     )
     return "\n\n".join([*parts, pictures])
+
+
+def _methods(results: Results, task: str) -> list[str]:
+    """Those that were run on a task."""
+    return [label for label in METHODS if f"{label}, {task}" in results]
 
 
 def _table(results: Results, task: str) -> str:
@@ -68,7 +76,8 @@ def _table(results: Results, task: str) -> str:
         ["majority voting, no training", scores["maj"].percent(), "", *[_NONE] * 9],
         [f"waves, no training ({drawn:.1f} rollouts)", scores["waves"].percent(), "",
          *[_NONE] * 9],
-        *(_row(label, results[f"{label}, {task}"], base, task) for label in METHODS),
+        *(_row(label, results[f"{label}, {task}"], base, task)
+          for label in _methods(results, task)),
     ]  # fmt: skip
     head = [
         "method", f"avg@{n}", "gain", f"maj@{n}", f"pass@{n}", "learnt / kept / corrupted / never",
@@ -152,7 +161,7 @@ def _draw(results: Results, tasks: Sequence[str], folder: Path) -> None:
                 range(1, len(records[0]["steps"]) + 1),
                 [[step["avg"] for step in record["steps"]] for record in records],
             )
-            for label in METHODS
+            for label in _methods(results, task)
             if (records := results[f"{label}, {task}"])
         }
         teacher = {"base maj@16": mean(results[BASE], _test(task, "maj")).mean}

@@ -103,7 +103,7 @@ def test_the_table_tells_learnt_from_corrupted(tmp_path: Path) -> None:
     assert cells[5] == "25% / 25% / 25% / 25%"
     assert cells[6].startswith("50.0") and "→ 70.0" in cells[6]
     assert cells[8:] == ["50%", "+20.0", "75%, +0.10", "none"]
-    assert "Not run: svamp, reviews (`--source`, `--task`)." in text
+    assert "Not run: svamp, reviews (`--source`, `--task`, `--method`)." in text
     assert len(METHODS) * 2 + 1 == len(experiment.variants)
     assert (tmp_path / "real-products.png").is_file()
 
@@ -115,3 +115,12 @@ def test_a_task_that_is_too_hard_is_reported_as_such(tmp_path: Path) -> None:
     experiment = real_experiment({})
     text = experiment.report({label: [weak, weak] for label in experiment.variants}, tmp_path)
     assert text.count("The model is too weak for this task") == 2
+
+
+def test_only_what_was_asked_for_is_run_and_shown(tmp_path: Path) -> None:
+    chosen = real_experiment({}, ["products"], ["majority (TTRL)"])
+    assert list(chosen.variants) == ["base", "majority (TTRL), products"]
+    one = record(0.3, {"a": True})
+    text = chosen.report({label: [one, one] for label in chosen.variants}, tmp_path)
+    assert "#### products" in text and "| DARE |" not in text
+    assert "Not run: word problems, svamp, reviews, random reward, DARE" in text
