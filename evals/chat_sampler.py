@@ -44,7 +44,8 @@ class _Written:
 
 
 class ChatSampler:
-    """Samples from a model that may be training, at most `max_tokens` a rollout. Groups are marked
+    """Samples from a model that may be training, at most `max_tokens` a rollout unless the decoding
+    says otherwise. Groups are marked
     with how their answers are read, `choice`. Same seed and weights, same rollouts."""
 
     def __init__(
@@ -60,7 +61,7 @@ class ChatSampler:
         """One group a question. Log-probabilities and entropies are exact: those of the sampled
         weights over the full vocabulary, at the temperature."""
         prompts = [self.prompt_ids(question.text) for question in asked]
-        sampling = Sampling(decoding.temperature, max_tokens=self._max_tokens)
+        sampling = Sampling(decoding.temperature, max_tokens=self._most(decoding))
         found: list[RolloutGroup] = []
         at_once = max(1, _ROWS // decoding.n)
         for start in range(0, len(prompts), at_once):
@@ -94,7 +95,8 @@ class ChatSampler:
         logits, mask = logits.repeat_interleave(n, dim=0), mask.repeat_interleave(n, dim=0)
         written = [_Written() for _ in range(len(logits))]
         rows = torch.arange(len(logits))  # of the batch, in `written`
-        for position in range(self._max_tokens):
+        most = self._most(decoding)
+        for position in range(most):
             tokens, scores, entropies = self._drawn(logits, decoding.temperature)
             open_rows: list[int] = []
             for place, row in enumerate(cast("list[int]", rows.tolist())):
@@ -105,7 +107,7 @@ class ChatSampler:
                 one.ended = tokens[place] == self._tokenizer.eos_token_id
                 if not one.ended:
                     open_rows.append(place)
-            if not open_rows or position + 1 == self._max_tokens:
+            if not open_rows or position + 1 == most:
                 break
             left = torch.tensor(open_rows)
             if len(left) < len(rows):
@@ -119,6 +121,9 @@ class ChatSampler:
             [self._rollout(one) for one in written[start : start + n]]
             for start in range(0, len(written), n)
         ]
+
+    def _most(self, decoding: Decoding) -> int:
+        return decoding.max_tokens or self._max_tokens
 
     def _padded(self, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         """Tokens and mask [prompts, longest], padded on the left."""

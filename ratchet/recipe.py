@@ -33,7 +33,7 @@ SMOLLM2_RECIPE: dict[str, Any] = {
     "rollouts": 16,
     "train_rollouts": 16,
     "learn_rollouts": 8,
-    "updates_per_candidate": 2,
+    "updates_per_candidate": 3,
     "rollout_temperature": 0.7,
     "train_support": 0.3,
     "gate_max_stretch": 10.0,

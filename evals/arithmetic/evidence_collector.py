@@ -40,6 +40,8 @@ class EvidenceCollector:
     sampler: GroupSampler
     kind: AnswerKind
     decoding: Decoding
+    reflection_tokens: int = 0
+    """Most of a reflection; 0: as many as of a rollout."""
     history: QuestionHistory = field(default_factory=QuestionHistory)
     numbers: Iterator[int] = field(default_factory=count)
 
@@ -80,10 +82,9 @@ class EvidenceCollector:
         )
         if len(representatives) < 2:
             return Chosen(None)
+        alone = replace(self.decoding, n=1, max_tokens=self.reflection_tokens)
         asked = replace(question, text=f"{question.text}\n\n{reflection_on(representatives)}")
-        [[reflection], *_] = [
-            drawn.rollouts for drawn in self.sampler.groups([asked], replace(self.decoding, n=1))
-        ]
+        [[reflection], *_] = [drawn.rollouts for drawn in self.sampler.groups([asked], alone)]
         chosen = choice_in(reflection, representatives, self.kind)
         return Chosen(chosen and Label(chosen.answer, chosen.cluster))
 

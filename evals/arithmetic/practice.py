@@ -43,7 +43,8 @@ class Step:
 class Practice:
     """Each `step` is one more update, made as the learner makes them from traffic. Works with any
     estimator, even one that needs the truth; `sampled_by` makes a sampler of model, tokenizer and
-    seed, `choice` says how answers are read, other keywords are settings of the learner."""
+    seed, `choice` says how answers are read, a reflection has at most `reflection_tokens` (0: as
+    many as a rollout), other keywords are settings of the learner."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Practice:
         estimator: RewardEstimator = MAJORITY,
         sampled_by: Callable[[Any, Any, int], GroupSampler] = Sampler,
         choice: AnswerChoice = MATH_OR_LAST_NUMBER,
+        reflection_tokens: int = 0,
         **settings: Any,
     ) -> None:
         chosen = AdapterSettings.model_validate(
@@ -81,6 +83,7 @@ class Practice:
             sampler=self._sampler,
             kind=kinds.of(choice),
             decoding=self._decoding,
+            reflection_tokens=reflection_tokens,
         )
 
     @property

@@ -24,12 +24,14 @@ _KIND = MathAnswers()
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How to sample: `n` rollouts a question, with the same first `shared` tokens."""
+    """How to sample: `n` rollouts a question, with the same first `shared` tokens, at most
+    `max_tokens` each (0: as many as the sampler allows)."""
 
     n: int = 32
     temperature: float = 1.0
     top_p: float = 1.0
     shared: int = 0
+    max_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

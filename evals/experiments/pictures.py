@@ -17,7 +17,8 @@ from evals.statistics import over_seeds
 Curves = Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]]
 """By label: x, and for every seed the y at each x, as shares."""
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#f0e442")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#f0e442",
+            "#7f7f7f", "#8c564b")  # fmt: skip
 
 
 def draw_curves(
@@ -31,7 +32,7 @@ def draw_curves(
 ) -> None:
     """A line and a band a label; `lines` are horizontal, dashed, labelled."""
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for (label, (xs, seeds)), colour in zip(curves.items(), _COLOURS, strict=False):
+    for (label, (xs, seeds)), colour in zip(curves.items(), _COLOURS[: len(curves)], strict=True):
         intervals = [over_seeds(at) for at in zip(*seeds, strict=True)]
         axes.plot(xs, [100 * i.mean for i in intervals], label=label, color=colour, marker=".")
         axes.fill_between(

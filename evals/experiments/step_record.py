@@ -54,6 +54,7 @@ def _of_group(scored: ScoredGroup, question: Question, kind: AnswerKind) -> dict
     return {
         "avg": avg_at_n(correct),
         "maj": maj_at_n(tally, correct),
+        "labelled": float(estimate.label is not None),
         "label_accuracy": label_accuracy(kind, estimate.label, question.answer),
         "reward_accuracy": reward_accuracy(kind, tally, estimate.label, correct),
         "agreement": max(map(len, tally.members), default=0) / len(rollouts),

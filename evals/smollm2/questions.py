@@ -41,6 +41,14 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+WORDED: tuple[Family, ...] = (
+    FAMILIES[2],
+    Family("packs", 6, lambda a, b, _: f"A pack has {b} pencils. How many are in {a} packs?"),
+    Family("days", 6, lambda a, b, _: f"Ann reads {b} pages a day. How many in {a} days?"),
+)
+"""One-step word problems in more forms, so that fewer of many are about the same two numbers."""
+
+
 def stream_and_held_out(
     seed: int, count: int, held_out: int, families: Sequence[Family] = FAMILIES
 ) -> tuple[list[Item], list[Item]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from adapter.trainer import UpdateDiverged
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question
 from evals.arithmetic.sampler import Decoding
@@ -31,18 +31,21 @@ from rewards.metrics import avg_at_n, correctness, maj_at_n
 from rewards.rollouts import RolloutGroup
 from rewards.votes import take_vote
 
+_APART = 1_000
+"""Between the seeds of two drawings of the same base."""
 _CONFIDENCE, _FIRST = 0.99, 4
 """Of the votes by waves: as the server has them by default, where nothing is known of a slice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealCourse:
-    """Adapts SmolLM2 to half of a task's questions without labels, and scores it on the other half,
-    on all other tasks whose data are at hand, and on guards. Rollouts at `temperature`, all of
-    which vote, and at most `learn_rollouts` are learnt from; n of them score.
+    """Adapts SmolLM2 to `learnt` questions of a task without labels, in epochs, and scores it on
+    `questions` others, on all other tasks whose data are at hand, and on guards. Rollouts at
+    `temperature`, all of which vote, and at most `learn_rollouts` are learnt from; n of them score.
 
-    `reward` "" learns nothing: the base. `sources` are files of data by task; where they are is no
-    part of a course.
+    `reward` "" learns nothing: the base, which is scored twice, so that it shows what chance alone
+    changes. `sources` are files of data by task; what is in them is part of a course, where they
+    are is not.
     """
 
     seed: int = 0
@@ -55,7 +58,9 @@ class RealCourse:
     learn_rollouts: int = 8
     temperature: float = 0.7
     learning_rate: float = 2e-4
+    learnt: int = 20
     questions: int = 60
+    reflection_tokens: int = 192
     n: int = 16
     model: str = "smollm2"
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -63,13 +68,14 @@ class RealCourse:
     def key(self) -> dict[str, Any]:
         """What the result depends on, as JSON returns it."""
         fields = asdict(self)
-        del fields["sources"]
-        return {"real": True, **fields}
+        data = {name: _digest(file) for name, file in sorted(fields.pop("sources").items())}
+        return {"real": True, **fields, "data": data}
 
     def quick(self) -> RealCourse:
         """The same in seconds; its numbers mean nothing."""
         return replace(
-            self, updates=1, groups=2, rollouts=4, learn_rollouts=4, questions=4, n=4,
+            self, updates=1, groups=2, rollouts=4, learn_rollouts=4, learnt=4, questions=4, n=4,
+            reflection_tokens=16,
             model="untaught",
         )  # fmt: skip
 
@@ -84,7 +90,6 @@ class RealCourse:
 
     def run(self) -> Mapping[str, Any]:
         """Learn and score, sampling and learning in turn on all cores."""
-        torch.set_num_threads(os.cpu_count() or 1)
         started, task = time.monotonic(), TASKS[self.task]
         practice = self._practice(task)
         kind = AnswerKinds().of(task.choice)
@@ -92,14 +97,22 @@ class RealCourse:
         asked = list(islice(in_epochs(learnt, f"epochs:{self.seed}"), self.updates * self.groups))
         steps: list[Mapping[str, float]] = []
         looks: list[Mapping[str, Any]] = []
+        diverged = ""
         for start in range(0, len(asked) if self.reward else 0, self.groups):
             batch = asked[start : start + self.groups]
-            step = practice.step(batch)
+            try:
+                step = practice.step(batch)
+            except UpdateDiverged as error:
+                diverged = str(error)
+                break
             steps.append(record_of(step, batch, kind))
             looks.append(_look(step.scored, kind))
         tokens = _tokens(practice)
+        again = {} if self.reward else self._scores(practice, self.seed + _APART)
         return {
-            "tests": {name: self._score(practice, TASKS[name]) for name in self._at_hand()},
+            "tests": self._scores(practice, self.seed),
+            "again": again,
+            "diverged": diverged,
             "guard": Guard(practice.trainer.model, practice.tokenizer).measure(),
             "steps": steps,
             "collapse": _signs(looks),
@@ -120,25 +133,31 @@ class RealCourse:
             choice=task.choice,
             learning_rate=self.learning_rate,
             learn_rollouts=self.learn_rollouts,
+            reflection_tokens=self.reflection_tokens,
+            threads=os.cpu_count() or 1,
             micro_batch_tokens=1024,
         )
 
     def _halves(self, task: Task) -> tuple[list[Question], list[Question]]:
         source = self.sources.get(task.name)
-        return task.halves(self.seed, self.questions, Path(source) if source else None)
+        file = Path(source) if source else None
+        learnt, scored = task.halves(self.seed, self.questions, file)
+        return learnt[: self.learnt], scored
 
     def _at_hand(self) -> list[str]:
         """Tasks whose data are there."""
         return [name for name, task in TASKS.items() if not task.column or name in self.sources]
 
-    def _score(self, practice: Practice, task: Task) -> Mapping[str, Any]:
-        """The model on the other half of a task: the one it has learnt from with n rollouts, others
-        with a quarter of the questions."""
+    def _scores(self, practice: Practice, seed: int) -> dict[str, Mapping[str, Any]]:
+        """The model on every task, its rollouts drawn by `seed`."""
+        return {name: self._score(practice, TASKS[name], seed) for name in self._at_hand()}
+
+    def _score(self, practice: Practice, task: Task, seed: int) -> Mapping[str, Any]:
+        """The model on the other half of a task: of another than it has learnt from a third of the
+        questions, with four rollouts each."""
         own = task.name == self.task or not self.reward
         asked = self._halves(task)[1][: None if own else max(1, self.questions // 3)]
-        sampler = ChatSampler(
-            practice.trainer.model, practice.tokenizer, self.seed, choice=task.choice
-        )
+        sampler = ChatSampler(practice.trainer.model, practice.tokenizer, seed, choice=task.choice)
         groups = sampler.groups(asked, Decoding(self.n if own else 4, self.temperature))
         return scores_of(asked, groups, AnswerKinds().of(task.choice))
 
@@ -163,6 +182,7 @@ def scores_of(
     lengths = [len(rollout.token_ids) for group in groups for rollout in group.rollouts]
     size = len(asked)
     return {
+        "n": len(groups[0].rollouts),
         "avg": sum(avg.values()) / size, "maj": sum(maj.values()) / size, "passed": passed / size,
         "waves": waves / size, "drawn": drawn / size, "tokens": sum(lengths) / len(lengths),
         "avg_of": avg, "maj_of": maj, "leading": leading,
@@ -193,6 +213,11 @@ def _signs(looks: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(looks) < 2:
         return []
     return CollapseWatch().signs(looks[0]["vitals"], looks[-1]["vitals"])
+
+
+def _digest(file: str) -> str:
+    """What is in a file, in twelve characters."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
 
 
 def _tokens(practice: Practice) -> int:

@@ -15,7 +15,8 @@ from rewards.answers.kinds import AnswerKinds
 from rewards.rollouts import RolloutGroup
 from server.promotion.guards.suite import PROSE, GuardItem, guard_suite
 
-_TASKS, _PROSE, _TOKENS = 60, 8, 48
+_EACH, _PROSE, _TOKENS = 12, 8, 48
+"""Tasks of each area, prompts for prose, and most tokens of a reply."""
 _NEARLY_GREEDY = 1e-4
 
 
@@ -26,7 +27,10 @@ class Guard:
         self._model, self._tokenizer = model, tokenizer
         suite, kinds = guard_suite(), AnswerKinds()
         self._kinds = kinds
-        self._tasks = [item for item in suite if item.area != PROSE][:_TASKS]
+        areas = dict.fromkeys(item.area for item in suite if item.area != PROSE)
+        self._tasks = [
+            item for area in areas for item in [one for one in suite if one.area == area][:_EACH]
+        ]
         self._prose = [item for item in suite if item.area == PROSE][:_PROSE]
 
     def measure(self) -> Mapping[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from evals.experiments.course import Record
 from evals.experiments.experiment import Experiment, Results
@@ -13,7 +14,8 @@ from evals.experiments.real.course import RealCourse
 from evals.experiments.real.tasks import TASKS
 from evals.experiments.tables import Number, gain, markdown, mean, stepped
 from evals.question_outcomes import Outcome, outcomes, shares
-from evals.statistics import over_seeds
+from evals.statistics import Interval, over_seeds
+from rewards.answers.kinds import AnswerKinds
 
 METHODS: Mapping[str, RealCourse] = {
     "random reward": RealCourse(reward="random"),
@@ -29,6 +31,7 @@ METHODS: Mapping[str, RealCourse] = {
 }
 BASE = "base"
 _NONE = "-"
+_NEARLY = 0.999
 _TOO_WEAK, _TOO_STRONG = 0.02, 0.98
 
 
@@ -69,20 +72,20 @@ def _table(results: Results, task: str) -> str:
     base = results[BASE]
     scores = {name: mean(base, _test(task, name)) for name in ("avg", "maj", "passed", "waves")}
     drawn = mean(base, _test(task, "drawn")).mean
-    n = 16
+    n = base[0]["tests"][task]["n"]
     rows = [
         [BASE, scores["avg"].percent(), "", scores["maj"].percent(), scores["passed"].percent(),
-         *[_NONE] * 7],
-        ["majority voting, no training", scores["maj"].percent(), "", *[_NONE] * 9],
-        [f"waves, no training ({drawn:.1f} rollouts)", scores["waves"].percent(), "",
-         *[_NONE] * 9],
+         *[_NONE] * 8],
+        ["base, sampled again", *_again(base, task), *[_NONE] * 6],
+        ["majority voting, no training", scores["maj"].percent(), *[_NONE] * 11],
+        [f"waves, no training ({drawn:.1f} rollouts)", scores["waves"].percent(), *[_NONE] * 11],
         *(_row(label, results[f"{label}, {task}"], base, task)
           for label in _methods(results, task)),
     ]  # fmt: skip
     head = [
         "method", f"avg@{n}", "gain", f"maj@{n}", f"pass@{n}", "learnt / kept / corrupted / never",
-        "labels right, first → last half", "rewards right", "majority flipped", "other tasks",
-        "guards kept, nats lost", "collapse",
+        "majority flipped", "labels right, first → last half", "rewards right", "other tasks",
+        "guards kept", "base's replies, nats lost", "tokens sampled", "failed",
     ]  # fmt: skip
     told = f"#### {task}\n\n{markdown(head, rows)}"
     if scores["passed"].mean < _TOO_WEAK or scores["avg"].mean > _TOO_STRONG:
@@ -93,19 +96,56 @@ def _table(results: Results, task: str) -> str:
 
 def _row(label: str, records: Sequence[Record], base: Sequence[Record], task: str) -> list[str]:
     avg = _test(task, "avg")
-    half = max(1, len(records[0]["steps"]) // 2)
-    first, last = (
-        mean(records, stepped("label_accuracy", *span)).percent()
-        for span in ((0, half), (-half, None))
-    )
-    signs = sorted({sign for record in records for sign in record["collapse"]})
+    signs = {sign for record in records for sign in record["collapse"]}
+    signs |= {f"diverged ({record['diverged']})" for record in records if record["diverged"]}
+    guards = [
+        over_seeds([record["guard"][name] for record in records]) for name in ("kept", "likelihood")
+    ]
     return [
         label, mean(records, avg).percent(), gain(records, base, avg).percent(signed=True),
         mean(records, _test(task, "maj")).percent(), mean(records, _test(task, "passed")).percent(),
-        _fates(records, base, task), f"{first} → {last}",
-        mean(records, stepped("reward_accuracy")).percent(), f"{_flipped(records, base, task):.0%}",
-        _elsewhere(records, base, task), _guards(records), ", ".join(signs) or "none",
+        _fates(_tests(base, task), _tests(records, task)),
+        _flipped(_tests(base, task), _tests(records, task), task), *_labels(records),
+        _elsewhere(records, base, task), guards[0].percent(), _nats(guards[1]),
+        f"{sum(record['tokens'] for record in records) / len(records):,.0f}",
+        ", ".join(sorted(signs)) or "no",
     ]  # fmt: skip
+
+
+def _again(base: Sequence[Record], task: str) -> list[str]:
+    """What chance alone changes: the base on the same questions with other rollouts."""
+    first, then = _tests(base, task), [record["again"][task] for record in base]
+    rates = [over_seeds([test[name] for test in then]) for name in ("avg", "maj", "passed")]
+    differences = [b["avg"] - a["avg"] for a, b in zip(first, then, strict=True)]
+    return [
+        rates[0].percent(), over_seeds(differences).percent(signed=True), rates[1].percent(),
+        rates[2].percent(), _fates(first, then), _flipped(first, then, task),
+    ]  # fmt: skip
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    """How often the label is right, of the groups that have one, in the first half of the steps and
+    the last; and how often rewards are, where every group has one."""
+    half = max(1, len(records[0]["steps"]) // 2)
+    shares: list[str] = []
+    labelled = 0.0
+    for span in ((0, half), (-half, None)):
+        labelled = mean(records, stepped("labelled", *span)).mean
+        right = mean(records, stepped("label_accuracy", *span)).mean
+        shares.append(f"{right / labelled:.0%}" if labelled else _NONE)
+    if labelled == 0:
+        return [_NONE, _NONE]
+    some = "" if labelled > _NEARLY else f" of {labelled:.0%}"
+    rewards = mean(records, stepped("reward_accuracy")).percent() if not some else _NONE
+    return [f"{' → '.join(shares)}{some}", rewards]
+
+
+def _nats(interval: Interval) -> str:
+    return f"{interval.mean:+.2f} ({interval.low:.2f}..{interval.high:.2f})"
+
+
+def _tests(records: Sequence[Record], task: str) -> list[Mapping[str, Any]]:
+    return [record["tests"][task] for record in records]
 
 
 def _test(task: str, name: str) -> Number:
@@ -113,48 +153,49 @@ def _test(task: str, name: str) -> Number:
     return lambda record: float(record["tests"][task][name])
 
 
-def _fates(records: Sequence[Record], base: Sequence[Record], task: str) -> str:
+def _fates(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> str:
     """Shares of the questions, means over seeds."""
     found = [
-        shares(outcomes(_right(before, task), _right(after, task)))
-        for before, after in zip(base, records, strict=True)
+        shares(outcomes(_right(first), _right(then)))
+        for first, then in zip(before, after, strict=True)
     ]
     return " / ".join(f"{sum(one[fate] for one in found) / len(found):.0%}" for fate in Outcome)
 
 
-def _right(record: Record, task: str) -> dict[str, bool]:
-    return {name: value > 0.5 for name, value in record["tests"][task]["maj_of"].items()}
+def _right(test: Mapping[str, Any]) -> dict[str, bool]:
+    return {name: value > 0.5 for name, value in test["maj_of"].items()}
 
 
-def _flipped(records: Sequence[Record], base: Sequence[Record], task: str) -> float:
-    """Share of the questions whose leading answer is another text than base's."""
-    changed, seen = 0, 0
-    for before, after in zip(base, records, strict=True):
-        first, then = (one["tests"][task]["leading"] for one in (before, after))
-        changed += sum(then[name] != answer for name, answer in first.items() if answer)
-        seen += sum(bool(answer) for answer in first.values())
-    return changed / max(1, seen)
+def _flipped(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], task: str
+) -> str:
+    """Share of the questions whose leading answer is another, of those that have one both times."""
+    kind = AnswerKinds().of(TASKS[task].choice)
+    same = [
+        kind.same(answer, test["leading"][name])
+        for first, test in zip(before, after, strict=True)
+        for name, answer in first["leading"].items()
+        if answer is not None and test["leading"][name] is not None
+    ]
+    return f"{1 - sum(same) / len(same):.0%}" if same else _NONE
 
 
 def _elsewhere(records: Sequence[Record], base: Sequence[Record], task: str) -> str:
     """Change on the other tasks, on the questions that both were asked."""
     changes: list[float] = []
     for before, after in zip(base, records, strict=True):
+        each: list[float] = []
         for name, found in after["tests"].items():
             if name != task:
                 then, first = found["avg_of"], before["tests"][name]["avg_of"]
-                changes.append(sum(then[q] - first[q] for q in then) / len(then))
-    return f"{100 * sum(changes) / len(changes):+.1f}" if changes else _NONE
-
-
-def _guards(records: Sequence[Record]) -> str:
-    kept = over_seeds([record["guard"]["kept"] for record in records]).mean
-    lost = over_seeds([record["guard"]["likelihood"] for record in records]).mean
-    return f"{kept:.0%}, {lost:+.2f}"
+                each.append(sum(then[q] - first[q] for q in then) / len(then))
+        if each:
+            changes.append(sum(each) / len(each))
+    return over_seeds(changes).percent(signed=True) if changes else _NONE
 
 
 def _draw(results: Results, tasks: Sequence[str], folder: Path) -> None:
-    """Rollouts right while learning, by update."""
+    """Rollouts right while learning, by update, on the questions that are learnt from."""
     for task in tasks:
         curves = {
             label: (
@@ -164,8 +205,7 @@ def _draw(results: Results, tasks: Sequence[str], folder: Path) -> None:
             for label in _methods(results, task)
             if (records := results[f"{label}, {task}"])
         }
-        teacher = {"base maj@16": mean(results[BASE], _test(task, "maj")).mean}
         draw_curves(
             folder / f"real-{task.replace(' ', '-')}.png", curves, x="update",
-            y="rollouts right, %", title=f"SmolLM2-135M: {task}", lines=teacher,
+            y="rollouts right, %", title=f"SmolLM2-135M: {task}",
         )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evals.arithmetic.questions import Question
 from evals.items import Item, Layout, read_file
-from evals.smollm2.questions import FAMILIES, stream_and_held_out
+from evals.smollm2.questions import FAMILIES, WORDED, stream_and_held_out
 from rewards.answer_choice import AnswerChoice
 
 _NUMBER = AnswerChoice("math", last_number=True)
@@ -37,7 +37,7 @@ class Task:
         """So many questions to learn from and so many others to score on, drawn by `seed`. Raises
         DatasetInvalid naming the row that cannot be used, and ValueError without the file."""
         if not self.column:
-            families = [family for family in FAMILIES if (family.name == "groups") == self._words]
+            families = WORDED if self.name == "word problems" else FAMILIES[:2]
             learnt, scored = stream_and_held_out(seed, size, size, families)
         elif file is None:
             raise ValueError(f"{self.name} wants its data: --source {self.name}=FILE")
@@ -46,10 +46,6 @@ class Task:
             drawn = random.Random(f"{self.name}:{seed}").sample(items, min(len(items), 2 * size))
             learnt, scored = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
         return self._questions(learnt), self._questions(scored)
-
-    @property
-    def _words(self) -> bool:
-        return self.name == "word problems"
 
     def _questions(self, items: Sequence[Item]) -> list[Question]:
         return [

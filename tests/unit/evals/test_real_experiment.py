@@ -24,9 +24,7 @@ def test_own_tasks_have_no_pair_of_numbers_on_both_sides() -> None:
              for q in half} for half in (learnt, scored)
         ]  # fmt: skip
         assert not numbers[0] & numbers[1]
-    assert all(
-        "There are" in question.text for question in TASKS["word problems"].halves(0, 9, None)[0]
-    )
+    assert all(" times " not in q.text for q in TASKS["word problems"].halves(0, 9, None)[0])
 
 
 def test_data_are_split_by_seed_and_asked_as_a_person_would(tmp_path: Path) -> None:
@@ -69,24 +67,36 @@ def test_scores_and_waves_by_hand() -> None:
     assert found["drawn"] == 8.0
 
 
-def test_where_data_are_is_no_part_of_a_course() -> None:
-    course = RealCourse(sources={"svamp": "/a"})
-    assert course.key() == RealCourse(sources={"svamp": "/b"}).key()
+def test_what_is_in_the_data_is_part_of_a_course_where_they_are_is_not(tmp_path: Path) -> None:
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).write_text(text)
+    keys = [RealCourse(sources={"svamp": str(tmp_path / name)}).key() for name in "abc"]
+    assert keys[0] == keys[1] != keys[2]
+    course = RealCourse()
+    assert course.key() != keys[0]
     assert course.of_seed(4).key() == {**course.key(), "seed": 4}
     assert json.loads(json.dumps(course.key())) == course.key()
 
 
 def record(avg: float, right: dict[str, bool], guard: float = 1.0) -> dict[str, Any]:
     test = {
-        "avg": avg, "maj": avg, "passed": 0.9, "waves": 0.5, "drawn": 8.0, "tokens": 3.0,
+        "n": 4, "avg": avg, "maj": avg, "passed": 0.9, "waves": 0.5, "drawn": 8.0, "tokens": 3.0,
         "avg_of": dict.fromkeys(right, avg), "maj_of": {k: float(v) for k, v in right.items()},
-        "leading": {name: str(value) for name, value in right.items()},
+        "leading": {name: str(10 + value) for name, value in right.items()},
     }  # fmt: skip
-    steps = [{"avg": 0.1, "label_accuracy": x, "reward_accuracy": 0.6} for x in (0.5, 0.7)]
+    steps = [{"avg": 0.1, "labelled": 1.0, "label_accuracy": x, "reward_accuracy": 0.6}
+             for x in (0.5, 0.7)]  # fmt: skip
+    tests = {"products": test, "word problems": dict(test)}
     return {
-        "tests": {"products": test, "word problems": test}, "steps": steps, "collapse": [],
+        "tests": tests, "again": tests, "steps": steps, "collapse": [], "diverged": "",
         "guard": {"did": 9.0, "kept": guard, "likelihood": 0.1}, "tokens": 10, "seconds": 1.0,
     }  # fmt: skip
+
+
+def cells(text: str, label: str) -> list[str]:
+    """A row of the first table."""
+    row = next(line for line in text.splitlines() if line.startswith(f"| {label} |"))
+    return [cell.strip() for cell in row.strip("|").split("|")]
 
 
 def test_the_table_tells_learnt_from_corrupted(tmp_path: Path) -> None:
@@ -96,16 +106,35 @@ def test_the_table_tells_learnt_from_corrupted(tmp_path: Path) -> None:
     results = {label: [after, after] for label in experiment.variants}
     results["base"] = [base, base]
     text = experiment.report(results, tmp_path)
-    row = next(line for line in text.splitlines() if line.startswith("| random reward"))
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1].startswith("50.0")
-    assert cells[2].startswith("+20.0")
-    assert cells[5] == "25% / 25% / 25% / 25%"
-    assert cells[6].startswith("50.0") and "→ 70.0" in cells[6]
-    assert cells[8:] == ["50%", "+20.0", "75%, +0.10", "none"]
+    found = cells(text, "random reward")
+    assert found[1].startswith("50.0")
+    assert found[2].startswith("+20.0")
+    assert found[5:8] == ["25% / 25% / 25% / 25%", "50%", "50% → 70%"]
+    assert found[8].startswith("60.0") and found[9].startswith("+20.0")
+    assert found[10].startswith("75.0") and found[11].startswith("+0.10")
+    assert found[12:] == ["10", "no"]
+    again = cells(text, "base, sampled again")
+    assert again[2].startswith("+0.0") and again[5:7] == ["0% / 50% / 0% / 50%", "0%"]
     assert "Not run: svamp, reviews (`--source`, `--task`, `--method`)." in text
     assert len(METHODS) * 2 + 1 == len(experiment.variants)
     assert (tmp_path / "real-products.png").is_file()
+
+
+def test_without_labels_none_are_right_or_wrong_and_failures_are_told(tmp_path: Path) -> None:
+    experiment = real_experiment({}, ["products"])
+    base, after = record(0.3, {"a": True}), record(0.3, {"a": True})
+    for step in after["steps"]:
+        step.update(labelled=0.0, label_accuracy=0.0, reward_accuracy=0.9)
+    after.update(diverged="loss nan", collapse=["short"])
+    half = record(0.3, {"a": True})
+    for step in half["steps"]:
+        step.update(labelled=0.5, label_accuracy=0.4)
+    results = {label: [after, after] for label in experiment.variants}
+    results |= {"base": [base, base], "DARE, products": [half, half]}
+    text = experiment.report(results, tmp_path)
+    assert cells(text, "random reward")[7:9] == ["-", "-"]
+    assert cells(text, "random reward")[13] == "diverged (loss nan), short"
+    assert cells(text, "DARE")[7:9] == ["80% → 80% of 50%", "-"]
 
 
 def test_a_task_that_is_too_hard_is_reported_as_such(tmp_path: Path) -> None:
