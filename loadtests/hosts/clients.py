@@ -29,15 +29,15 @@ class Clients:
         self._out, self._pause, self._rollouts = out, pause, rollouts
         self._asked = itertools.cycle(questions(seed=21, count=_QUESTIONS))
 
-    async def ask_for_ever(self) -> None:
-        """One client."""
+    async def ask_for_ever(self, client: int) -> None:
+        """One client, by its number."""
         while True:
-            await self._ask(next(self._asked).text)
+            await self._ask(client, next(self._asked).text)
             await asyncio.sleep(self._pause)
 
-    async def _ask(self, text: str) -> None:
+    async def _ask(self, client: int, text: str) -> None:
         at, began = time.time(), time.monotonic()
-        row: dict[str, float | int | str] = {"at": at}
+        row: dict[str, float | int | str] = {"at": at, "client": client}
         try:
             raw = await self._client.chat.completions.with_raw_response.create(
                 model="ratchet",
@@ -57,7 +57,7 @@ class Clients:
 async def _run(url: str, out: Path, clients: int, pause: float, rollouts: int) -> None:
     with out.open("a") as lines:
         asking = Clients(url, lines, pause, rollouts)
-        await asyncio.gather(*(asking.ask_for_ever() for _ in range(clients)))
+        await asyncio.gather(*(asking.ask_for_ever(number) for number in range(clients)))
 
 
 def main() -> None:

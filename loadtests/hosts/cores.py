@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 from loadtests.serving_load import Load, requests_of
@@ -33,16 +33,17 @@ def bounded(pid: int, share: float) -> Generator[None]:
     folder = _GROUPS / ("cpu" if first else "") / f"ratchet-{os.getpid()}-{pid}"
     folder.mkdir()
     quota = round(share * _PERIOD_US)
-    if first:
-        (folder / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
-        (folder / "cpu.cfs_quota_us").write_text(str(quota))
-    else:
-        (folder / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
-    (folder / "cgroup.procs").write_text(str(pid))
     try:
+        if first:
+            (folder / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (folder / "cpu.cfs_quota_us").write_text(str(quota))
+        else:
+            (folder / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
+        (folder / "cgroup.procs").write_text(str(pid))
         yield
     finally:
-        (folder.parent / "cgroup.procs").write_text(str(pid))
+        with suppress(OSError):  # it has ended
+            (folder.parent / "cgroup.procs").write_text(str(pid))
         folder.rmdir()
 
 
@@ -75,8 +76,10 @@ async def run(folder: Path, share: float, seconds: float, rounds: int) -> float:
         print("|---|---|---|---|")
         found: list[float] = []
         for number in range(rounds):
-            one, alone = await rate(sides[number % SERVERS : number % SERVERS + 1], 4, seconds, 8)
-            three, together = await rate(sides, 4, seconds, 8)
+            turns = [sides[number % SERVERS : number % SERVERS + 1], sides]
+            turns = turns[:: 1 - 2 * (number % 2)]  # neither always comes first
+            measured = [(len(turn), *await rate(turn, 4, seconds, 8)) for turn in turns]
+            (_, one, alone), (_, three, together) = sorted(measured)
             found.append(three / one)
             rates = f"{one:.0f} ({alone:.2f}) | {three:.0f} ({together:.2f})"
             print(f"| {number + 1} | {rates} | {found[-1]:.2f} |", flush=True)

@@ -46,15 +46,11 @@ async def play(fleet: Fleet, name: str, fault: Fault, seconds: float) -> Phase:
     ended = time.time()
 
     async def all_answered() -> bool:
-        return bool(fleet.answers(ended, time.time())) and not _open(fleet, ended)
+        """Whether every client has asked again since: then what it asked before is answered."""
+        return len({one.client for one in fleet.answers(ended, time.time())}) == fleet.clients
 
     await fleet.until("what was asked is answered", all_answered, _HEAL_SECONDS)
     return Phase(name, ended - began, fleet.answers(began, ended), measured)
-
-
-def _open(fleet: Fleet, ended: float) -> bool:
-    """Whether a client that asked before has not asked again since: its answer is not in."""
-    return len(fleet.answers(ended, time.time())) < fleet.clients
 
 
 async def quiet(_: Fleet, seconds: float) -> Mapping[str, float]:

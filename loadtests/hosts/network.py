@@ -110,8 +110,12 @@ class Network:
 
     def __enter__(self) -> Network:
         _ip("netns", "add", self._switch)
-        _ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
-        _ip("-n", self._switch, "link", "set", "bridge", "up")
+        try:
+            _ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
+            _ip("-n", self._switch, "link", "set", "bridge", "up")
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(
@@ -120,6 +124,9 @@ class Network:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
         for namespace in (*(host.namespace for host in self.hosts.values()), self._switch):
             subprocess.run(["ip", "netns", "del", namespace], check=False)
 

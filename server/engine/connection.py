@@ -2,7 +2,8 @@
 
 A host that is cut off does not say so: what was sent to it waits for minutes, and a reply that is
 being written stops for as long as a busy engine may take. But a busy host still acknowledges, so
-the kernel is asked to find out (tcp(7)).
+the kernel is asked to find out (tcp(7)). A host that is there, and takes nothing of a request that
+is larger than its buffers for as long, counts as gone too: another engine is asked.
 """
 
 import socket

@@ -102,4 +102,5 @@ def test_what_was_under_way_on_a_lost_host_is_answered_by_another(tmp_path: Path
         with ThreadPoolExecutor(1) as thread:  # which alone moves into the namespace
             longest, lost = thread.submit(elsewhere).result()
     print(f"{lost} rollouts were under way on the host; the longest wait was {longest:.1f} s")
+    assert lost, "nothing was under way there: it shows nothing"
     assert longest < WITHIN

@@ -75,7 +75,8 @@ def novelty(candidate: Clusters, reference: Clusters) -> float:
     what a policy says, its rollouts leave out as much as the share of those whose answer came once
     (Good 1953, "The population frequencies of species"): a reference of four different answers may
     have any other, one of four equal ones has none. Learning makes answers more frequent; what was
-    never there is taught by damage. Fewer than three agree by chance."""
+    never there is taught by damage. Fewer than three agree by chance. A reference without answers
+    shows nothing: who says one thing to everything is found by the diversity of answers."""
     given = Counter(c for c in reference if c is not None)
     votes = Counter(c for c in candidate if c is not None and c not in given)
     if not given or max(votes.values(), default=0) < max(3, len(candidate) / 2):

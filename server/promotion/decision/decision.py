@@ -182,7 +182,7 @@ class Decision:
                 return Finding(reason, Cause.OVERTURNED, name, lost=self._lost_to(name))
             new = self._slices.novel(name)
             if new.mean > self._rules.max_novel:
-                reason = f"agrees on answers that {NAMES[name]} never gives"
+                reason = f"agrees on answers that {NAMES[name]} does not have"
                 reason += f": {new.mean:.3f} of {new.count} queries"
                 return Finding(reason, Cause.OVERTURNED, name, lost=self._lost_to(name))
         return None

@@ -88,7 +88,7 @@ def test_answers_that_a_reference_never_gives_are_not_learnt() -> None:
     decision = Decision(["parent"], RULES)
     finding = fed(decision, changed, parent=[0, 0, 1, 1])
     assert finding is not None and finding.cause is Cause.OVERTURNED
-    assert finding.reason == "agrees on answers that its parent never gives: 0.338 of 80 queries"
+    assert finding.reason == "agrees on answers that its parent does not have: 0.338 of 80 queries"
     assert decision.numbers()["against_parent/overturned"] < 0.18
     kept = fed(Decision(["parent"], RULES), changed, parent=[0, 0, 2, 3])
     assert kept is not None and kept.accepted
