@@ -4,6 +4,7 @@ import functools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,7 +81,7 @@ class LoraTrainer:
         self.pinned: list[TokenSequence] = []
         self._base_scores: tuple[list[TokenSequence], list[list[float]]] = [], []
         self.gradient = PolicyGradient(
-            model=self.model, without_adapter=self._peft.disable_adapter, loss=settings.loss,
+            model=self.model, without_adapter=self.without_adapter, loss=settings.loss,
             limits=LossLimits(
                 low=settings.clip_low, high=settings.clip_high,
                 importance_cap=settings.importance_cap, kl_coefficient=settings.kl_coefficient,
@@ -102,6 +103,10 @@ class LoraTrainer:
     def model(self) -> Any:
         """The base model (a transformers causal language model) with the adapter inside it."""
         return self._peft.get_base_model()
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """Within it the model is the base."""
+        return self._peft.disable_adapter()
 
     def load(self, folder: Path | None) -> None:
         if folder is None:
@@ -219,7 +224,7 @@ class LoraTrainer:
         """Log-probabilities of the pinned completions, with and without the adapter."""
         adapter = self._pinned_scores()
         if self._base_scores[0] != self.pinned:
-            with self._peft.disable_adapter():
+            with self.without_adapter():
                 self._base_scores = list(self.pinned), self._pinned_scores()
         sequences = [[*sequence.prompt, *sequence.completion] for sequence in self.pinned]
         starts = [len(sequence.prompt) for sequence in self.pinned]

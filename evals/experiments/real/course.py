@@ -113,7 +113,7 @@ class RealCourse:
             "tests": self._scores(practice, self.seed),
             "again": again,
             "diverged": diverged,
-            "guard": Guard(practice.trainer.model, practice.tokenizer).measure(),
+            "guard": Guard(practice.trainer, practice.tokenizer).measure(),
             "steps": steps,
             "collapse": _signs(looks),
             "tokens": tokens,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic.questions import Question
 from evals.arithmetic.sampler import Decoding
 from evals.chat_sampler import ChatSampler
@@ -21,10 +22,10 @@ _NEARLY_GREEDY = 1e-4
 
 
 class Guard:
-    """Measures a model with an adapter (PEFT) against itself without."""
+    """Measures a trainer's model with its adapter against the same without."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self._model, self._tokenizer = model, tokenizer
+    def __init__(self, trainer: LoraTrainer, tokenizer: Any) -> None:
+        self._trainer, self._model, self._tokenizer = trainer, trainer.model, tokenizer
         suite, kinds = guard_suite(), AnswerKinds()
         self._kinds = kinds
         areas = dict.fromkeys(item.area for item in suite if item.area != PROSE)
@@ -37,7 +38,7 @@ class Guard:
         """`kept`: the share of the tasks that base does which the adapter still does (1 if base
         does none); `did`: how many base does; `likelihood`: by how many nats a token base's own
         prose is less likely."""
-        with self._model.disable_adapter():
+        with self._trainer.without_adapter():
             base = self._done()
             prose = self._groups(self._prose)
             before = self._likelihood(prose)
