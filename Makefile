@@ -20,7 +20,7 @@ help: ## list these commands
 demo: setup ## start everything here, ask it questions, watch it get better
 	$(BIN)/ratchet demo
 
-demo-lm: setup ## the same with a real language model of 135M parameters (up to 30 minutes)
+demo-lm: setup ## the same with a real language model of 135M parameters (up to 40 minutes)
 	$(BIN)/ratchet demo --model smollm2
 
 test: setup ## all tests, including those on real engine, Valkey and learner processes

@@ -21,6 +21,8 @@ from rewards.rollouts import FINISHED, Rollout, RolloutGroup, Sampling
 
 _ROWS = 256
 """Rollouts that are sampled at once."""
+_SHRINK = 0.75
+"""The batch is made smaller once no more than this share of it goes on."""
 
 
 class Asked(Protocol):
@@ -98,23 +100,26 @@ class ChatSampler:
         most = self._most(decoding)
         for position in range(most):
             tokens, scores, entropies = self._drawn(logits, decoding.temperature)
-            open_rows: list[int] = []
+            going: list[int] = []  # places of the batch whose rollouts go on
             for place, row in enumerate(cast("list[int]", rows.tolist())):
                 one = written[row]
+                if one.ended:
+                    continue
                 one.ids.append(tokens[place])
                 one.logprobs.append(scores[place])
                 one.entropies.append(entropies[place])
                 one.ended = tokens[place] == self._tokenizer.eos_token_id
                 if not one.ended:
-                    open_rows.append(place)
-            if not open_rows or position + 1 == most:
+                    going.append(place)
+            if not going or position + 1 == most:
                 break
-            left = torch.tensor(open_rows)
-            if len(left) < len(rows):
-                cache.batch_select_indices(left)
-                rows, mask = rows[left], mask[left]
+            kept = torch.arange(len(rows))
+            if len(going) <= _SHRINK * len(rows):  # each time costs a copy of all keys and values
+                kept = torch.tensor(going)
+                cache.batch_select_indices(kept)
+                rows, mask = rows[kept], mask[kept]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            ids = torch.tensor(tokens)[left][:, None]
+            ids = torch.tensor(tokens)[kept][:, None]
             logits = self._next(ids, mask, mask.sum(1, keepdim=True).sub(1), cache)
         self.tokens += sum(len(one.ids) for one in written)
         return [
