@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.function_calls import CallQuestion, call_in, read_questions
 from evals.items import DatasetInvalid
 from evals.statistics import paired_gain
+from loadtests.function_calls import CallQuestion, call_in, read_questions
 from rewards.rollouts import ToolCall
 from server.api.requests import ChatRequest
 from server.engine.scripted import Script, ScriptedEngine, Spoken
@@ -68,7 +68,7 @@ def sampled(questions: Sequence[CallQuestion], n: int, folder: Path) -> list[lis
 
     from evals.arithmetic.questions import Question
     from evals.arithmetic.sampler import Decoding
-    from evals.chat_sampler import ChatSampler
+    from evals.smollm2.chat_sampler import ChatSampler
     from rewards.answer_choice import AnswerChoice
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()

@@ -28,7 +28,6 @@ from server.engine.base import (
     Service,
 )
 from server.engine.base_name import BaseName
-from server.engine.connection import CONNECT_SECONDS, open_session
 from server.engine.event_stream import events_of
 from server.engine.relabel import Relabel
 from server.engine.vllm_replies import (
@@ -41,7 +40,14 @@ from server.engine.vllm_replies import (
     read_object,
     refusal,
 )
-from server.engine.vllm_requests import SERVICES, TEXT, addressed, drawing
+from server.engine.vllm_requests import (
+    CONNECT_SECONDS,
+    SERVICES,
+    TEXT,
+    addressed,
+    drawing,
+    open_session,
+)
 
 log = logging.getLogger("ratchet.engine")
 

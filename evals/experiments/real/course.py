@@ -15,13 +15,13 @@ from adapter.trainer import UpdateDiverged
 from evals.arithmetic.practice import Practice
 from evals.arithmetic.questions import Question
 from evals.arithmetic.sampler import Decoding
-from evals.chat_sampler import ChatSampler
 from evals.experiments.models import folder_of
 from evals.experiments.real.guard import Guard
 from evals.experiments.real.tasks import TASKS, Task
 from evals.experiments.step_record import record_of
 from evals.items import in_epochs
 from evals.question_outcomes import CollapseWatch, vitals
+from evals.smollm2.chat_sampler import ChatSampler
 from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.kinds import AnswerKinds
 from rewards.early_decision import is_decided

@@ -10,7 +10,7 @@ import torch
 from adapter.training.lora_trainer import LoraTrainer
 from evals.arithmetic.questions import Question
 from evals.arithmetic.sampler import Decoding
-from evals.chat_sampler import ChatSampler
+from evals.smollm2.chat_sampler import ChatSampler
 from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import AnswerKinds
 from rewards.rollouts import RolloutGroup

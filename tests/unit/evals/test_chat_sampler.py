@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evals.arithmetic.rollouts import MODEL
 from evals.arithmetic.sampler import Decoding
-from evals.chat_sampler import ChatSampler
+from evals.smollm2.chat_sampler import ChatSampler
 from rewards.answer_choice import AnswerChoice
 
 CHOICE = AnswerChoice("math")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.function_calls import call_in, read_questions
 from evals.items import DatasetInvalid
 from loadtests.call_votes import planted, singles, voted
+from loadtests.function_calls import call_in, read_questions
 from rewards.rollouts import ToolCall
 from server.engine.scripted import Spoken
 
