@@ -156,8 +156,12 @@ class Sampler:
     def groups(self, asked: Sequence[Question], decoding: Decoding) -> list[RolloutGroup]:
         """One group a question. Log-probabilities and entropies are exact: those of the sampled
         weights over the full vocabulary, at the temperature."""
-        drawn = sample(self._model, self._tokenizer, asked, decoding, generator=self._generator)
-        sampling = Sampling(decoding.temperature, max_tokens=MAX_NEW_TOKENS)
+        most = decoding.max_tokens or MAX_NEW_TOKENS
+        drawn = sample(
+            self._model, self._tokenizer, asked, decoding,
+            generator=self._generator, max_new_tokens=most,
+        )  # fmt: skip
+        sampling = Sampling(decoding.temperature, max_tokens=most)
         return [
             RolloutGroup(
                 question.id,

@@ -20,7 +20,7 @@ from evals.experiments.real.guard import Guard
 from evals.experiments.real.tasks import TASKS, Task
 from evals.experiments.step_record import record_of
 from evals.items import in_epochs
-from evals.question_outcomes import CollapseWatch, vitals
+from evals.question_outcomes import CollapseWatch, Vitals, vitals
 from evals.smollm2.chat_sampler import ChatSampler
 from rewards.answers.kind import AnswerKind, answers_of
 from rewards.answers.kinds import AnswerKinds
@@ -96,7 +96,7 @@ class RealCourse:
         learnt, _ = self._halves(task)
         asked = list(islice(in_epochs(learnt, f"epochs:{self.seed}"), self.updates * self.groups))
         steps: list[Mapping[str, float]] = []
-        looks: list[Mapping[str, Any]] = []
+        looks: list[Vitals] = []
         diverged = ""
         for start in range(0, len(asked) if self.reward else 0, self.groups):
             batch = asked[start : start + self.groups]
@@ -115,7 +115,7 @@ class RealCourse:
             "diverged": diverged,
             "guard": Guard(practice.trainer, practice.tokenizer).measure(),
             "steps": steps,
-            "collapse": _signs(looks),
+            "collapse": CollapseWatch().signs(looks[0], looks[-1]) if looks else [],
             "tokens": tokens,
             "seconds": time.monotonic() - started,
         }
@@ -201,18 +201,11 @@ def _by_waves(group: RolloutGroup, question: Question, kind: AnswerKind) -> tupl
         count *= 2
 
 
-def _look(scored: Sequence[ScoredGroup], kind: AnswerKind) -> Mapping[str, Any]:
-    """The vitals of a step."""
+def _look(scored: Sequence[ScoredGroup], kind: AnswerKind) -> Vitals:
+    """The vitals of a step's groups."""
     tallies = [kind.tally(answers_of(kind, one.group.rollouts)) for one in scored]
     tokens = [[len(rollout.token_ids) for rollout in one.group.rollouts] for one in scored]
-    return {"vitals": vitals(tallies, tokens, kind)}
-
-
-def _signs(looks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Signs of a collapse between the first step and the last."""
-    if len(looks) < 2:
-        return []
-    return CollapseWatch().signs(looks[0]["vitals"], looks[-1]["vitals"])
+    return vitals(tallies, tokens, kind)
 
 
 def _digest(file: str) -> str:

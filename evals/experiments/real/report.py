@@ -74,11 +74,11 @@ def _table(results: Results, task: str) -> str:
     drawn = mean(base, _test(task, "drawn")).mean
     n = base[0]["tests"][task]["n"]
     rows = [
-        [BASE, scores["avg"].percent(), "", scores["maj"].percent(), scores["passed"].percent(),
-         *[_NONE] * 8],
-        ["base, sampled again", *_again(base, task), *[_NONE] * 6],
-        ["majority voting, no training", scores["maj"].percent(), *[_NONE] * 11],
-        [f"waves, no training ({drawn:.1f} rollouts)", scores["waves"].percent(), *[_NONE] * 11],
+        [BASE, scores["avg"].percent(), _NONE, scores["maj"].percent(),
+         scores["passed"].percent()],
+        ["base, sampled again", *_again(base, task)],
+        ["majority voting, no training", scores["maj"].percent()],
+        [f"waves, no training ({drawn:.1f} rollouts)", scores["waves"].percent()],
         *(_row(label, results[f"{label}, {task}"], base, task)
           for label in _methods(results, task)),
     ]  # fmt: skip
@@ -87,7 +87,8 @@ def _table(results: Results, task: str) -> str:
         "majority flipped", "labels right, first → last half", "rewards right", "other tasks",
         "guards kept", "base's replies, nats lost", "tokens sampled", "failed",
     ]  # fmt: skip
-    told = f"#### {task}\n\n{markdown(head, rows)}"
+    filled = [[*row, *[_NONE] * (len(head) - len(row))] for row in rows]
+    told = f"#### {task}\n\n{markdown(head, filled)}"
     if scores["passed"].mean < _TOO_WEAK or scores["avg"].mean > _TOO_STRONG:
         word = "weak" if scores["passed"].mean < _TOO_WEAK else "strong"
         told += f"\n\nThe model is too {word} for this task: there is nothing to learn."
@@ -126,7 +127,10 @@ def _again(base: Sequence[Record], task: str) -> list[str]:
 def _labels(records: Sequence[Record]) -> list[str]:
     """How often the label is right, of the groups that have one, in the first half of the steps and
     the last; and how often rewards are, where every group has one."""
-    half = max(1, len(records[0]["steps"]) // 2)
+    records = [record for record in records if record["steps"]]  # not those that failed at once
+    if not records:
+        return [_NONE, _NONE]
+    half = max(1, min(len(record["steps"]) for record in records) // 2)
     shares: list[str] = []
     labelled = 0.0
     for span in ((0, half), (-half, None)):
@@ -195,16 +199,14 @@ def _elsewhere(records: Sequence[Record], base: Sequence[Record], task: str) -> 
 
 
 def _draw(results: Results, tasks: Sequence[str], folder: Path) -> None:
-    """Rollouts right while learning, by update, on the questions that are learnt from."""
+    """Rollouts right while learning, by update, on the questions that are learnt from, as far as
+    all seeds came."""
     for task in tasks:
-        curves = {
-            label: (
-                range(1, len(records[0]["steps"]) + 1),
-                [[step["avg"] for step in record["steps"]] for record in records],
-            )
-            for label in _methods(results, task)
-            if (records := results[f"{label}, {task}"])
-        }
+        curves: dict[str, tuple[Sequence[float], list[list[float]]]] = {}
+        for label in _methods(results, task):
+            seeds = [[step["avg"] for step in one["steps"]] for one in results[f"{label}, {task}"]]
+            if shortest := min(map(len, seeds)):
+                curves[label] = range(1, shortest + 1), [seed[:shortest] for seed in seeds]
         draw_curves(
             folder / f"real-{task.replace(' ', '-')}.png", curves, x="update",
             y="rollouts right, %", title=f"SmolLM2-135M: {task}",

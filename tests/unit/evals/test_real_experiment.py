@@ -113,6 +113,8 @@ def test_the_table_tells_learnt_from_corrupted(tmp_path: Path) -> None:
     assert found[8].startswith("60.0") and found[9].startswith("+20.0")
     assert found[10].startswith("75.0") and found[11].startswith("+0.10")
     assert found[12:] == ["10", "no"]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {line.count(" | ") for line in rows} == {13}
     again = cells(text, "base, sampled again")
     assert again[2].startswith("+0.0") and again[5:7] == ["0% / 50% / 0% / 50%", "0%"]
     assert "Not run: svamp, reviews (`--source`, `--task`, `--method`)." in text
@@ -135,6 +137,21 @@ def test_without_labels_none_are_right_or_wrong_and_failures_are_told(tmp_path: 
     assert cells(text, "random reward")[7:9] == ["-", "-"]
     assert cells(text, "random reward")[13] == "diverged (loss nan), short"
     assert cells(text, "DARE")[7:9] == ["80% → 80% of 50%", "-"]
+
+
+def test_a_course_that_failed_early_is_kept(tmp_path: Path) -> None:
+    experiment = real_experiment({}, ["products"], ["majority (TTRL)", "DARE"])
+    base, at_once, later = (record(0.3, {"a": True}) for _ in range(3))
+    at_once.update(steps=[], diverged="loss nan")
+    later.update(steps=later["steps"][:1], diverged="loss inf")
+    results = {
+        "base": [base, base], "majority (TTRL), products": [at_once, at_once],
+        "DARE, products": [later, base],
+    }  # fmt: skip
+    text = experiment.report(results, tmp_path)
+    assert cells(text, "majority (TTRL)")[7:9] == ["-", "-"]
+    assert cells(text, "majority (TTRL)")[13] == "diverged (loss nan)"
+    assert cells(text, "DARE")[7].startswith("50% → ")
 
 
 def test_a_task_that_is_too_hard_is_reported_as_such(tmp_path: Path) -> None:
