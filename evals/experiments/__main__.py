@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from evals.experiments.real.report import real_experiment
 from evals.experiments.real.tasks import TASKS
 from evals.experiments.runs import Records
 from evals.experiments.transfer import TRANSFER
+from evals.items import DatasetInvalid
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "methods": METHODS,
@@ -79,6 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sources = dict(source.partition("=")[::2] for source in chosen.source)
     if unknown := [name for name in sources if name not in TASKS or not TASKS[name].column]:
         parser.error(f"--source {unknown[0]}: no task of that name wants data")
+    for name, file in sources.items():
+        try:
+            TASKS[name].halves(0, 1, Path(file))
+        except DatasetInvalid as error:
+            parser.error(f"--source {name}: {error}")
     experiments = {
         **EXPERIMENTS,
         "real": real_experiment(sources, chosen.task or (), chosen.method or ()),
@@ -97,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench.records.run(todo, chosen.workers)
     for name in names:
         experiment = experiments[name]
+        asked = _asked(name, chosen) if name == "real" else name
         if chosen.write:
             pictures = chosen.write.parent / "images" / "results"
             body = experiment.report(bench.results(experiment), pictures)
@@ -104,15 +112,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 written(
                     chosen.write.read_text(),
                     name,
-                    section(name, experiment.title, body, bench=bench, courses=courses[name]),
+                    section(asked, experiment.title, body, bench=bench, courses=courses[name]),
                 )
             )
             print(f"{name}: written into {chosen.write}")
         else:
             with tempfile.TemporaryDirectory() as folder:
                 body = experiment.report(bench.results(experiment), Path(folder))
-            print(section(name, experiment.title, body, bench=bench, courses=courses[name]))
+            print(section(asked, experiment.title, body, bench=bench, courses=courses[name]))
     return 0
+
+
+def _asked(name: str, chosen: argparse.Namespace) -> str:
+    """The arguments that run the same part of an experiment again."""
+    pairs = [source.partition("=") for source in chosen.source]
+    sources = [f"{task}={Path(file).name}" for task, _, file in pairs]
+    given = {"source": sources, "task": chosen.task or (), "method": chosen.method or ()}
+    flags = [f"--{flag} {shlex.quote(value)}" for flag, values in given.items() for value in values]
+    return " ".join([name, *flags])
 
 
 if __name__ == "__main__":

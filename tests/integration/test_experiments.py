@@ -1,6 +1,7 @@
 """Every experiment, small: alive, gone on with, and written into a page."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from evals.experiments.__main__ import EXPERIMENTS
 
 pytestmark = pytest.mark.integration
+REAL = "--task products --method SR-TTRL --method 'random reward'"
 
 
 def experiments(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -26,13 +28,14 @@ def test_all_of_them(tmp_path: Path) -> None:
         "".join(f"<!-- {name}: begin --><!-- {name}: end -->\n" for name in EXPERIMENTS)
     )
     common = ["--quick", "--seeds", 2, "--records", records]
-    common += ["--task", "products", "--method", "SR-TTRL", "--method", "random reward"]
+    common += shlex.split(REAL)
     done = experiments(*common, "--write", page)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     for name, experiment in EXPERIMENTS.items():
         assert f"### {experiment.title}\n" in text
-        assert f"`python -m evals.experiments {name}`, seeds 0, 1" in text
+        flags = f" {REAL}" if name == "real" else ""
+        assert f"`python -m evals.experiments {name}{flags}`, seeds 0, 1" in text
     pictures = {file.name for file in (tmp_path / "images" / "results").iterdir()}
     for picture in pictures:
         assert f"images/results/{picture}" in text
@@ -49,6 +52,24 @@ def test_all_of_them(tmp_path: Path) -> None:
     assert len(rows) == len(lines)
     result = "tests" if "tests" in last else "scores"
     assert (rows[-1]["course"], rows[-1][result]) == (last["course"], last[result])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("svamp=nowhere.jsonl", "--source svamp: nowhere.jsonl: No such file"),
+        ("products=x.jsonl", "--source products: no task of that name wants data"),
+        ("svamp={}", 'line 2: column "answer": is missing'),
+    ],
+)
+def test_data_that_cannot_be_used_are_told_before_anything_runs(
+    tmp_path: Path, source: str, told: str
+) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"question": "2 + 2?", "answer": "4"}\n{"question": "3 + 3?"}\n')
+    done = experiments("real", "--source", source.format(file))
+    assert done.returncode == 2
+    assert told in done.stderr
 
 
 def test_an_unknown_name_is_told() -> None:

@@ -26,8 +26,8 @@ async def told(bench: Bench, question: int, label: str | None, caller: Caller = 
 
 
 async def test_feedback_is_asked_against_each_reference_and_decides(tmp_path: Path) -> None:
-    """Every answer that is a multiple of 3 is lost; the consensus alone would let it pass."""
-    bench = Bench(tmp_path, gate_max_overturned=1.0, gate_max_novel=1.0)
+    """Every answer that is a multiple of 3 is lost; consensus and alarms would let it pass."""
+    bench = Bench(tmp_path, gate_max_overturned=1.0, gate_max_novel=1.0, gate_max_drop=1.0)
     for question in range(40):
         await told(bench, question, str(question))
     assert (await bench.judged(await bench.publish("sure"))).state is ReleaseState.LIVE
