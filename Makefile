@@ -11,7 +11,7 @@ CLIENTS := .ratchet/clients
 CLIENTS_STAMP := $(CLIENTS)/.installed-$(shell cat deploy/clients/* | sha256sum | cut -c1-16)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning bench-cost bench-scale results \
+.PHONY: help setup demo demo-lm test test-unit check mutants bench-learner bench-curves bench-gate bench-swap bench-serving bench-surfaces bench-evaluation bench-watching bench-adapter bench-parity bench-learning bench-cost bench-hostile bench-scale results \
 	chaos fuzz clients clients-setup references lock sbom clean
 
 help: ## list these commands
@@ -24,7 +24,7 @@ demo-lm: setup ## the same with a real language model of 135M parameters (up to 
 	$(BIN)/ratchet demo --model smollm2
 
 test: setup ## all tests, including those on real engine, Valkey and learner processes
-	$(BIN)/pytest --lanes $(LANES)
+	$(BIN)/pytest --lanes $(LANES) --durations 25
 
 test-unit: setup ## only the fast tests
 	$(BIN)/pytest tests/unit
@@ -55,6 +55,9 @@ bench-learning: setup ## what learning costs clients of a real model (ten minute
 
 bench-cost: setup ## what an answer costs as the small model learns (seven minutes; COST="--model smollm2 --minutes 20")
 	$(BIN)/python -m loadtests.cost_bench $(COST)
+
+bench-hostile: setup ## the demo with a fifth of hostile traffic: how accurate is it for the others? (half an hour)
+	$(BIN)/python -m loadtests.hostile_learning $(HOSTILE)
 
 chaos: setup ## 1,000 groups through 200 random kills (CHAOS="--groups 10000 --kills 2000 --seconds 9000"): is anything lost?
 	$(BIN)/python -m loadtests.chaos $(CHAOS)
