@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.references import ROOT
+from ratchet.recipe import SMOLLM2_RECIPE, TINY_RECIPE
+from ratchet.settings import StackSettings
 
-RECIPES = (ROOT / "docs" / "recipes.md").read_text()
+SETTINGS, RECIPES = (ROOT / "docs" / "recipes.md").read_text().split("\n# Adding something\n")
 TITLES = re.findall(r"^## (.+)$", RECIPES, re.MULTILINE)
 BLOCK = re.compile(r"^```(python|diff|sh) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOLDERS = ("rewards", "adapter", "server", "evals", "ratchet", "deploy", "docs", "tests")
@@ -55,3 +58,24 @@ def test_a_recipe_holds_what_it_says(title: str, tree: Path) -> None:
         env={**os.environ, "PATH": path, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("row", "recipe"), [("0.7M, the small model", TINY_RECIPE), ("135M, SmolLM2", SMOLLM2_RECIPE)]
+)
+def test_the_small_models_rows_are_their_recipes(row: str, recipe: dict[str, Any]) -> None:
+    [cells] = re.findall(rf"^\| {row} \| (.*) \|$", SETTINGS, re.MULTILINE)
+    defaults = {name: field.default for name, field in StackSettings.model_fields.items()}
+    one = {**defaults, **recipe}
+    rate, rollouts, temperature, update, floor, _ = cells.split(" | ")
+    assert float(rate) == one["learning_rate"]
+    learnt = one["learn_rollouts"] or one["train_rollouts"]
+    assert rollouts == f"{one['rollouts']} / {learnt}"
+    assert float(temperature) == one["rollout_temperature"]
+    assert update == f"{one['groups_per_update']}, {one['updates_per_candidate']}"
+    assert float(floor) == one["train_support"]
+
+
+def test_the_other_rows_name_what_differs_from_the_defaults() -> None:
+    assert StackSettings.model_fields["learning_rate"].default == 1e-5
+    assert "| 1.5B | 1e-5 [2] |" in SETTINGS
