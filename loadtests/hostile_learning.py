@@ -103,7 +103,8 @@ class Bench:
             wanted = wrong_agreements(
                 asked, await base.grade_all(asked[:_KNOWN]) if hostile else (), self._kind
             )
-            print(f"{len(wanted)} of {_KNOWN} questions are agreed on wrongly", flush=True)
+            if hostile:
+                print(f"{len(wanted)} of {_KNOWN} questions are agreed on wrongly", flush=True)
             async with self._watcher.running():
                 until = time.monotonic() + 60 * minutes
                 turns = mixed(asked, wanted, honest, hostile)
