@@ -32,6 +32,10 @@ _MAX_PASSENGER = 256 << 10
 """Characters of a field that is passed over."""
 _MAX_FIELDS = 2_048
 """Of a body, and of each object in it."""
+_MAX_DEPTH = 96
+"""Levels of a body: what is kept of it is written again within more of them."""
+_WRITABLE = 254
+"""Levels that orjson writes."""
 
 
 class FieldInvalid(ValueError):
@@ -64,6 +68,7 @@ def parse(kind: type[M], body: bytes, *, ignore_unknown: bool = False) -> M:
         given: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ApiError(400, f"the body is not valid JSON: line {error.lineno}") from None
+    _check_depth(given, body)
     _check_width(given)
     table: FieldTable | None = getattr(kind, "table", None)
     if table is not None and isinstance(given, dict):
@@ -74,6 +79,26 @@ def parse(kind: type[M], body: bytes, *, ignore_unknown: bool = False) -> M:
         except ValidationError as error:
             if not (ignore_unknown and _forget_unknown(error, given)):
                 raise invalid(error, given) from None
+
+
+def _check_depth(given: Any, body: bytes) -> None:
+    """Raise ApiError for a body of too many levels, by the field that has them."""
+    if body.count(b"[") + body.count(b"{") <= _MAX_DEPTH or not _is_deep(given):
+        return
+    fields = cast("dict[str, Any]", given).items() if isinstance(given, dict) else ()
+    shown = next((shortened(name) for name, value in fields if _is_deep([value])), None)
+    said = f"{shown}: nested too deeply" if shown else "the body is nested too deeply"
+    raise ApiError(400, said, param=shown)
+
+
+def _is_deep(value: Any) -> bool:
+    for _ in range(_WRITABLE - _MAX_DEPTH):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
 
 
 def _check_width(given: Any) -> None:

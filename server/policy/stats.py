@@ -1,6 +1,8 @@
 """How one policy answers: numbers, all without labels, by which versions are judged."""
 
+import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,19 +10,18 @@ from statistics import fmean
 
 from rewards.votes import Vote
 
-_WINNER_CHARS = 1_000
-"""More of a winning answer is not kept: it may be JSON of any length."""
+_SALT = os.urandom(16)
 
 
 @dataclass(frozen=True, slots=True)
 class VoteRecord:
-    """One voted query: shares of its rollouts, the winner's canonical form ("" for none), and the
-    mean tokens of a rollout."""
+    """One voted query: shares of its rollouts, what tells its winner from others in this process,
+    but not what it is (empty for none), and the mean tokens of a rollout."""
 
     agreement: float
     margin: float
     valid: float
-    winner: str
+    winner: bytes
     length: float
 
     @staticmethod
@@ -30,7 +31,7 @@ class VoteRecord:
             vote.agreement,
             vote.margin,
             vote.valid / vote.total,
-            "" if vote.cluster is None else list(vote.counts)[vote.cluster][:_WINNER_CHARS],
+            b"" if vote.cluster is None else _digest(list(vote.counts)[vote.cluster]),
             tokens / vote.total,
         )
 
@@ -64,3 +65,8 @@ class PolicyStats:
     def numbers(self) -> dict[str, float]:
         """By name."""
         return asdict(self)
+
+
+def _digest(answer: str) -> bytes:
+    text = answer.encode(errors="surrogatepass")
+    return hashlib.blake2b(text, key=_SALT, digest_size=8).digest()

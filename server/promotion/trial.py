@@ -17,6 +17,7 @@ from itertools import permutations
 from adapter.store.judgement import Step, StepVerdict, turned_away
 from adapter.store.releases import BASE, AdapterRelease
 from adapter.tasks import together
+from rewards.answers.judging.time_budget import TimeBudget, within
 from rewards.answers.kind import AnswerKind, cluster_of
 from rewards.answers.kinds import AnswerKinds
 from rewards.votes import take_vote
@@ -191,12 +192,14 @@ def _asked(
     """The replies to one probe with their answers clustered together."""
     answers = {CANDIDATE: replies[candidate].answers}
     answers |= {role: replies[name].answers for role, name in others.items()}
-    tally = kind.tally([answer for rows in answers.values() for answer in rows])
+    with within(TimeBudget()):
+        tally = kind.tally([answer for rows in answers.values() for answer in rows])
     size = len(answers[CANDIDATE])
     clusters = [tally.clusters[start : start + size] for start in range(0, len(tally), size)]
     label, near = None, dict[tuple[str, str], float]()
     if probe.query.label is not None:
-        cluster = cluster_of(kind, tally, probe.query.label)
+        with within(TimeBudget()):
+            cluster = cluster_of(kind, tally, probe.query.label)
         label = UNHEARD if cluster is None else cluster
     elif kind.name == "text":
         near = {

@@ -54,7 +54,8 @@ class Answered:
     @property
     def chars(self) -> int:
         """About how many characters it has in memory."""
-        return _OVERHEAD_CHARS + sum(len(answer or "") for answer in self.answers)
+        asked = 0 if self.query is None else self.query.bytes
+        return _OVERHEAD_CHARS + asked + sum(len(answer or "") for answer in self.answers)
 
     def is_of(self, client: str) -> bool:
         """Whether it is of the client or holder with this pseudonym."""
@@ -146,9 +147,19 @@ class Feedback:
                 except BufferUnavailable as error:
                     log.warning("no feedback can be given on %d answers: %s", len(batch), error)
                     await asyncio.sleep(_RETRY_SECONDS)
+                except (TypeError, ValueError):
+                    await self._remember_each(batch)
                 finally:
                     for completion_id, _ in batch:
                         self._drop(completion_id)
+
+    async def _remember_each(self, batch: Sequence[tuple[str, Answered]]) -> None:
+        """Store those that can be written: no other is lost for one that cannot."""
+        for one in batch:
+            try:
+                await self._store.remember([one])
+            except (TypeError, ValueError, BufferUnavailable) as error:
+                log.warning("no feedback can be given on an answer: %s", type(error).__name__)
 
     def forget(self, client: str) -> int:
         """Remove what is not stored yet of the client or holder with this pseudonym. Returns how

@@ -16,6 +16,7 @@ from server.recording.labels import (
     is_key_of,
     label_key,
     packed_query,
+    readable_query,
     unpacked_query,
 )
 from server.recording.reservoir import Query
@@ -131,7 +132,7 @@ class RedisFeedback:
             cursor, names = await reach(found)
             values: list[bytes | None] = await reach(self._redis.mget(names)) if names else []
             held = [(name, data) for name, data in zip(names, values, strict=True) if data]
-            theirs = [name for name, data in held if _unpacked(data).is_of(client)]
+            theirs = [name for name, data in held if _is_of(data, client)]
             if theirs:
                 judged = [name.replace(_ANSWERED.encode(), _JUDGED.encode()) for name in theirs]
                 await reach(self._redis.delete(*theirs, *judged))
@@ -158,7 +159,7 @@ class RedisFeedback:
         await self._drop_labels(_names(await reach(old)))
         keys = await self._label_keys()
         found: list[bytes | None] = await reach(self._redis.hmget(_LABELS, keys)) if keys else []
-        return [unpacked_query(orjson.loads(data)) for data in found if data is not None]
+        return [query for data in found if (query := readable_query(data)) is not None]
 
     async def _label_keys(self) -> list[str]:
         """The keys of labels, the oldest first."""
@@ -171,7 +172,7 @@ class RedisFeedback:
 
     async def recall(self, completion_id: str) -> Answered | None:
         data: bytes | None = await reach(self._redis.get(_ANSWERED + completion_id))
-        return None if data is None else _unpacked(data)
+        return None if data is None else _readable(data)
 
     async def first(self, completion_id: str) -> bool:
         key = _JUDGED + completion_id
@@ -200,6 +201,20 @@ def _unpacked(data: bytes) -> Answered:
     if kept.get("query") is not None:
         kept["query"] = unpacked_query(kept["query"])
     return Answered(**kept)
+
+
+def _readable(data: bytes) -> Answered | None:
+    """The inverse of `_packed`; None for what somebody else has written, or a later release."""
+    try:
+        return _unpacked(data)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _is_of(data: bytes, client: str) -> bool:
+    """Whether an entry is of the client or holder with this pseudonym, or may be."""
+    answered = _readable(data)
+    return client.encode() in data if answered is None else answered.is_of(client)
 
 
 def _names(keys: Sequence[bytes]) -> list[str]:

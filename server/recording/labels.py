@@ -52,3 +52,15 @@ def unpacked_query(kept: dict[str, Any]) -> Query:
     """Inverse of `packed_query`."""
     fields: dict[str, Any] = {**kept, "answer": AnswerChoice.from_json(kept["answer"])}
     return Query(**fields)
+
+
+def readable_query(data: bytes | None) -> Query | None:
+    """What was packed; None for what is gone, or cannot be read."""
+    if data is None:
+        return None
+    try:
+        query = unpacked_query(orjson.loads(data))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    texts = query.label, query.client, query.holder
+    return query if all(isinstance(text, str) for text in texts) else None

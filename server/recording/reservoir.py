@@ -27,36 +27,46 @@ class Query:
     answer: AnswerChoice = MATH_OR_LAST_NUMBER
     holder: str = ""
 
+    @property
+    def bytes(self) -> int:
+        """Of what is asked, with its options, as JSON."""
+        return len(orjson.dumps([self.prompt, self.options, self.answer.to_json()]))
+
 
 _MAX_QUERY_BYTES = 64 << 10
 """Of a query, with its options: a longer one is not kept."""
 
 
 class Reservoir:
-    """The last distinct queries that could be recorded, at most `limit`; where one prompt in
-    `one_in` is held out from learning, those only. Who has most of them gives way first, so that
-    nobody owns the gate by asking more: by key, and within it by user."""
+    """The last queries that could be recorded, each once a key, at most `limit`; where one prompt
+    in `one_in` is held out from learning, those only. Who has most of them gives way first, so that
+    nobody owns the gate by asking more: by key, and within it by user. Nor does who repeats what
+    another key has asked: each has its own, and a drawing one of them."""
 
     def __init__(self, limit: int = 512, one_in: int = 0) -> None:
         self._limit, self._one_in = limit, one_in
-        self._queries: OrderedDict[str, Query] = OrderedDict()
+        self._queries: OrderedDict[tuple[str, str], Query] = OrderedDict()
+        self._distinct: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._held_by_user: dict[str, Counter[str]] = {}
         self.forgotten = 0
         """Queries removed since the start because their clients opted out."""
 
     def __len__(self) -> int:
-        return len(self._queries)
+        """Distinct queries."""
+        return len(self._distinct)
 
     def add(self, key: str, query: Query) -> None:
         """Keep a query, unless others are held out for the gate; equal ones have the same `key`."""
         if self._one_in and not self.holds_out(query.prompt):
             return
-        if _size_of(query) > _MAX_QUERY_BYTES:
+        if query.bytes > _MAX_QUERY_BYTES:
             return
-        if key in self._queries:
-            self._remove(key)
-        self._queries[key] = query
+        place = query.holder, key
+        if place in self._queries:
+            self._remove(place)
+        self._queries[place] = query
+        self._distinct[key] += 1
         self._count(query, 1)
         while len(self._queries) > self._limit:
             self._remove(self._dispensable())
@@ -77,10 +87,15 @@ class Reservoir:
         return len(gone)
 
     def draw(self, count: int) -> list[Query]:
-        """At most `count` of them in random order, the keys in turn, and within each its users."""
-        return each_in_turn(list(self._queries.values()))[:count]
+        """At most `count` distinct ones in random order, the keys in turn, and within each its
+        users."""
+        names = {id(query): key for (_, key), query in self._queries.items()}
+        drawn: dict[str, Query] = {}
+        for query in each_in_turn(list(self._queries.values())):
+            drawn.setdefault(names[id(query)], query)
+        return list(drawn.values())[:count]
 
-    def _dispensable(self) -> str:
+    def _dispensable(self) -> tuple[str, str]:
         """The oldest query of the user with most, of the key with most; of equals the first."""
         holder = max(self._held, key=self._held.__getitem__)
         users = self._held_by_user[holder]
@@ -88,8 +103,9 @@ class Reservoir:
         queries = self._queries.items()
         return next(k for k, q in queries if q.client == client and q.holder == holder)
 
-    def _remove(self, key: str) -> None:
-        self._count(self._queries.pop(key), -1)
+    def _remove(self, place: tuple[str, str]) -> None:
+        self._count(self._queries.pop(place), -1)
+        self._distinct -= Counter([place[1]])
 
     def _count(self, query: Query, more: int) -> None:
         users = self._held_by_user.setdefault(query.holder, Counter())
@@ -112,11 +128,6 @@ def each_in_turn(queries: Sequence[Query]) -> list[Query]:
     for query in random.sample(list(queries), len(queries)):
         keys.setdefault(query.holder, {}).setdefault(query.client, []).append(query)
     return _in_turn([_in_turn(list(users.values())) for users in keys.values()])
-
-
-def _size_of(query: Query) -> int:
-    """Bytes of a query as JSON."""
-    return len(orjson.dumps([query.prompt, query.options, query.answer.to_json()]))
 
 
 def _in_turn(lists: Sequence[Sequence[Query]]) -> list[Query]:

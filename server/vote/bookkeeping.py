@@ -17,7 +17,7 @@ from rewards.rollouts import Reflection, RolloutGroup, Sampling
 from rewards.votes import Vote, take_vote
 from server.api.replies import Outcome, Served
 from server.api.requests import FORWARDED, SamplingRequest
-from server.engine.base import Draw, EngineReplyInvalid, size_of
+from server.engine.base import Draw, EngineReplyInvalid
 from server.metrics import ServerMetrics
 from server.policy.governor import Governor
 from server.policy.leases import Policy
@@ -45,8 +45,8 @@ _MAX_ANSWERS_CHARS = 20_000
 """Longer answers of a vote, JSON for example, are not kept for feedback."""
 _FOR_THE_GATE = frozenset({Unrecorded.HELD_OUT, Unrecorded.AGREED, Unrecorded.RESTS})
 """Of these questions nothing is learnt; that versions are compared on them is the more honest."""
-_MAX_PROMPT_CHARS = 20_000
-"""Longer prompts are not kept with them: then feedback is for metrics alone."""
+_MAX_KEPT_BYTES = 20_000
+"""Larger queries are not kept with them: then feedback is for metrics alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class Bookkeeping:
         if served.answer is not None and kept:
             whose = pseudonyms(session.caller.client)
             query = _query(session, session.answer)
-            known = query if size_of(query.prompt) <= _MAX_PROMPT_CHARS else None
+            known = query if query.bytes <= _MAX_KEPT_BYTES else None
             answers = list(counted.answers)
             answered = Answered(answers, served.answer, session.answer, *whose, known)
             self.feedback.remember(session.reply.id, answered)
@@ -243,7 +243,7 @@ class Bookkeeping:
         for _ in range(plan.stands_for):
             if session.served is not None and session.served.answer is not None:
                 self.metrics.agreement.add(agreement)
-            if not session.lease.pinned:
+            if not (session.lease.pinned or session.reason is Unrecorded.OPTED_OUT):
                 self.signals.add(session.lease.version, record)
 
 

@@ -153,3 +153,20 @@ async def test_a_server_that_is_away() -> None:
         with pytest.raises(BufferUnavailable):
             await attempt
     await store.close()
+
+
+@pytest.mark.parametrize("program", SERVERS)
+async def test_what_others_wrote_is_passed_over(program: str, servers) -> None:
+    """By a later release, or by whoever may write to Redis: judging and forgetting go on."""
+    store = RedisFeedback(servers(program).url, 60.0, 60.0)
+    await store.label(labelled("a"))
+    await store.remember([("a", ANSWERED)])
+    odd = [b"", b"7", b"{}", b'{"answer": "math", "label": 5, "prompt": [], "options": {}}']
+    for at, data in enumerate(odd):
+        await store._redis.hset("{ratchet}-feedback:labels", f"x:y:{at}", data)  # noqa: SLF001
+        await store._redis.zadd("{ratchet}-feedback:labelled_at", {f"x:y:{at}": 9e9})  # noqa: SLF001
+        await store._redis.set(f"{{ratchet}}-feedback:answered:odd{at}", data)  # noqa: SLF001
+    assert [query.label for query in await store.labelled()] == ["4"]
+    assert await store.recall("odd1") is None
+    assert await store.forget(CLIENT) == 1
+    await store.close()

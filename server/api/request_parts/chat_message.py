@@ -186,13 +186,17 @@ class Message(Part):
     @property
     def size(self) -> int:
         """About how many characters it has, its role and what goes around it included."""
-        said = self.content
+        said, around = self.content, _AROUND
         if isinstance(said, list):
+            around += _AROUND * len(said)
             said = "".join(part["text"] for part in said)
-        texts = (said, self.reasoning, self.reasoning_content, self.refusal, self.name)
+        texts = (
+            said, self.reasoning, self.reasoning_content, self.refusal, self.name,
+            self.tool_call_id,
+        )  # fmt: skip
         calls = [*(self.tool_calls or ()), *([self.function_call] if self.function_call else ())]
         written = len(orjson.dumps(calls)) if calls else 0
-        return _AROUND + written + sum(len(text) for text in texts if text)
+        return around + written + sum(len(text) for text in texts if text)
 
     @property
     def for_engine(self) -> dict[str, Any]:

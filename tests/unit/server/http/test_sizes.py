@@ -11,7 +11,7 @@ from server.engine.base import size_of
 from server.recording.feedback import Answered
 from server.recording.feedback_stores import MemoryFeedback
 from server.recording.reservoir import Query, Reservoir
-from tests.serving import QUESTION, serving
+from tests.serving import QUESTION, serving, until
 
 LONG = "x" * 200_000
 CHAT: dict[str, Any] = {"model": "ratchet", "messages": QUESTION}
@@ -101,6 +101,52 @@ async def test_a_long_prompt_is_answered_and_not_kept() -> None:
         assert b'ratchet_groups_offered_total{outcome="too_large"} 1.0' in (
             api.parts.metrics.expose()
         )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "tool", "tool_call_id": "c" * 4_000, "content": ""},
+        {"role": "user", "content": [{"type": "text", "text": ""}] * 4_000},
+        {"role": "assistant", "reasoning_content": "r" * 4_000, "content": ""},
+        {"role": "assistant", "tool_calls": [CALL] * 60},
+    ],
+    ids=["ids", "parts", "reasoning", "calls"],
+)
+async def test_everything_of_a_message_counts(message: dict[str, Any]) -> None:
+    async with serving() as api:
+        reply = await api.chat(messages=[*QUESTION, *[message] * 40])
+        assert reply.json()["ratchet"]["reason"] == "too_large"
+        assert await api.recorded() == 0
+
+
+@pytest.mark.parametrize("name", ["documents", "tools", "chat_template_kwargs"])
+async def test_what_is_asked_counts_with_its_options_for_feedback(name: str) -> None:
+    """Feedback keeps a query only if the gate could ask it again, whatever makes it long."""
+    long = {"documents": [{"t": "x" * 30_000}], "chat_template_kwargs": {"a": "x" * 30_000}}
+    function = {"name": "f", "description": "x" * 30_000}
+    given = {**long, "tools": [{"type": "function", "function": function}]}[name]
+    async with serving() as api:
+        for _ in range(9):
+            await api.chat(**{name: given})
+        await until(lambda: not api.parts.feedback.unstored)
+        assert "x" * 20_000 not in repr(vars(api.parts.feedback_store))
+
+
+async def test_a_body_of_too_many_levels_is_refused_and_nothing_ends() -> None:
+    """What can be read can be written again, however deep it stands where it is kept."""
+    async with serving() as api:
+        for levels in range(40, 260, 6):
+            deep: Any = {}
+            for _ in range(levels):
+                deep = {"a": deep}
+            reply = await api.chat(chat_template_kwargs=deep)
+            assert reply.status_code == (200 if levels <= 94 else 400), levels
+            assert reply.status_code == 200 or reply.json()["error"]["param"] in (
+                "chat_template_kwargs"
+            )
+        await until(lambda: not api.parts.feedback.unstored)
+        assert not api.parts.failed.is_set()
 
 
 def test_the_gate_keeps_no_long_query() -> None:

@@ -123,3 +123,34 @@ async def test_feedback_may_come_before_the_answer_is_stored() -> None:
         stored.set()
         await until(lambda: not api.parts.feedback.unstored)
         assert (await give(api, reply["id"], label="4")).json()["counted"] is False
+
+
+async def test_what_cannot_be_stored_ends_nothing_and_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as api:
+        store = api.parts.feedback_store
+        remember = store.remember
+
+        async def picky(batch: list[tuple[str, Answered]]) -> None:
+            if any(key == "odd" for key, _ in batch):
+                raise TypeError("Recursion limit reached")
+            await remember(batch)
+
+        monkeypatch.setattr(store, "remember", picky)
+        for key in ("a", "odd", "b"):
+            api.parts.feedback.remember(key, Answered(["4"], "4"))
+        await until(lambda: not api.parts.feedback.unstored)
+        kept = [await store.recall(key) is not None for key in ("a", "odd", "b")]
+        assert kept == [True, False, True]
+        assert not api.parts.failed.is_set()
+
+
+async def test_no_answer_stays_behind_in_the_statistics() -> None:
+    async with serving() as api:
+        api.engine.script = lambda *_: [r"\boxed{Zanzibar}"] * 4
+        assert "Zanzibar" in (await api.chat()).text
+        assert "Zanzibar" not in repr(vars(api.parts.signals))
+        votes = len(api.parts.signals._records[0])  # noqa: SLF001
+        await api.chat(store=False)
+        assert len(api.parts.signals._records[0]) == votes  # noqa: SLF001

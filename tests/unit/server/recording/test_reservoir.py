@@ -103,3 +103,20 @@ def test_queries_of_who_was_forgotten_are_asked_no_more() -> None:
     assert asked() == {"b", "d"}
     reservoir.forget({"b"})
     assert not probes.ready
+
+
+def test_nobody_takes_over_what_another_key_has_asked() -> None:
+    reservoir = Reservoir()
+    for number in range(5):
+        for holder in ("ada", "mallory"):
+            options = {"max_tokens": 3 if holder == "mallory" else 99}
+            reservoir.add(str(number), Query(f"{number}", options, holder=holder))
+    assert len(reservoir) == 5
+    drawn = [query for _ in range(40) for query in reservoir.draw(9)]
+    assert len(drawn) == 40 * 5
+    assert {query.holder for query in drawn} == {"ada", "mallory"}
+    reservoir.forget({"mallory"})
+    assert [(query.holder, query.options) for query in reservoir.draw(9)] == [
+        ("ada", {"max_tokens": 99})
+    ] * 5
+    assert len(reservoir) == 5
