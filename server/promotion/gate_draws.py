@@ -1,10 +1,23 @@
 """Rollouts for the gate: within learning's share of the engine, and within a time."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from server.engine.base import Draw, Engine, EngineRequest, EngineTimeout, Priority
+from server.engine.base import (
+    Draw,
+    Engine,
+    EngineRefused,
+    EngineRequest,
+    EngineTimeout,
+    Priority,
+)
 from server.policy.learning_share import LearningShare
+
+log = logging.getLogger("ratchet.promotion")
+
+_NEVER = frozenset({400, 413, 422})
+"""Statuses of requests that are refused for what they are, and will be the next time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,7 +32,9 @@ class GateDraws:
     """Drawn since the start."""
 
     async def draw(self, request: EngineRequest) -> list[Draw]:
-        """The rollouts that are in within the request's seconds. Raises EngineError."""
+        """The rollouts that are in within the request's seconds; none of a request that the engine
+        no longer takes, as one longer than its context since it was started anew. Raises
+        EngineError."""
         count = int(request.options["n"])
         return await self.share.work(count, lambda beside: self._in_time(request, beside))
 
@@ -42,4 +57,8 @@ class GateDraws:
                     self.on_tokens(tokens)
         except EngineTimeout:
             pass
+        except EngineRefused as error:
+            if error.status not in _NEVER:
+                raise
+            log.warning("the engine refuses a query of the gate: status %d", error.status)
         return draws

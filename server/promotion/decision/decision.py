@@ -152,7 +152,7 @@ class Decision:
         if found is None:
             return None
         lost = self._lost_to(found.reference, found.name)
-        where, than = f"slice {found.name}", NAMES[found.reference]
+        where, than = _shown(found.name), NAMES[found.reference]
         if found.by is Yardstick.OVERTURNED:
             reason = _found(f"{where} leaves what {than} agrees on", found.moments)
             return Finding(reason, Cause.OVERTURNED, found.reference, found.name, lost)
@@ -231,6 +231,11 @@ class _LabelTest:
             "sure": (moments.mean + margin) / moments.error,
             "needed": _SURE,
         }
+
+
+def _shown(part: str) -> str:
+    """A slice as reasons name it, which are logged and shown to everybody: not by whose it is."""
+    return "the slice of one client" if part.startswith("client:") else f"slice {part}"
 
 
 def _found(what: str, moments: Moments) -> str:

@@ -24,10 +24,12 @@ def release(*steps: StepVerdict, passed: bool = False) -> AdapterRelease:
 
 def test_a_rejection_says_where_how_sure_and_what_to_do() -> None:
     where = {"reference": "base", "slice": "client:ab", "lost": ["q1", "q2"]}
-    verdict = turned_away(Step.TRIAL, Cause.SLICE, "slice client:ab is worse", NUMBERS, **where)
+    verdict = turned_away(
+        Step.TRIAL, Cause.SLICE, "the slice of one client is worse", NUMBERS, **where
+    )
     text = explanation(release(StepVerdict(Step.FILES, passed=True), verdict))
     assert text.splitlines() == [
-        "v7 is rejected: slice client:ab is worse",
+        "v7 is rejected: the slice of one client is worse",
         "  files: passed, 0.0 s",
         "  trial: turned away, 0.0 s",
         "    against its parent: -0.020 +- 0.010 over 192 queries; "

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from server.engine.base import EngineRefused, EngineUnavailable
 from server.engine.scripted import ScriptedEngine
 from server.parts import Parts
 from server.recording.reservoir import Query
@@ -59,3 +62,25 @@ async def test_what_was_begun_ahead_is_broken_off(tmp_path: Path) -> None:
     verdict = await bench.parts.promoter.trial.compare("v1", {"parent": "base"}, 0.01)
     assert not verdict.passed  # an alarm: it does not answer
     assert bench.engine.under_way == 0
+
+
+async def test_a_query_that_the_engine_no_longer_takes_has_no_answer(tmp_path: Path) -> None:
+    """Longer than the context since a restart, it would hold up every verdict for good."""
+    bench = Bench(tmp_path)
+
+    def script(_model: str, messages: Sequence[Any], n: int) -> list[str]:
+        if messages[0]["content"] == "7":
+            raise EngineRefused(400, "the prompt is too long")
+        return [messages[0]["content"]] * n
+
+    bench.engine.script = script
+    verdict = await bench.parts.promoter.trial.compare("v1", {"parent": "base"}, 0.01)
+    assert verdict.passed
+    assert bench.engine.under_way == 0
+
+
+async def test_an_adapter_that_is_not_there_decides_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.engine.adapters.clear()
+    with pytest.raises(EngineUnavailable):
+        await bench.parts.promoter.trial.compare("v1", {"parent": "base"}, 0.01)

@@ -125,6 +125,21 @@ def test_a_slice_is_named_with_its_queries() -> None:
     assert set(finding.lost) == {f"q{n}" for n in range(64) if n % 8 == 1}
 
 
+def test_no_reason_says_whose_slice_it_is() -> None:
+    """Reasons are logged, and shown on the page."""
+    decision, finding = Decision(["parent"], RULES), None
+    for number in range(192):
+        lost = number % 8 == 1
+        part = "client:0123456789abcdef" if lost else "rest"
+        answers = [2, 3, 4, 5] if lost else [0, 0, 0, 0]
+        decision.add(Asked(f"q{number}", [part], answers, {"parent": EVEN}))
+        if finding := decision.look():
+            break
+    assert finding is not None
+    assert finding.slice == "client:0123456789abcdef"
+    assert finding.reason.startswith("the slice of one client is worse than under its parent")
+
+
 def test_a_slice_that_looks_bad_delays_the_pass_until_it_is_known() -> None:
     decision = Decision(["parent"], RULES)
     finding = None

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from rewards.answer_choice import AnswerChoice
-from rewards.answers.math_judge import MathJudge
 from rewards.answers.kinds import AnswerKinds
+from rewards.answers.math_judge import MathJudge
 from server.promotion.labels import told_labels
 from server.promotion.labels.told_labels import agreed, chosen
 from server.recording.reservoir import Query
