@@ -8,7 +8,7 @@ loses the trust that it had.
 """
 
 import random
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,6 +16,8 @@ from statistics import median
 from rewards.early_decision import unanimous_rollouts
 
 _KEPT_SLICES = 1_024
+"""Of those the oldest of the key with most gives way: nobody's prompts wear out what is known of
+other keys' questions."""
 _MEMORY, _LONG_MEMORY = 48.0, 192.0
 """Questions that a slice's disagreement looks back on, fading: as far as trust goes, and as far as
 it is worth learning from."""
@@ -100,6 +102,7 @@ class Governor:
     def __init__(self, affords: Callable[[], bool] = lambda: True) -> None:
         self._affords = affords
         self._slices: OrderedDict[str, _Slice] = OrderedDict()
+        self._held: Counter[str] = Counter()
 
     def plan(self, slices: Sequence[str], size: int, confidence: float) -> Plan:
         """For a question in these `slices`, narrowest first, with at most `size` rollouts; for a
@@ -125,26 +128,39 @@ class Governor:
         """Remember a question: the share of the pairs in its first wave that disagreed, None if it
         had but one rollout, and how many would have been enough."""
         for name in slices:
-            one = self._slices.setdefault(name, _Slice())
+            one = self._slices.get(name)
+            if one is None:
+                one = self._slices[name] = _Slice()
+                self._held[_holder(name)] += 1
             self._slices.move_to_end(name)
             one.needs.append(needed)
             if disagreement is not None:
                 one.lately.add(disagreement)
                 one.longer.add(disagreement)
         while len(self._slices) > _KEPT_SLICES:
-            self._slices.popitem(last=False)
+            most = max(self._held, key=self._held.__getitem__)
+            self._drop(next(name for name in self._slices if _holder(name) == most))
 
     def forget(self, client: str) -> None:
         """Drop the slices of a key's holder, by its pseudonym."""
-        for name in [name for name in self._slices if name.partition(":")[0] == client]:
-            del self._slices[name]
+        for name in [name for name in self._slices if _holder(name) == client]:
+            self._drop(name)
 
     def split(self, name: str) -> float | None:
         """The share of pairs that disagree lately in a slice; None before there are any."""
         one = self._slices.get(name)
         return one.lately.share if one is not None and one.lately.seen else None
 
+    def _drop(self, name: str) -> None:
+        del self._slices[name]
+        self._held -= Counter([_holder(name)])
+
     def _known(self, slices: Sequence[str]) -> _Slice | None:
         """The narrowest slice of which enough has been seen."""
         found = (self._slices.get(name) for name in slices)
         return next((one for one in found if one is not None and one.lately.seen >= _TRUSTED), None)
+
+
+def _holder(name: str) -> str:
+    """Whose questions a slice has."""
+    return name.partition(":")[0]

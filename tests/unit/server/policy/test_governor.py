@@ -136,3 +136,12 @@ def test_what_is_kept_is_bounded_and_forgotten() -> None:
     bench.governor.forget("key")
     assert bench.governor.split("key:math") is None
     assert bench.governor.split("another:math") == 0.0
+
+
+def test_nobody_wears_out_what_is_known_of_others() -> None:
+    bench = Bench()
+    bench.ask(40, 1.0, 1)
+    known = bench.governor.split(SUMS[0])
+    for number in range(3_000):
+        bench.governor.learn((f"loud:math:t{number}", "loud:math"), 1.0, SIZE)
+    assert bench.governor.split(SUMS[0]) == known == 0.0
