@@ -225,6 +225,7 @@ async def main(arguments: argparse.Namespace) -> None:
         state = fresh_state(Path(".ratchet/bench-hostile"))
         flags = {**state, **row.settings, "seed": arguments.seed, "answer": NUMBERS}
         keys = Path(".ratchet/bench-hostile-keys").resolve()
+        keys.parent.mkdir(parents=True, exist_ok=True)
         keys.unlink(missing_ok=True)
         add_key(keys, "operator")
         settings = with_recipe(read(StackSettings, {**flags, "keys_file": keys}))
