@@ -60,12 +60,20 @@ class Quota:
             None if limit is None else Bucket(limit) for limit in (requests, tokens)
         )
 
-    def open(self, tokens: int) -> Bill:
-        """Let a request in that will take about so many tokens. Raises OverQuota, with nothing
-        taken."""
+    def require(self) -> None:
+        """Raise OverQuota if a request would not be let in now, whatever it asks."""
         buckets = [bucket for bucket in (self._requests, self._tokens) if bucket is not None]
         if wait := max((bucket.wait() for bucket in buckets), default=0.0):
             raise OverQuota(wait)
+
+    def count(self) -> None:
+        """Count a request that takes no tokens."""
         if self._requests is not None:
             self._requests.take(1)
+
+    def open(self, tokens: int) -> Bill:
+        """Let a request in that will take about so many tokens. Raises OverQuota, with nothing
+        taken."""
+        self.require()
+        self.count()
         return Bill(self._tokens, tokens)

@@ -85,7 +85,7 @@ FORM_RULES: Sequence[dict[str, Any]] = (
 _TOOL_WORDS, _FUNCTION_WORDS = ("none", "auto", "required"), ("none", "auto")
 _Tools = Annotated[
     list[dict[str, Any]],
-    Field(max_length=MAX_TOOLS),
+    Field(fail_fast=True, max_length=MAX_TOOLS),
     within(MAX_TOOLS_BYTES),
 ]
 

@@ -1,7 +1,7 @@
 """What each public route does with a request."""
 
-from collections.abc import Callable, Coroutine
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -50,7 +50,7 @@ class Routes:
         async def completions(http: Request) -> Response:
             """An answer; see docs/api.md for the `ratchet` extension."""
             stopwatch, tenant = Stopwatch(), _tenant(http)
-            asked = asked_by(self._parse(kind, await body_of(http)))
+            asked = asked_by(await self._read(kind, http))
             request, writer, service = asked.request, asked.writer, self._parts.completions
             with asked.in_its_words():
                 service.check(request)
@@ -81,7 +81,7 @@ class Routes:
         async def handed_on(http: Request) -> Response:
             """The engine's own reply, behind our keys and quotas."""
             stopwatch = Stopwatch()
-            request = self._parse(kind, await body_of(http))
+            request = await self._read(kind, http)
             reply = await self._hand_on(http, request, stopwatch)
             return json_response(reply, 200, self._overhead(stopwatch))
 
@@ -90,7 +90,7 @@ class Routes:
     async def count_tokens(self, http: Request) -> Response:
         """How many tokens a prompt has, as the engine counts."""
         stopwatch = Stopwatch()
-        request = self._parse(CountTokensRequest, await body_of(http))
+        request = await self._read(CountTokensRequest, http)
         with request.asked().in_its_words():
             reply = await self._hand_on(http, request.chat.to_count, stopwatch)
         return json_response({"input_tokens": reply["count"]}, 200, self._overhead(stopwatch))
@@ -108,8 +108,9 @@ class Routes:
 
     async def feedback(self, http: Request) -> Response:
         """A label for an answer to the same key, or whether it was right: for metrics only."""
-        request = self._parse(FeedbackRequest, await body_of(http))
-        holder = _tenant(http).holder
+        request, tenant = await self._read(FeedbackRequest, http), _tenant(http)
+        tenant.quota.count()
+        holder = tenant.holder
         try:
             judged = await self._parts.feedback.give(
                 request.completion_id, request.label, request.correct, holder
@@ -166,15 +167,30 @@ class Routes:
     def _open(self, tenant: Tenant, cost: Cost) -> Bill:
         """Let a request in, with what it may take reserved. Raises ApiError if the key's quota
         allows no more."""
-        try:
+        with self._refusals():
             return tenant.quota.open(cost.total)
+
+    async def _read(self, kind: type[M], http: Request) -> M:
+        """The request in a body. Raises ApiError: whoever is over a quota is told so before
+        anything is read into it, and what is no request counts as one."""
+        body, quota = await body_of(http), _tenant(http).quota
+        with self._refusals():
+            quota.require()
+        try:
+            ignore = self._parts.settings.unknown_fields == "ignore"
+            return parse(kind, body, ignore_unknown=ignore)
+        except ApiError:
+            quota.count()
+            raise
+
+    @contextmanager
+    def _refusals(self) -> Generator[None]:
+        """Tell a client that its key's quota allows no more."""
+        try:
+            yield
         except OverQuota as over:
             self._parts.metrics.quota_refusals.inc()
             raise ApiError(429, "over the quota of this key", retry_after=over.seconds) from None
-
-    def _parse(self, kind: type[M], body: bytes) -> M:
-        ignore = self._parts.settings.unknown_fields == "ignore"
-        return parse(kind, body, ignore_unknown=ignore)
 
     def _overhead(self, stopwatch: Stopwatch) -> dict[str, str]:
         """Count our share of a reply's time; returns the header with it."""

@@ -27,7 +27,7 @@ Texts = Annotated[
     Annotated[str, TEXT]
     | Annotated[
         list[Annotated[TextBlock, by_type(TextBlock, refusal=_TEXT_ONLY)]],
-        Field(max_length=MAX_PARTS),
+        Field(fail_fast=True, max_length=MAX_PARTS),
         LIST,
     ],
     TEXT_OR_LIST,
@@ -73,7 +73,7 @@ class SearchResultBlock(Part):
     type: Literal["search_result"]
     source: str
     title: str
-    content: Annotated[list[TextBlock], Field(max_length=MAX_PARTS)]
+    content: Annotated[list[TextBlock], Field(fail_fast=True, max_length=MAX_PARTS)]
 
     @property
     def text(self) -> str:
@@ -113,7 +113,7 @@ class ToolResultBlock(Part):
                         by_type(*_READABLE, ToolReferenceBlock, refusal=_TEXT_ONLY),
                     ]
                 ],
-                Field(max_length=MAX_PARTS),
+                Field(fail_fast=True, max_length=MAX_PARTS),
                 LIST,
             ],
             TEXT_OR_LIST,
@@ -157,7 +157,7 @@ class UserTurn(Part):
                     by_type(*_READABLE, ToolResultBlock, refusal=_NOT_HERE),
                 ]
             ],
-            Field(max_length=MAX_PARTS),
+            Field(fail_fast=True, max_length=MAX_PARTS),
             LIST,
         ],
         TEXT_OR_LIST,
@@ -180,7 +180,7 @@ class AssistantTurn(Part):
                     by_type(*_ASSISTANT, refusal=_NOT_HERE),
                 ]
             ],
-            Field(max_length=MAX_PARTS),
+            Field(fail_fast=True, max_length=MAX_PARTS),
             LIST,
         ],
         TEXT_OR_LIST,

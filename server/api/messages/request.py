@@ -68,9 +68,9 @@ class CountTokensRequest(SurfaceRequest):
     rules = (_FORCED,)
 
     model: Name
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[Turn], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]
     system: Texts | None = None
-    tools: Annotated[list[ClientTool], Field(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[ClientTool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = None
     tool_choice: Choice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
@@ -118,7 +118,7 @@ class MessagesRequest(CommonExtras, CountTokensRequest):
     table = MESSAGES
 
     max_tokens: Count
-    stop_sequences: Annotated[list[NonEmpty], Field(max_length=4)] | None = None
+    stop_sequences: Annotated[list[NonEmpty], Field(fail_fast=True, max_length=4)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     stream: bool | None = None

@@ -34,7 +34,7 @@ _Content = Annotated[
     Annotated[str, TEXT]
     | Annotated[
         list[Annotated[SaidText | Refusal, by_type(SaidText, Refusal, refusal=_TEXT_ONLY)]],
-        Field(max_length=MAX_PARTS),
+        Field(fail_fast=True, max_length=MAX_PARTS),
         LIST,
     ],
     TEXT_OR_LIST,
@@ -67,7 +67,7 @@ class CallOutputItem(Part):
         Annotated[str, TEXT]
         | Annotated[
             list[Annotated[SaidText, by_type(SaidText, refusal=_TEXT_ONLY)]],
-            Field(max_length=MAX_PARTS),
+            Field(fail_fast=True, max_length=MAX_PARTS),
             LIST,
         ],
         TEXT_OR_LIST,
@@ -85,8 +85,12 @@ class ReasoningItem(Part):
     """What the model has thought before what follows."""
 
     type: Literal["reasoning"]
-    content: Annotated[list[ReasoningText], Field(max_length=MAX_PARTS)] | None = None
-    summary: Annotated[list[ReasoningText], Field(max_length=MAX_PARTS)] | None = None
+    content: Annotated[list[ReasoningText], Field(fail_fast=True, max_length=MAX_PARTS)] | None = (
+        None
+    )
+    summary: Annotated[list[ReasoningText], Field(fail_fast=True, max_length=MAX_PARTS)] | None = (
+        None
+    )
 
 
 Item = Annotated[

@@ -42,7 +42,7 @@ class AllowedTools(Part):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[Json], Field(max_length=128)]
+    tools: Annotated[list[Json], Field(fail_fast=True, max_length=128)]
 
 
 WORDS = ("none", "auto", "required")

@@ -59,11 +59,11 @@ class ResponsesRequest(Extras, SurfaceRequest):
     model: Name
     input: Annotated[
         Annotated[str, TEXT]
-        | Annotated[list[Item], Field(min_length=1, max_length=MAX_MESSAGES), LIST],
+        | Annotated[list[Item], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES), LIST],
         TEXT_OR_LIST,
     ]
     instructions: str | None = None
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
@@ -71,7 +71,7 @@ class ResponsesRequest(Extras, SurfaceRequest):
     max_output_tokens: Count | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    include: Annotated[list[Name], Field(max_length=64)] | None = None
+    include: Annotated[list[Name], Field(fail_fast=True, max_length=64)] | None = None
     """`message.output_text.logprobs` is honoured; the rest asks for what there is not here."""
     top_logprobs: TopLogprobs | None = None
     stream: bool | None = None

@@ -170,3 +170,20 @@ async def hang_up(api: Api, body: dict[str, Any], when: Callable[[], object]) ->
         return None
 
     await api.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("path", [*SURFACES, "/v1/feedback"])
+async def test_what_is_no_request_counts_as_one(tmp_path: Path, path: str) -> None:
+    """Else whoever is over the quota has bodies read, and errors written, all day."""
+    async with limited(tmp_path, requests_per_minute=2, tokens_per_minute=1e9) as api:
+        statuses = [(await api.client.post(path, json={"odd": 1})).status_code for _ in range(4)]
+        assert statuses == [400, 400, 429, 429]
+
+
+async def test_feedback_counts_as_a_request(tmp_path: Path) -> None:
+    async with limited(tmp_path, requests_per_minute=2, tokens_per_minute=1e9) as api:
+        body = {"completion_id": "chatcmpl-x", "label": "4"}
+        statuses = [
+            (await api.client.post("/v1/feedback", json=body)).status_code for _ in range(3)
+        ]
+        assert statuses == [404, 404, 429]
