@@ -1,5 +1,6 @@
 """Answer kind `pattern`: a client's regular expression, matched in linear time."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,12 +16,16 @@ from rewards.answers.tally import Tally, tally_by
 from rewards.rollouts import Rollout
 
 _MAX_PROGRAM_BYTES = 1 << 20
+_MATCHING_SECONDS = 0.05
+"""Of a thread's own time for the matches in a reply. One search takes time in proportion to the
+reply, and there may be as many as the reply has characters."""
 _REFUSED = cast("tuple[type[Exception], ...]", (re2.error, UnicodeError))
 
 
 class PatternAnswers:
-    """What the pattern's one group matches last in the reply; the same by tidied text. Raises
-    ChoiceInvalid for a pattern that RE2 does not take, or that has no group or several."""
+    """What the pattern's one group matches last in the reply; the same by tidied text. A reply in
+    which it takes too long to find all matches has no answer. Raises ChoiceInvalid for a pattern
+    that RE2 does not take, or that has no group or several."""
 
     name = "pattern"
 
@@ -45,8 +50,11 @@ class PatternAnswers:
             return None
         text = reply.encode(errors="replace").decode()
         found: str | None = None
+        until = time.thread_time() + _MATCHING_SECONDS
         for match in self._pattern.finditer(text):
             found = match[1] or found
+            if time.thread_time() > until:
+                return None
         found = (found or "").strip()
         return found if 0 < len(found) <= MOST_CHARS and _key(found) else None
 

@@ -82,7 +82,7 @@ class RunningTally:
     async def add(self, batch: Sequence[Draw]) -> None:
         """Add some that have finished."""
         rollouts = [draw.rollout for draw in batch]
-        if sum(map(_chars, rollouts)) > _INLINE_CHARS:
+        if sum(map(_chars, rollouts)) > _INLINE_CHARS or self.kind.name == "pattern":
             answers = await asyncio.to_thread(answers_of, self.kind, rollouts)
         else:
             answers = answers_of(self.kind, rollouts)

@@ -57,3 +57,16 @@ def test_matching_takes_linear_time() -> None:
     started = time.process_time()
     assert hostile.read(Rollout("a" * 1_000 + "c", (), (), FINISHED)) is None
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?s)(.)(?:.*[a-m].{500}9)?", r"(?s)(.)(?:.*[aeiou ].{300}9)?"]
+)
+def test_a_search_from_each_character_to_the_end_is_broken_off(pattern: str) -> None:
+    started = time.thread_time()
+    assert read(pattern, "an ordinary reply of some words " * 400) is None
+    assert time.thread_time() - started < 1.0  # minutes before
+
+
+def test_thousands_of_matches_are_all_found() -> None:
+    assert read(r"(\d+)", " ".join(map(str, range(9_000)))) == "8999"
