@@ -15,6 +15,8 @@ _PLAIN_DIGITS = 16
 """A number of fewer is written out."""
 _LARGE = re.compile(rf"\d{{{_PLAIN_DIGITS}}}")
 _MARK = "\ud800#"
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+"""Of characters above U+FFFF, which are two escapes; one alone is no character."""
 _MARKED = re.compile(r'"\\ud800#([^"]*)"')
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d+))?")
 _FENCE = re.compile(
@@ -53,6 +55,11 @@ def parsed(text: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise NotJson(str(error)) from None
     _check(value)
+    if _HALVES.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise NotJson("half of a character") from None
     return value
 
 
@@ -124,7 +131,7 @@ def _loaded(text: str) -> Any:
     RecursionError."""
     if text.count(",") > MAX_FIELDS or text.count("[") + text.count("{") > _MAX_DEPTH:
         raise _Uncertain
-    if _LARGE.search(text) or _MARK in text or "\\ud800" in text or "\\uD800" in text:
+    if _LARGE.search(text) or _MARK in text or _HALVES.search(text):
         raise _Uncertain
     return json.loads(
         text,

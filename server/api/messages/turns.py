@@ -36,6 +36,10 @@ def messages_of(
                 _add_assistant(found, turn)
             case SystemTurn():
                 pass
+    for message in found:
+        for field, joint in (("content", "\n"), ("reasoning", "")):
+            if isinstance(message.get(field), list):
+                message[field] = joint.join(message[field])
     return found or [{"role": "user", "content": ""}]
 
 
@@ -65,8 +69,7 @@ def _add_assistant(found: list[dict[str, Any]], turn: AssistantTurn) -> None:
             case TextBlock():
                 _say(found, "assistant", block.text)
             case ThinkingBlock():
-                message = _last(found, "assistant")
-                message["reasoning"] = message.get("reasoning", "") + block.thinking
+                _last(found, "assistant").setdefault("reasoning", []).append(block.thinking)
             case ToolUseBlock():
                 function = {"name": block.name, "arguments": orjson.dumps(block.input).decode()}
                 call = {"id": block.id, "type": "function", "function": function}
@@ -76,10 +79,11 @@ def _add_assistant(found: list[dict[str, Any]], turn: AssistantTurn) -> None:
 
 
 def _say(found: list[dict[str, Any]], role: str, text: str) -> None:
-    """Add a text to the message of that side at the end of the chat."""
+    """Add a text to those of the message of that side at the end of the chat."""
     message = _last(found, role)
-    before: str | None = message["content"]
-    message["content"] = text if before is None else f"{before}\n{text}"
+    if message["content"] is None:
+        message["content"] = []
+    message["content"].append(text)
 
 
 def _last(found: list[dict[str, Any]], role: str) -> dict[str, Any]:

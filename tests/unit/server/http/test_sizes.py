@@ -149,6 +149,19 @@ async def test_a_body_of_too_many_levels_is_refused_and_nothing_ends() -> None:
         assert not api.parts.failed.is_set()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("said", [r'{"\ud800": 1}', r'["\udfff"]', r'{"a": "\ud83d"}'])
+async def test_half_of_a_character_is_answered(said: str, stream: bool) -> None:
+    """A model may write it, as an escape; it is no answer, and the reply is its text."""
+    async with serving() as api:
+        api.says(said)
+        for form in ({}, {"ratchet": {"answer": {"kind": "json"}}}):
+            reply = await api.chat(stream=stream, **form)
+            assert reply.status_code == 200
+            assert "ud8" in reply.text or "udf" in reply.text
+        assert b'status="500"' not in api.parts.metrics.expose()
+
+
 def test_the_gate_keeps_no_long_query() -> None:
     reservoir = Reservoir()
     reservoir.add("a", Query("short", {}))

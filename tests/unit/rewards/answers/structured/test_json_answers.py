@@ -70,7 +70,20 @@ def test_numbers_are_exact_and_have_one_text(number: str, shown: str) -> None:
 def test_strings_that_look_like_numbers_stay_strings() -> None:
     assert not KIND.same('["1.5"]', "[1.5]")
     assert not KIND.same('["\\ud800#1.5"]', "[1.5]")
-    assert KIND.same('["\\ud800#1.5", 2.0]', '["\\uD800#1.5", 2]')
+
+
+@pytest.mark.parametrize(
+    "text", [r'{"\ud800": 1}', r'{"a": "\uDfff"}', r'["\ud800#1.5", 2.0]', r'["\udc00\ud800"]']
+)
+def test_half_of_a_character_is_no_answer(text: str) -> None:
+    """It could not be written in any reply."""
+    assert read(text) is None
+
+
+def test_both_halves_are() -> None:
+    text = r'{"\ud83d\ude00": "\ud83d\ude00"}'
+    assert KIND.same(text, '{"\U0001f600": "\U0001f600"}')
+    assert KIND.fields(text) == {"/\U0001f600": r'"\ud83d\ude00"'}
 
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
