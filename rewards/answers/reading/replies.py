@@ -4,6 +4,7 @@ import re
 
 from rewards.answers.equality.codes import telephone
 from rewards.answers.equality.forms import Form, Kind, form_of
+from rewards.answers.reading.languages import marks
 from rewards.answers.reading.statements import block_at, usable
 
 _MAX_CHARS = 120
@@ -63,6 +64,8 @@ def short_reply(reply: str) -> str | None:
 
 
 def _few_words(text: str, form: Form) -> str | None:
+    if any(marks(text)):
+        return None  # what it says of an answer is not the answer
     words = text.split()
     most = _MAX_WORDS_WITH_DIGITS if any(c.isdigit() for c in text) else _MAX_WORDS
     if len(words) > most or any(telephone(word.rstrip(".,")) for word in words):

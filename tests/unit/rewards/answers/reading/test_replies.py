@@ -72,6 +72,11 @@ def test_what_is_denied_is_not_stated(reply: str) -> None:
     assert short_reply(reply) in (None, reply)
 
 
+def test_a_whole_object_is_the_answer_whatever_is_marked_in_it() -> None:
+    one = '{"why": "6*7, so the answer is 42.", "result": "yes"}'
+    assert AutoAnswers().read(Rollout(one, (), (), FINISHED)) == one
+
+
 def test_different_subjects_of_a_description_stay_apart() -> None:
     kind = AutoAnswers()
     one, other = "Tokyo is the capital.", "Kyoto is the capital."
