@@ -54,6 +54,8 @@ PROGRAMS = [
 ]  # fmt: skip
 PROSE = [
     "I have 3 apples and you have 4 of them", "She walked 5 miles, and then another 7 miles home",
+    "The sum is 12 and the mean is 6.", "The winner is Bob and the loser is Al.",
+    "The trip takes 5 hours and the way back takes 6",
     "In 1969 Apollo 11 landed there", "We do not know what this could possibly be about",
     "First, add 3.\nThen add 4.", "", " ", "...", "?!",
 ]  # fmt: skip
