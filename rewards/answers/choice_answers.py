@@ -51,8 +51,9 @@ class ChoiceAnswers:
         if not self._options or self._letters:
             letter = _letter_of(statement)
             return letter if not self._options or letter is None else self._letters.get(letter)
-        if statement.answer is not None and (only := self._only(statement.answer)) is not None:
-            return only
+        for stated in _stated_in(statement):
+            if (only := self._only(stated)) is not None:
+                return only
         if statement.found and statement.answer is None:
             return None
         return self._only(statement.reply)
@@ -167,11 +168,15 @@ def _letters(options: Sequence[str]) -> dict[str, str]:
     return found if letters else {}
 
 
+def _stated_in(statement: Statement) -> tuple[str, ...]:
+    """What may name the option: the answer, or else what is stated after it."""
+    return () if statement.answer is None else (statement.answer, *statement.passing)
+
+
 def _letter_of(statement: Statement) -> str | None:
-    if statement.answer is not None and (letter := stated_letter(statement.answer)) is not None:
-        return letter
-    if statement.answer is not None and (letter := chosen_letter(statement.answer)) is not None:
-        return letter
+    for stated in _stated_in(statement):
+        if letter := stated_letter(stated) or chosen_letter(stated):
+            return letter
     if statement.found and statement.answer is None:
         return None
     return chosen_letter(statement.reply)

@@ -22,7 +22,7 @@ _REMARK = re.compile(
     r"|given\s+(?:by|in|above|below|as|to|the)\b",
 )
 _FILLER = re.compile(
-    r"\A(?:(?:therefore|thus|hence|simply|clearly|indeed|of\s+course|exactly|just|then|so|actually|"
+    r"\A(?:(?:also|daher|somit|donc|entonces|ent\u00e3o|quindi|dus|therefore|thus|hence|simply|clearly|indeed|of\s+course|exactly|just|then|so|actually|"
     r"equal\s+to|given\s+by|the\s+(?:number|value|letter|integer))\s*,?\s+|,\s*)+"
     r"(?=[$\\(*_`-]*(?:\d|\\|\$|[A-J]\b))",
     re.IGNORECASE,

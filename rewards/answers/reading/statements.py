@@ -52,11 +52,13 @@ _PLACEHOLDERS = frozenset({"", "...", "\\ldots", "\\dots", "answer", "your answe
 @dataclass(frozen=True, slots=True)
 class Statement:
     """`reply`: the text without its reasoning. `found`: something in it is marked, or it was cut
-    short, so that nothing else in it counts; `answer` is what is marked, None if of no use."""
+    short, so that nothing else in it counts; `answer` is what is marked, None if of no use.
+    `passing`: what is stated later in passing, the last first; it is of another sort."""
 
     reply: str
     found: bool = False
     answer: str | None = None
+    passing: tuple[str, ...] = ()
 
 
 def marked(text: str) -> Statement:
@@ -75,32 +77,34 @@ def marked(text: str) -> Statement:
         if (boxed := usable(_boxed(reply, box.end()))) is not None:
             at = box.start()
             break
-    for tail in (_END_CHARS, _TAIL_CHARS) if len(reply) > _END_CHARS else (_END_CHARS,):
+    tails = (_END_CHARS, _TAIL_CHARS) if len(reply) > _END_CHARS else (_TAIL_CHARS,)
+    for tail in tails:
         began = max(at, len(reply) - tail)
-        answer = _leading(_statements(reply[began:], prose[began:]), boxed)
-        if answer is not None:
-            return Statement(reply, found=True, answer=answer)
+        answer, passing = _leading(_statements(reply[began:], prose[began:]), boxed)
+        further = tail == _END_CHARS and began > at
+        if answer is not None and not (further and passing and sort_of(answer) == "words"):
+            return Statement(reply, True, answer, tuple(each for each in passing if each != answer))
     return Statement(reply, found=bool(boxes), answer=boxed)
 
 
-def _leading(statements: "list[_Said]", boxed: str | None) -> str | None:
-    """The last statement; one in passing counts after one that is set apart, such as a box, only
-    if it states the same sort of thing, and after another in passing unless it states words where
-    that has a value. A box alone is left to the caller."""
+def _leading(statements: "list[_Said]", boxed: str | None) -> tuple[str | None, list[str]]:
+    """The last statement, and those in passing after what is set apart. One in passing counts after
+    a box and the like only if it states the same sort of thing, and after another in passing
+    unless it states words where that has a value. A box alone is left to the caller."""
     later: list[str] = []
     for said in statements:
         answer = usable(said.read())
         if answer is None:
             continue
         if said.set_apart:
-            return _unless_displaced(answer, later)
+            return _unless_displaced(answer, later), later
         if not said.conditional or not later:
             later.append(answer)
     if not later:
-        return None
+        return None, later
     if boxed is not None:
-        return _unless_displaced(boxed, later)
-    return next((each for each in later if sort_of(each) != "words"), later[0])
+        return _unless_displaced(boxed, later), later
+    return next((each for each in later if sort_of(each) != "words"), later[0]), later
 
 
 def _unless_displaced(answer: str, later: list[str]) -> str:
@@ -179,7 +183,7 @@ def _statements(text: str, prose: str) -> list[_Said]:
 
 def _tagged(content: str) -> str | None:
     """What a tag encloses, or what that marks in turn."""
-    inner = _leading(_statements(content, content), None)
+    inner, _ = _leading(_statements(content, content), None)
     return content if inner is None else inner
 
 

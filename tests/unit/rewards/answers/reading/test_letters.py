@@ -56,6 +56,8 @@ def read(text: str) -> str | None:
         "A: B",
         "Q: Which one?\nA: B",
         "A: I think it's B",
+        r"x = \boxed{12}, so the answer is B.",
+        "Answer: 12\n\nThe correct option is (B).",
         "It's B.",
         "B is correct.",
         "I would go with B.",

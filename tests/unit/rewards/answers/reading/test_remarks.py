@@ -41,6 +41,12 @@ def test_a_closing_remark_does_not_displace_an_answer(answered: str, remark: str
     assert marked(f"{answered}\n\n{remark}").answer == "12"
 
 
+def test_a_remark_far_below_does_not_either() -> None:
+    explained = "We add the two. " * 60
+    text = f"**Answer:** 12\n\n{explained}\n\nMuch of the answer is owed to Bob."
+    assert marked(text).answer == "12"
+
+
 @pytest.mark.parametrize(
     "text",
     [
