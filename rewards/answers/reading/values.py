@@ -29,13 +29,19 @@ _DATE = re.compile(
     rf"\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s+\d{{4}}\b)?"
     rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:,?\s+\d{{4}}\b)?"
 )
+_UNITS = (
+    r"(?:feet|ft|hours?|hrs?|h|pounds?|lbs?|minutes?|mins?|dollars?|years?|months?|weeks?|days?)"
+)
 _WORKING = re.compile(
     r"[+*/^_\u00d7\u00b7)\]}{\\\u221a\u00b1]\s*\Z|(?:\d|\b[a-z])\s*[-\u2212]\s*\Z"
     r"|\b(?:minus|negative|sqrt|log|ln|sin|cos|tan|exp)[ ({]*\Z|\broot\s+of\s+\Z"
     r"|\d\s+(?:to|of|out\s+of|in|over|divided\s+by)\s+\Z|\u7b2c\Z"
+    rf"|\d\s*(?:[~\u2014\u2013\u2026]|\.\.+)\s*\Z|\d\s*(?:{_UNITS}|'|\u2032)(?:,?\s+and)?\s+\Z"
+    r"|\d\s*(?:mod(?:ulo)?|remainder|[rR])\s+\Z|(?:\^\s*\d|[\u00b2\u00b3]|\d[a-z])\s*=\s*\Z"
     r"|[(\[][^()\[\]\n]*\d[^()\[\]\n]*,\s*\Z"
 )
 _FOLLOWS = re.compile(
+    r"\s+(?:squared|cubed|factorial|dozen|hundred|mod|modulo|remainder|percentage)\b|"
     r"[\^_(\[{\\\u221a]|[\u4e07\u842c\u5104\u4ebf\u5343\u767e\u5146\u5e74\u6708\u65e5\u65f6\u6642"
     r"\u70b9\u70b9\u5206\u53f7\u865f\u3127\u4e00-\u4e03\uc6d4\uc77c\ub144]"
 )

@@ -50,6 +50,9 @@ def test_the_answer_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "Antwort: 42, weil 6 * 7 = 42.",
+        "La réponse est donc 42, car c'est 6 * 7.",
+        "La respuesta es 42 porque sí.",
         "Die Antwort ist 42. Ich hoffe, die Antwort ist hilfreich.",
         "La respuesta es 42. Espero que la respuesta es útil.",
         "答案是42。希望这个答案是有帮助的。",
