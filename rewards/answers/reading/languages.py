@@ -69,8 +69,8 @@ _ENGLISH_DOUBT = (
 LANGUAGES: dict[str, Language] = {
     "English": _language(
         "answer option choice",
-        rf"\b(?:answers?(?:\s*\([^()\n]{{1,20}}\))?"
-        rf"(?:\s+(?:to|for)\s+[^.,;:!?\n]{{1,40}}?)?(?:[*_]{{0,3}}\s+{_IS}|SIGN)"
+        rf"\b(?:answers?(?:(?:\s*\([^()\n]{{1,20}}\))?(?:[*_]{{0,3}}\s+{_IS}|SIGN)"
+        rf"|\s+(?:to|for)\s+(?:the|this|that|your|my|part|question)\b[^.,;:!?\n]{{0,40}}?\s+{_IS})"
         r"|(?:(?<=correct )|(?<=right )|(?<=best ))(?:option|choice)(?:\s+is\b|SIGN))",
         doubt=_ENGLISH_DOUBT,
         no=r"not|no|never|neither|nor|cannot|than|instead\s+of|hardly|barely|scarcely|rarely|seldom"

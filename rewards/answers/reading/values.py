@@ -12,9 +12,8 @@ _SCRIPTS = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff"
 """Written without spaces: their characters end a number."""
 _CHUNK = re.compile(
     rf"(?:[-\u2212]\s?(?=[$\u20ac\u00a3\u00a5]\d)[$\u20ac\u00a3\u00a5]|[$\u20ac\u00a3\u00a5](?=[-\u2212]\d))?"
-    rf"{_SIGN}?(?:\d|\.\d)(?:[.,:/^*%\u00b7\u00bc-\u00be\u2150-\u215e\u2070-\u2079\u00b0\u2013-]|"
-    rf"[^\W{_SCRIPTS}])*"
-    r"(?:(?<=\d)(?<!\d{4})(?:[ \u00a0\u202f]\d{3}(?!\d))+(?:[.,]\d+)?)?"
+    rf"{_SIGN}?(?:(?<![\d.,])\d{{1,3}}(?:[ \u00a0\u202f]\d{{3}})+(?![\d,.]\d|\d)|(?:\d|\.\d)"
+    rf"(?:[.,:/^*%\u00b7\u00bc-\u00be\u2150-\u215e\u2070-\u2079\u00b0\u2013-]|[^\W{_SCRIPTS}])*)"
     rf"(?:\s*(?:x|\u00d7|\*|\\times|\\cdot)\s*10\s*\^\s*\{{?{_SIGN}?\d+\}}?)?"
     r"(?:\s+\d+/\d+(?![\d/])|\s+/\s+\d+(?![\d/])"
     r"|\s+(?:thousand|million|billion|trillion)\b|\s?[aApP]\.?[mM]\b\.?)?"
@@ -29,19 +28,25 @@ _DATE = re.compile(
     rf"\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?\b(?:,?\s+\d{{4}}\b)?"
     rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:,?\s+\d{{4}}\b)?"
 )
-_UNITS = (
-    r"(?:feet|ft|hours?|hrs?|h|pounds?|lbs?|minutes?|mins?|dollars?|years?|months?|weeks?|days?)"
+_LARGER = re.compile(
+    r"\d\s*(?:feet|ft|hours?|hrs?|h|pounds?|lbs?|minutes?|mins?|dollars?|years?|months?|weeks?|days?"
+    r"|'|\u2032|\u00b0)(?:,?\s+and)?\s+\Z"
 )
+_SMALLER = re.compile(
+    r"\s*(?:inch(?:es)?|in|minutes?|mins?|seconds?|secs?|ounces?|oz|cents?|hours?|days?|weeks?|months?"
+    r"|[\"'\u2032\u2033]|[hms])(?!\w)"
+)
+"""Of a quantity in two units."""
 _WORKING = re.compile(
     r"[+*/^_\u00d7\u00b7)\]}{\\\u221a\u00b1]\s*\Z|(?:\d|\b[a-z])\s*[-\u2212]\s*\Z"
     r"|\b(?:minus|negative|sqrt|log|ln|sin|cos|tan|exp)[ ({]*\Z|\broot\s+of\s+\Z"
     r"|\d\s+(?:to|of|out\s+of|in|over|divided\s+by)\s+\Z|\u7b2c\Z"
-    rf"|\d\s*(?:[~\u2014\u2013\u2026]|\.\.+)\s*\Z|\d\s*(?:{_UNITS}|'|\u2032)(?:,?\s+and)?\s+\Z"
+    r"|\d\s*(?:[~\u2014\u2013\u2026]|\.\.+)\s*\Z"
     r"|\d\s*(?:mod(?:ulo)?|remainder|[rR])\s+\Z|(?:\^\s*\d|[\u00b2\u00b3]|\d[a-z])\s*=\s*\Z"
     r"|[(\[][^()\[\]\n]*\d[^()\[\]\n]*,\s*\Z"
 )
 _FOLLOWS = re.compile(
-    r"\s+(?:squared|cubed|factorial|dozen|hundred|mod|modulo|remainder|percentage)\b|"
+    r"\s+(?:squared|cubed|factorial|hundred|mod|modulo|remainder|percentage)\b|"
     r"[\^_(\[{\\\u221a]|[\u4e07\u842c\u5104\u4ebf\u5343\u767e\u5146\u5e74\u6708\u65e5\u65f6\u6642"
     r"\u70b9\u70b9\u5206\u53f7\u865f\u3127\u4e00-\u4e03\uc6d4\uc77c\ub144]"
 )
@@ -77,7 +82,10 @@ def _value_at(text: str, found: re.Match[str]) -> tuple[bool, str | None]:
         return False, None  # 5th, 3D
     if _WORKING.search(before) or form.kind not in (Kind.NUMBER, Kind.CODE):
         return True, None
-    return True, None if _FOLLOWS.match(text, start + len(chunk)) else chunk
+    end = start + len(chunk)
+    if _FOLLOWS.match(text, end) or (_LARGER.search(before) and _SMALLER.match(text, end)):
+        return True, None
+    return True, chunk
 
 
 def _of_a_word(character: str) -> bool:

@@ -73,7 +73,13 @@ def test_what_is_denied_is_no_answer(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Answers vary.", "He answered 42.", "An answerable 42", "Beantwortung: 42"],
+    [
+        "Answers vary.",
+        "He answered 42.",
+        "An answerable 42",
+        "Convert the answer to weeks: 42",
+        "Beantwortung: 42",
+    ],
 )
 def test_words_like_it_mark_nothing(text: str) -> None:
     assert not marked(text).found
