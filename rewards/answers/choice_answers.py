@@ -13,8 +13,8 @@ from rewards.answers.reading.statements import Statement, marked
 from rewards.answers.tally import Tally, tally_by
 from rewards.rollouts import Rollout
 
-_NO_BEGINS = re.compile(r"(?:\A|[\n.:!?,;(])[\s\"'*_`(#>-]*\Z")
-_NO_ENDS = re.compile(r"[\"'*_`)\s]*(?:\Z|[,;:!?\n\u2014\u2013-]|\.(?!\s*\d))")
+_NO_BEGINS = re.compile(r"(?:\A|[\n.:=!?,;({]|\bsay\s)[\s\"'*_`(#>-]*\Z")
+_NO_ENDS = re.compile(r"[\"'*_`)\s]*(?:\Z|[,;:!?\n\u2014\u2013(}\]-]|\.(?!\s*\d))")
 _ENDS = re.compile(r"[\"'*_`).!\s]*\Z")
 _UNSPACED = 0x2E80
 """From here on, scripts that write without spaces."""

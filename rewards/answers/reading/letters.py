@@ -26,6 +26,7 @@ _ANOTHER = re.compile(
     r"\s*[(\[]?[A-J][)\]]?(?=\s*(?:$|[.,;]))"
 )
 _ONE_MORE = re.compile(r"[)\].:,*_`\"'$\s]*\s[(\[]?[A-J][)\].]*\s*")
+_SIGN_AFTER = re.compile(r"[)\]*_`]*[:=.?]")
 _INITIALS = re.compile(r"\.\s*[A-Z]\.")
 _FORMULA = re.compile(
     r"\s*[=<>\u2229\u222a\u2192\u2227\u2228^]|'[A-Za-z]|\s+(?:flat|sharp|major|minor)\b"
@@ -36,7 +37,7 @@ _NAMES = ("option", "choice", "choose", "pick", "select", "it", " with ", "\u900
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _BOLD = re.compile(r"\*\*\(?([A-J])[).:]?(?:\*\*|\s)")
 _STATED = re.compile(
-    r"[\s*_`\"'$]*(?:option|choice)?\s*[(\[]?([A-Ja-j])(?:[)\].:,*_`\"'$\s]+.*|)", re.I | re.DOTALL
+    r"[\s*_`\"'$]*(?:option|choice)?\s*[(\[]?([A-Ja-j])(?:[)\].:,!*_`\"'$\s]+.*|)", re.I | re.DOTALL
 )
 
 
@@ -70,7 +71,7 @@ def chosen_letter(reply: str) -> str | None:
         ends = [(line, max(label.end("lettered"), label.end("pointed"))) for line, label in labels]
         if len({line[end - 1].upper() for line, end in ends}) == 1:
             line, end = ends[0]
-            turned_down = _goes_on(line[end:]) or denied(line, end - 1, end)
+            turned_down = _goes_on(line[end:]) or _turned_down(line, end - 1, end)
             return None if turned_down else line[end - 1].upper()
     folded = reply.lower()
     patterns = (_NAMED,) if any(word in folded for word in _NAMES) else ()
@@ -78,9 +79,15 @@ def chosen_letter(reply: str) -> str | None:
         found = list(pattern.finditer(reply))
         if found:
             named = {next(filter(None, each.groups())) for each in found}
-            turned_down = any(denied(reply, *each.span()) for each in found)
+            turned_down = any(_turned_down(reply, *each.span()) for each in found)
             return named.pop() if len(named) == 1 and not turned_down else None
     return None
+
+
+def _turned_down(text: str, start: int, end: int) -> bool:
+    """Whether a letter is denied; what follows a colon is the text of its option: "B: No"."""
+    sign = _SIGN_AFTER.match(text, end)
+    return denied(text, start, end if sign is None else sign.end())
 
 
 def _goes_on(rest: str) -> bool:

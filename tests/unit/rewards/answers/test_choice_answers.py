@@ -89,6 +89,8 @@ def test_other_languages_turn_down_too(text: str, options: tuple[str, ...]) -> N
     [
         ("No.", "no"), ("No, it is not.", "no"), ("I say no", "no"), ("it's a no", "no"),
         ("So: **No**.", "no"), ("The answer is no, since it is dry.", "no"), ("Hm.\nNo\n", "no"),
+        ('{"answer": "no"}', "no"), (r"\boxed{\text{No}}", "no"), ("no (it is dry)", "no"),
+        ("I would say no, since it is dry.", "no"),
         ("Yes, no doubt.", "yes"), ("There is no evidence against it, so yes", "yes"),
         ("I have no idea.", None), ("There is no water on it.", None), ("no one knows", None),
         ("No problem! Water is wet.", None), ("No. 1 of them", None), ("yes and no", None),
