@@ -21,6 +21,7 @@ _REMARK = re.compile(
     r"|[a-z]{3,}(?:ed|ing)\s+(?:by|on|from|using|as|modulo)\b"
     r"|given\s+(?:by|in|above|below|as|to|the)\b",
 )
+_DISAGREES = re.compile(r"[\w\s]*\b(?:wrong|incorrect|different|inaccurate|impossible)\b")
 _FILLER = re.compile(
     r"\A(?:(?:also|daher|somit|donc|entonces|ent\u00e3o|quindi|dus|therefore|thus|hence|simply|clearly|indeed|of\s+course|exactly|just|then|so|actually|"
     r"equal\s+to|given\s+by|the\s+(?:number|value|letter|integer))\s*,?\s+|,\s*)+"
@@ -35,6 +36,14 @@ _VALUE = re.compile(r"[\s$\u20ac\u00a3\u00a5~\u2248(+\u2212-]*\d")
 def remarked(stated: str) -> bool:
     """Whether a sentence says something of the answer, and not what it is."""
     return _REMARK.match(stated.lstrip("*_ ")) is not None
+
+
+def after_remark(stated: str) -> str | None:
+    """The value or the option after a remark's colon: "simple: 12". None if there is none."""
+    remark, _, rest = stated.partition(":")
+    rest = rest.strip("*_ ")
+    told = rest and not _DISAGREES.match(remark) and sort_of(rest) != "words"
+    return rest if told else None
 
 
 def without_filler(stated: str) -> str:

@@ -11,7 +11,7 @@ from rewards.answers.equality.forms import form_of
 from rewards.answers.reading.languages import Mark, marks
 from rewards.answers.reading.programs import without_programs, written_by_a_call
 from rewards.answers.reading.reasoning import without_reasoning
-from rewards.answers.reading.remarks import remarked, sort_of, without_filler
+from rewards.answers.reading.remarks import after_remark, remarked, sort_of, without_filler
 from rewards.answers.reading.sentences import MOST_CHARS, sentence_at
 
 _END_CHARS, _TAIL_CHARS = 600, 20_000
@@ -211,7 +211,7 @@ def _marked(text: str, mark: Mark) -> str | None:
     if mark.signed:
         return stated
     stated = without_filler(stated)
-    return None if remarked(stated) else stated
+    return after_remark(stated) if remarked(stated) else stated
 
 
 def _stated(text: str, at: int, mark: Mark | None = None) -> str | None:
