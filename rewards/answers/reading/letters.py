@@ -13,10 +13,12 @@ _LABELLED = re.compile(
     r"|A(?=:\s*(?!I\b|It|The|We|This)\S+(?:\s+\S+){0,5}$))[).:\]])[\s*_`]*(?=\S|$)"
 )
 """What follows "A:" may answer a question "Q:"; of an option it is short."""
+_MOST_MENTIONS = 64
 _CHOSEN = "option|choice|choose|pick|select|antwort"
 _ARTICLE = r"[^\S\n]+(?!(?:and|or|as|because|since|is|over|for|but|rather|instead|than)\b)[^\W\d_]"
 _NAMED = re.compile(
-    rf"\b(?:(?i:{_CHOSEN})\s*[:=]?[\s*_`\"']*|(?i:it\s+is|it's|go(?:ing)?\s+with)[\s*_`\"']+)"
+    rf"\b(?:(?i:{_CHOSEN})\s{{0,3}}[:=]?[\s*_`\"']{{0,8}}"
+    r"|(?i:it\s+is|it's|go(?:ing)?\s+with)[\s*_`\"']{1,8})"
     rf"[(\[]?(?:([B-HJ])(?![\w'+#])|([AI])(?![\w'+#]|{_ARTICLE}))[)\]]?"
     r"|[\u9009\u9078]\u62e9?\s*[:\uff1a]?\s*[(]?([A-J])(?![A-Za-z0-9'])"
     r"|^\W*([A-J])[)*_`]*\s+is\s+(?:the\s+)?(?:correct|right|best|answer)\b"
@@ -79,6 +81,8 @@ def chosen_letter(reply: str) -> str | None:
         found = list(pattern.finditer(reply))
         if found:
             named = {next(filter(None, each.groups())) for each in found}
+            if len(found) > _MOST_MENTIONS:
+                return None
             turned_down = any(_turned_down(reply, *each.span()) for each in found)
             return named.pop() if len(named) == 1 and not turned_down else None
     return None

@@ -6,8 +6,8 @@ _FENCED = re.compile(r"```([\w+#.-]*)[ \t]*\n(.*?)```", re.DOTALL)
 _PROSE = frozenset({"", "text", "txt", "plaintext", "plain", "markdown", "md", "latex", "tex",
                     "math", "html", "answer", "output"})  # fmt: skip
 _LINES = re.compile(
-    r"^\s*(?:def|class|return|import|from|print|let|var|const|func|fn|public|#include|for|while|if)"
-    r"\b[^\n]*[(:;{<]|^\s*return\s|==|\+=|=>|;\s*$|console\.",
+    r"^[ \t]*(?:def|class|return|import|from|print|let|var|const|func|fn|public|#include|for|"
+    r"while|if)\b[^\n]*[(:;{<]|^[ \t]*return\s|==|\+=|=>|; *$|console\.",
     re.MULTILINE,
 )
 _LINE_CHARS = 200

@@ -16,6 +16,7 @@ from rewards.answers.reading.sentences import MOST_CHARS, sentence_at
 
 _END_CHARS, _TAIL_CHARS = 600, 20_000
 """Statements are looked for at the end, then in more of the text."""
+_MOST_STATEMENTS = 64
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _PLAIN_BOX = re.compile(r"\{([^{}\\]*)\}")
 _BARE_BOX = re.compile(r"(\\[a-zA-Z]+|[-+]?\d[\d.,/]*|[a-zA-Z])")
@@ -92,7 +93,7 @@ def _leading(statements: "list[_Said]", boxed: str | None) -> tuple[str | None, 
     a box and the like only if it states the same sort of thing, and after another in passing
     unless it states words where that has a value. A box alone is left to the caller."""
     later: list[str] = []
-    for said in statements:
+    for said in statements[:_MOST_STATEMENTS]:
         answer = usable(said.read())
         if answer is None:
             continue

@@ -3,6 +3,7 @@ import pytest
 
 from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import AnswerKinds
+from rewards.answers.reading.letters import chosen_letter, stated_letter
 from rewards.rollouts import FINISHED, Rollout
 
 CHOICE = AnswerKinds().of(AnswerChoice("choice"))
@@ -118,3 +119,12 @@ def test_a_letter_in_any_usual_spelling(text: str) -> None:
 )
 def test_no_letter_or_several_are_no_answer(text: str) -> None:
     assert read(text) is None
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "text", ["option" + " " * 50_000, "Option B " * 8_000, "**B** " * 9_000, "A) is " * 10_000]
+)
+def test_hostile_lengths_end_quickly(text: str) -> None:
+    chosen_letter(text)
+    stated_letter(text)

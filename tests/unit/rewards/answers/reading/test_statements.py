@@ -191,7 +191,10 @@ def test_any_text_is_handled_and_never_yields_an_empty_answer(text: str) -> None
     "text",
     ["{" * 50_000, r"\boxed{" * 20_000, "9" * 100_000, "$" * 100_000, "1," * 50_000, "1 " * 50_000,
      "answer is " * 10_000, "answer" + " " * 100_000, r"\boxed{" + "1" * 100_000 + "}",
-     "*" * 100_000],
+     "*" * 100_000, "answer is <a>" + "<a>" * 6_000, "the answer is therefore" + " " * 20_000,
+     "```\n" + "\n" * 50_000 + "```", "```\n" * 30_000, "A: " * 30_000, "A:\n" * 30_000,
+     "the answer to the " * 5_000, "answer: " + ")" * 1_000, "print('answer is " * 4_000,
+     "if the answer is simple: " * 4_000, "Q:\n" * 20_000 + "A: x"],
 )  # fmt: skip
 def test_hostile_lengths_end_quickly(text: str) -> None:
     extract_answer(text)
