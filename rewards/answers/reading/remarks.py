@@ -54,7 +54,7 @@ def without_filler(stated: str) -> str:
 
 
 def sort_of(answer: str) -> str:
-    """What it is at a glance: "value", "option" or "words"."""
+    """What an answer is by its looks: "value", "option" or "words"."""
     kind = form_of(answer).kind
     if kind is Kind.WORDS:
         return "value" if _VALUE.match(answer) else "words"
