@@ -5,7 +5,7 @@ import string
 
 from rewards.rollouts import Rollout
 
-_NAMES = r"(?:think|thinking|thought|thoughts|reasoning|seed:think|scratchpad|analysis|reflection)"
+_NAMES = r"(?:think|thinking|thought|thoughts|reasoning|seed:think|scratchpad)"
 _OPEN = re.compile(
     rf"<{_NAMES}\s*>|(?-i:\[THINK\])|\u25c1think\u25b7|<\|begin_of_thought\|>"
     r"|<\|channel\|>\s*(?:analysis|commentary)\b",

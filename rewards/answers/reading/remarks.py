@@ -24,10 +24,9 @@ _REMARK = re.compile(
 _DISAGREES = re.compile(r"[\w\s]*\b(?:wrong|incorrect|different|inaccurate|impossible)\b")
 _FILLER = re.compile(
     r"\A(?:(?:also|daher|somit|donc|entonces|ent\u00e3o|quindi|dus|therefore|thus|hence|simply|"
-    r"clearly|indeed|of\s+course|exactly|just|then|so|actually|"
+    r"clearly|indeed|of\s+course|exactly|just|then|so|actually|however|probably|most\s+likely|"
     r"equal\s+to|given\s+by|the\s+(?:number|value|letter|integer))\s{0,3},?\s{1,3}|,\s{0,3})+"
-    r"(?=[$\\(*_`-]*(?:\d|\\|\$|[A-J]\b))",
-    re.IGNORECASE,
+    r"(?=[$\\(*_`\"'-]*(?:\d|\\|\$|[A-Z]))",
 )
 _ABOUT = re.compile(r"\A(?:approximately|about|roughly|around)\s+(?=[$\\(*_-]*\d)", re.IGNORECASE)
 _NOT_THAT = re.compile(r"\s*,\s+(?:and\s+)?not\s+.*|\s*\((?:and\s+)?not\s+[^()]*\)", re.DOTALL)
