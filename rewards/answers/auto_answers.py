@@ -13,8 +13,8 @@ from rewards.rollouts import Rollout
 
 
 class AutoAnswers(Equality):
-    """A marked answer, or a whole reply that is a JSON object or list, or one of a few words. Prose
-    has none, whatever digits are in it: see the kind `text`."""
+    """A whole reply that is a JSON object or list; a marked answer; a whole reply of a few words.
+    Prose has none, whatever digits are in it: see the kind `text`."""
 
     name = "auto"
 
@@ -27,9 +27,9 @@ class AutoAnswers(Equality):
         if not may_vote(rollout):
             return None
         statement = marked(rollout.text)
-        if statement.found:
-            return statement.answer
-        return whole_json(statement.reply, containers=True) or short_reply(statement.reply)
+        if (whole := whole_json(statement.reply, containers=True)) is not None:
+            return whole
+        return statement.answer if statement.found else short_reply(statement.reply)
 
     def same(self, first: str, second: str) -> bool:
         """Whether two answers are the same, as JSON if both are."""

@@ -1,28 +1,29 @@
 """Answer kind `choice`: an option letter, or one of the options that a client gave."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from rewards.answer_choice import ChoiceInvalid
 from rewards.answers.equality.layout import plain_characters, without_layout
 from rewards.answers.equality.words import tidied
 from rewards.answers.kind import may_vote
+from rewards.answers.reading.denials import denied
 from rewards.answers.reading.letters import chosen_letter, stated_letter
 from rewards.answers.reading.statements import Statement, marked
 from rewards.answers.tally import Tally, tally_by
 from rewards.rollouts import Rollout
 
-_DENIED = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|cannot|than|instead\s+of)|n't)(?!\s+(?:only|doubt|question))"
-    r"\s+(?:[^\s.,;:!?]+\s+){0,4}[\"'*_`(]*\Z",
-    re.IGNORECASE,
-)
-"""Before an option that is mentioned to be turned down."""
+_NO_BEGINS = re.compile(r"(?:\A|[\n.:=!?,;({]|\bsay\s)[\s\"'*_`(#>-]*\Z")
+_NO_ENDS = re.compile(r"[\"'*_`)\s]*(?:\Z|[,;:!?\n\u2014\u2013(}\]-]|\.(?!\s*\d))")
+_ENDS = re.compile(r"[\"'*_`).!\s]*\Z")
 _UNSPACED = 0x2E80
 """From here on, scripts that write without spaces."""
-_NUMBER_GOES_ON = re.compile(r"\d[.,:/-]\d")
-_NUMBER_BEGAN = re.compile(r"\d[.,:/-]\d\Z")
+_NUMBER_GOES_ON = re.compile(
+    r"\d(?:[.,:/\u2044-]\d|\s*[/%^+\u00b0\u00bd]|[ \u00a0\u202f]\d{3}\b|\s+\d+/\d)"
+)
+_NUMBER_BEGAN = re.compile(
+    r"(?:\d[.,:/\u2044-]|(?:\A|[\s(=])[-\u2212]|\d[ \u00a0\u202f]|\d+\s*/\s*|\^[{]?)\Z"
+)
 _MOST_MENTIONS = 64
 _SPACE = re.compile(r"\s+")
 
@@ -50,8 +51,9 @@ class ChoiceAnswers:
         if not self._options or self._letters:
             letter = _letter_of(statement)
             return letter if not self._options or letter is None else self._letters.get(letter)
-        if statement.answer is not None and (only := self._only(statement.answer)) is not None:
-            return only
+        for stated in _stated_in(statement):
+            if (only := self._only(stated)) is not None:
+                return only
         if statement.found and statement.answer is None:
             return None
         return self._only(statement.reply)
@@ -80,25 +82,24 @@ class ChoiceAnswers:
             at = text.find(plain)
             while at >= 0:
                 end = at + len(plain)
-                if _stands_alone(text, at, end):
+                if _stands_alone(text, at, end) and (plain != "no" or _answers_no(text, at, end)):
                     found.append((at, end, option))
                     if len(found) > _MOST_MENTIONS:
                         return None
                 at = text.find(plain, at + 1)
         whole = [
-            (at, option)
+            (at, end, option)
             for at, end, option in found
             if not any(a <= at and end <= b and b - a > end - at for a, b, _ in found)
         ]
-        if len({option for _, option in whole}) != 1:
+        if len({option for *_, option in whole}) != 1:
             return None
-        denied = any(_DENIED.search(text, max(0, at - 60), at) for at, _ in whole)
-        return None if denied else whole[0][1]
+        return None if any(denied(text, at, end) for at, end, _ in whole) else whole[0][2]
 
     def _plain(self, text: str) -> str:
         plain = " ".join(text.split()) if self._spaced else text
         if not plain.isascii():
-            plain = unicodedata.normalize("NFKC", plain.replace("\u2019", "'"))
+            plain = plain_characters(plain)
         return plain.casefold() if self._folded else plain
 
     def _key(self, answer: str) -> str:
@@ -136,14 +137,23 @@ def _by_key(options: Sequence[str]) -> dict[str, str]:
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether these characters are no part of a longer word."""
     before, after = text[start - 1 : start] if start else "", text[end : end + 1]
-    if _NUMBER_GOES_ON.match(text, end - 1) or _NUMBER_BEGAN.search(
-        text[max(0, start - 2) : start + 1]
+    if _NUMBER_GOES_ON.match(text, end - 1) or (
+        text[start].isdigit() and _NUMBER_BEGAN.search(text[max(0, start - 6) : start])
     ):
         return False
     return not (
         (_spaced(text[start]) and (_spaced(before) or before == "_"))
         or (_spaced(text[end - 1]) and (_spaced(after) or after == "_"))
     )
+
+
+def _answers_no(text: str, start: int, end: int) -> bool:
+    """Whether a "no" is an answer, and not that of "no idea": it begins a sentence, and there is
+    no more of that, or it ends the text."""
+    if _ENDS.match(text, end):
+        return True
+    before = text[max(0, start - 20) : start]
+    return bool(_NO_BEGINS.search(before) and _NO_ENDS.match(text, end))
 
 
 def _spaced(character: str) -> bool:
@@ -158,9 +168,15 @@ def _letters(options: Sequence[str]) -> dict[str, str]:
     return found if letters else {}
 
 
+def _stated_in(statement: Statement) -> tuple[str, ...]:
+    """What may name the option: the answer, or else what is stated after it."""
+    return () if statement.answer is None else (statement.answer, *statement.passing)
+
+
 def _letter_of(statement: Statement) -> str | None:
-    if statement.answer is not None and (letter := stated_letter(statement.answer)) is not None:
-        return letter
+    for stated in _stated_in(statement):
+        if letter := stated_letter(stated) or chosen_letter(stated):
+            return letter
     if statement.found and statement.answer is None:
         return None
     return chosen_letter(statement.reply)

@@ -4,6 +4,7 @@ import re
 
 from rewards.answers.equality.codes import telephone
 from rewards.answers.equality.forms import Form, Kind, form_of
+from rewards.answers.reading.languages import marks
 from rewards.answers.reading.statements import block_at, usable
 
 _MAX_CHARS = 120
@@ -17,12 +18,14 @@ _PROGRAM = re.compile(
 )
 _SENTENCE = re.compile(
     r"(?:so\s+|thus,?\s+|hence,?\s+|therefore,?\s+)?"
-    r"(?P<subject>it|that|this|there|the\s+[^.!?;:,]{1,60}|its\s+[^.!?;:,]{1,40}"
+    r"(?P<subject>it|that|this|there|the\s+[^.!?;:,]{1,60}?|its\s+[^.!?;:,]{1,40}?"
     r"|[\w-]+'s\s+[\w -]{1,40}?)"
     r"\s+(?P<verb>is|was|are|were|equals|takes|costs|weighs|has|measures)\s+"
     r"(?:on\s+|in\s+|at\s+|about\s+|approximately\s+|exactly\s+)?(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
+_VERB = re.compile(r"\b(?:is|was|are|were|equals|takes|costs|weighs|has|measures)\b", re.IGNORECASE)
+"""A second one: the sentence states two things."""
 _DENIED = re.compile(
     r"\b(?:not|no|never|neither|nor|least|except|without|isn't|wasn't)\b|n't\b", re.I
 )
@@ -63,6 +66,8 @@ def short_reply(reply: str) -> str | None:
 
 
 def _few_words(text: str, form: Form) -> str | None:
+    if any(marks(text)):
+        return None  # what it says of an answer is not the answer
     words = text.split()
     most = _MAX_WORDS_WITH_DIGITS if any(c.isdigit() for c in text) else _MAX_WORDS
     if len(words) > most or any(telephone(word.rstrip(".,")) for word in words):
@@ -80,7 +85,7 @@ def _stated(text: str) -> str | None:
         return None
     value = match["value"].strip().strip('*_`"')
     form = form_of(value)
-    if telephone(form.source) or _DENIED.search(value):
+    if telephone(form.source) or _DENIED.search(value) or _VERB.search(value):
         return None
     if form.kind in _VALUES or (form.kind is Kind.EXPRESSION and any(c.isdigit() for c in value)):
         return usable(value)

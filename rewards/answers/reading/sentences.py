@@ -13,7 +13,8 @@ _HALF_OF_DAY = re.compile(r"(?:^|\d|\s)[ap]\.m\Z", re.IGNORECASE)
 _NAMES = re.compile(r"\s*(?:[A-Z][\w'-]*\.?\s+){0,2}[A-Z][\w'-]*\s*(?:[.,;!?*_)]|$)")
 _REASON = re.compile(
     r"\s*(?:,|\u2014|--|;)?\s+(?:because|since|as\s+(?:it|the|this|we|they)\b|given\s+that|"
-    r"due\s+to|which\s+(?:is|was|means)|so\s+that)\b.*|\s*(?:\uff0c|,)?\s*(?:\u56e0\u4e3a|\u56e0\u70ba).*",
+    r"due\s+to|which\s+(?:is|was|means)|so\s+that)\b.*|\s*(?:\uff0c|,)?\s*(?:\u56e0\u4e3a|\u56e0\u70ba).*"
+    r"|\s*,?\s+(?:weil|porque|perch\u00e9|parce\s+que|omdat|poniewa\u017c)\b.*|,\s+(?:denn|car)\b.*",
     re.DOTALL | re.IGNORECASE,
 )
 MOST_CHARS = 1_000

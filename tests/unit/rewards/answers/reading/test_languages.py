@@ -5,8 +5,13 @@ from rewards.answers.reading.languages import LANGUAGES
 from rewards.answers.reading.statements import marked
 
 EXAMPLES = {
-    "English": ["The answer is 42.", "**Final Answer**: 42", "The correct option is 42."],
-    "Chinese": ["所以答案是42。", "答案：42", "答案应该是 42。"],
+    "English": [
+        "The answer is 42.",
+        "**Final Answer**: 42",
+        "The correct option is 42.",
+        "The answer to the question is 42.",
+    ],
+    "Chinese": ["所以答案是42。", "答案：42", "答案应该是 42。", "所以答案就是42。", "答案等于42"],
     "Japanese": ["したがって、答えは42です。", "答え：42", "正解は、42になります。"],
     "Korean": ["정답은 42입니다.", "답: 42", "따라서 답은 42이다."],
     "Spanish": ["La respuesta es 42.", "Respuesta final: 42"],
@@ -23,6 +28,12 @@ EXAMPLES = {
     "Indonesian": ["Jawabannya adalah 42.", "Jawaban: 42"],
     "Arabic": ["الجواب هو 42.", "الإجابة: 42"],
     "Hindi": ["उत्तर है 42।", "उत्तर: 42 है।"],
+    "Swedish": ["Svaret är 42.", "Svar: 42", "Svaret er 42."],
+    "Finnish": ["Vastaus on 42.", "Vastaus: 42"],
+    "Hungarian": ["Válasz: 42"],
+    "Czech": ["Odpověď: 42", "Odpověď je 42."],
+    "Romanian": ["Răspunsul este 42.", "Răspuns: 42"],
+    "Greek": ["Η απάντηση είναι 42.", "Απάντηση: 42"],
 }
 
 
@@ -38,7 +49,37 @@ def test_the_answer_is_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Answers vary.", "He answered 42.", "An answerable 42", "Beantwortung: 42"],
+    [
+        "Antwort: 42, weil 6 * 7 = 42.",
+        "La réponse est donc 42, car c'est 6 * 7.",
+        "La respuesta es 42 porque sí.",
+        "Die Antwort ist 42. Ich hoffe, die Antwort ist hilfreich.",
+        "La respuesta es 42. Espero que la respuesta es útil.",
+        "答案是42。希望这个答案是有帮助的。",
+        "答案是42。如果答案是7，请告诉我。",
+        "Ответ: 42. Если ответ — 7, скажите.",
+    ],
+)
+def test_a_hope_or_a_condition_is_no_answer(text: str) -> None:
+    assert marked(text).answer == "42"
+
+
+@pytest.mark.parametrize(
+    "text", ["Die Antwort ist nicht 42.", "答えは42ではありません。", "답은 42가 아닙니다."]
+)
+def test_what_is_denied_is_no_answer(text: str) -> None:
+    assert marked(text).answer is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answers vary.",
+        "He answered 42.",
+        "An answerable 42",
+        "Convert the answer to weeks: 42",
+        "Beantwortung: 42",
+    ],
 )
 def test_words_like_it_mark_nothing(text: str) -> None:
     assert not marked(text).found

@@ -3,6 +3,7 @@ import pytest
 
 from rewards.answer_choice import AnswerChoice
 from rewards.answers.kinds import AnswerKinds
+from rewards.answers.reading.letters import chosen_letter, stated_letter
 from rewards.rollouts import FINISHED, Rollout
 
 CHOICE = AnswerKinds().of(AnswerChoice("choice"))
@@ -53,6 +54,26 @@ def read(text: str) -> str | None:
         "Let me see.\n\nAnswer:\n\n(B)",
         "#### B",
         "<think>A? C!</think>B",
+        "A: B",
+        "Q: Which one?\nA: B",
+        "A: I think it's B",
+        "B: No",
+        "The answer is B!",
+        "Option B: not at all",
+        "(B) No.",
+        "B) It is not.",
+        "B. No, it is wrong",
+        "Option B: No",
+        "**B) Not before noon**\n\nIt rains.",
+        "Let us see.\nA) is wrong\nC) is right?\n\nTherefore, the correct answer is B) No.",
+        r"x = \boxed{12}, so the answer is B.",
+        "Answer: 12\n\nThe correct option is (B).",
+        "It's B.",
+        "B is correct.",
+        "I would go with B.",
+        "选B",
+        "The answer is clearly B.",
+        "**Answer: B**\n\nThe other answers are wrong.",
     ],
 )
 def test_a_letter_in_any_usual_spelling(text: str) -> None:
@@ -78,7 +99,32 @@ def test_a_letter_in_any_usual_spelling(text: str) -> None:
         "<think>B",
         r"\boxed{",
         "The answer is unknown.",
+        "Option A is incorrect.",
+        "(A) is wrong.",
+        "Choice A is tempting but wrong.",
+        "We can eliminate option C.",
+        "I would not choose A.",
+        "All except (A).",
+        "The correct answer is not (A).",
+        "choose a number",
+        "I pick a card",
+        "The answer is J. K. Rowling",
+        "The answer is F = ma.",
+        r"\boxed{B D}",
+        r"\boxed{B; D}",
+        "Answer: B plus C",
+        "A: I am not sure.",
+        "Die Antwort ist nicht A.",
     ],
 )
 def test_no_letter_or_several_are_no_answer(text: str) -> None:
     assert read(text) is None
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "text", ["option" + " " * 50_000, "Option B " * 8_000, "**B** " * 9_000, "A) is " * 10_000]
+)
+def test_hostile_lengths_end_quickly(text: str) -> None:
+    chosen_letter(text)
+    stated_letter(text)

@@ -54,6 +54,8 @@ PROGRAMS = [
 ]  # fmt: skip
 PROSE = [
     "I have 3 apples and you have 4 of them", "She walked 5 miles, and then another 7 miles home",
+    "The sum is 12 and the mean is 6.", "The winner is Bob and the loser is Al.",
+    "The trip takes 5 hours and the way back takes 6",
     "In 1969 Apollo 11 landed there", "We do not know what this could possibly be about",
     "First, add 3.\nThen add 4.", "", " ", "...", "?!",
 ]  # fmt: skip
@@ -70,6 +72,11 @@ def test_unmarked_prose_has_none(reply: str) -> None:
 )
 def test_what_is_denied_is_not_stated(reply: str) -> None:
     assert short_reply(reply) in (None, reply)
+
+
+def test_a_whole_object_is_the_answer_whatever_is_marked_in_it() -> None:
+    one = '{"why": "6*7, so the answer is 42.", "result": "yes"}'
+    assert AutoAnswers().read(Rollout(one, (), (), FINISHED)) == one
 
 
 def test_different_subjects_of_a_description_stay_apart() -> None:

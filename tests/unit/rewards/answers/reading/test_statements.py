@@ -9,6 +9,7 @@ from rewards.answers.kind import answers_of
 from rewards.answers.math_answers import MathAnswers, math_answer
 from rewards.answers.reading.loops import loops
 from rewards.answers.reading.sentences import MOST_CHARS as MAX_ANSWER_CHARS
+from rewards.answers.reading.statements import marked
 from rewards.rollouts import Rollout
 
 
@@ -66,6 +67,83 @@ def test_extracts_the_final_answer(text: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("A: Paris", "Paris"),
+        ("**A:** Paris", "Paris"),
+        ("Q: 5+7?\nA: 12", "12"),
+        ("Q: One?\nA: 1\n\nQ: Two?\nA: 2", "2"),
+        ("A: Paris\nB: Rome\n\nAnswer: Rome", "Rome"),
+    ],
+)
+def test_a_reply_after_a_colon(text: str, answer: str) -> None:
+    assert marked(text).answer == answer
+
+
+def test_a_list_of_options_is_no_reply() -> None:
+    assert not marked("A: Paris\nB: Rome").found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#### 1. Add\n5 + 7 = 12\n\n#### 2. Result\nThe total is 12.",
+        "#### 1. Rome\nIt was large.\n\n#### 2. Greece",
+        "#### 3) Sparta\nIt was small.",
+        "#### 300 Spartans fought there.\nThey lost.",
+    ],
+)
+def test_a_heading_is_no_answer(text: str) -> None:
+    assert not marked(text).found
+
+
+@pytest.mark.parametrize("text", ["#### 12", "#### 12 apples", "#### 12\n\nIt is so.", "#### 12."])
+def test_hashes_mark_what_follows(text: str) -> None:
+    assert (marked(text).answer or "").startswith("12")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<answer>The answer is 12</answer>", "12"),
+        ("<answer>Answer: B</answer> as the answer is C in the text", "B"),
+        ("<b>Answer:</b> 12", "12"),
+        ("The answer is <b>12</b>.", "12"),
+        ("The answer is 12<br>", "12"),
+        ("(The answer is 12)", "12"),
+        ("[Answer: 12]", "12"),
+        ('"The answer is 12"', "12"),
+        ("\u201cThe answer is 12\u201d", "12"),
+        ("The answer is [0, 5).", "[0, 5)"),
+        ("The answer is f(x).", "f(x)"),
+        ("The answer is 5' 10\".", "5' 10\""),
+    ],
+)
+def test_what_encloses_a_mark_is_no_part_of_the_answer(text: str, answer: str) -> None:
+    assert marked(text).answer == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\ndef f():\n    answer = 0\n    return answer\n```",
+        "```\nanswer = 0\nfor x in y:\n    answer += x\n```",
+        '```json\n{"why": "so the answer is 42."}\n```\nThat is it.',
+        "print('The answer is', x)",
+        'console.log("The answer is 5");',
+        '```python\nprint("\\\\boxed{5}")\n```',
+    ],
+)
+def test_marks_in_programs_are_none(text: str) -> None:
+    assert not marked(text).found
+
+
+def test_what_a_program_is_followed_by_counts() -> None:
+    assert marked("```python\nanswer = 5\n```\nThe answer is 6.").answer == "6"
+    assert marked("Answer:\n```python\nx = 5\n```").answer == "x = 5"
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "no number here",
      "about 1,2345 of", "it is x-2", r"\boxed{", r"\boxed{3", r"\boxed{}", r"\boxed{ }", r"\boxed",
@@ -113,7 +191,10 @@ def test_any_text_is_handled_and_never_yields_an_empty_answer(text: str) -> None
     "text",
     ["{" * 50_000, r"\boxed{" * 20_000, "9" * 100_000, "$" * 100_000, "1," * 50_000, "1 " * 50_000,
      "answer is " * 10_000, "answer" + " " * 100_000, r"\boxed{" + "1" * 100_000 + "}",
-     "*" * 100_000],
+     "*" * 100_000, "answer is <a>" + "<a>" * 6_000, "the answer is therefore" + " " * 20_000,
+     "```\n" + "\n" * 50_000 + "```", "```\n" * 30_000, "A: " * 30_000, "A:\n" * 30_000,
+     "the answer to the " * 5_000, "answer: " + ")" * 1_000, "print('answer is " * 4_000,
+     "if the answer is simple: " * 4_000, "Q:\n" * 20_000 + "A: x"],
 )  # fmt: skip
 def test_hostile_lengths_end_quickly(text: str) -> None:
     extract_answer(text)
