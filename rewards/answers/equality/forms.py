@@ -24,10 +24,7 @@ _OPTION = re.compile(
 _OPTION_WORD = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
 _MORE_OPTIONS = re.compile(r"(?<![A-Za-z])\(?[A-J][).:]|^\W*(?:and|or)\b|^\s*[,&/]")
 _NAMED = re.compile(r"[^=<>]*[A-Za-z][^=<>]*(?<![<>!:])=\s*([^=<>]*)")
-_LIST = re.compile(
-    r"([(\[]?)([-+\deE./\s]*\d[-+\deE./\s]*(?:,[-+\deE./\s]*\d[-+\deE./\s]*)*)([)\]]?)"
-)
-
+_ITEM = re.compile(r"[-+\deE./\s]+")
 
 _MAX_CHARS = 4_000
 """In plain characters: what is longer is neither a number nor mathematics, and the same only if it
@@ -150,12 +147,15 @@ def _measured(text: str) -> tuple[str, str] | None:
 def _items(text: str) -> str | None:
     """A list of plain numbers in one form; None for anything else. Its order counts: it may have
     been asked for."""
-    match = _LIST.fullmatch(text)
-    if match is None:
-        return None
-    found = [quantity(part.strip()) for part in match[2].split(",")]
-    values = [str(each[0]) for each in found if each is not None and not each[1]]
-    return f"{match[1]}{', '.join(values)}{match[3]}" if len(values) == len(found) else None
+    opening = text[:1] if text.startswith(("(", "[")) else ""
+    closing = text[-1:] if text.endswith((")", "]")) else ""
+    values: list[str] = []
+    for part in text[len(opening) : len(text) - len(closing)].split(","):
+        found = quantity(part.strip()) if _ITEM.fullmatch(part) else None
+        if found is None or found[1]:
+            return None
+        values.append(str(found[0]))
+    return f"{opening}{', '.join(values)}{closing}"
 
 
 def _both_lists(first: Form, second: Form) -> bool:
