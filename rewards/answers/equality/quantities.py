@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from string import ascii_letters
 
+from rewards.answers.equality.nouns import may_be_counted
 from rewards.answers.equality.numbers import exact_number
 
 PERCENT = "%"
@@ -41,16 +42,6 @@ _UNITS = _names(
 _SCALES: Mapping[str, int] = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
-_MODIFIERS = """
-and or not to of by out over per plus minus times more less than at least most about around half
-halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths eighth eighths
-tenth tenths squared cubed factorial base mod modulo remainder dozen dozens score gross pair
-pairs double twice fold am pm ad bc ce bce ago later before after from into if is are was but
-nor with without pi sin cos tan sec csc cot log ln exp sqrt max min lim inf infinity infty oo
-choose
-"""
-_NO_UNIT = frozenset(_MODIFIERS.split())
-"""Words after a number that change it, or that are no unit."""
 _NUMBER = (
     r"[-+]?\s*(?:\d*\s*\\[dtc]?frac\s*(?:\{\d+\}\s*\{\d+\}|\d\s*\d)"
     r"|(?:\d[\d,.']*(?: \d{3})*(?: +\d+)?(?:/\d+)?|\.\d+)(?:[eE][-+]?\d+(?!\d))?"
@@ -109,10 +100,8 @@ def _unit(text: str, glued: bool) -> str | None:
     variable."""
     if (known := _MONEY.get(text) or _UNITS.get(text)) and not (glued and text in _LETTERS):
         return known
-    words = text.split()
-    if any(part in _NO_UNIT for word in words for part in word.split("-")) or any(
-        word in _SCALES for word in words
-    ):
+    words = re.split("[ -]+", text)
+    if not may_be_counted(words) or any(word in _SCALES for word in words):
         return None
     if not glued and _WORDS.fullmatch(text):
         return text[:-1] if len(text) > 4 and text.endswith("s") else text

@@ -41,7 +41,7 @@ _SYMBOLS = str.maketrans(
         "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ",
         "\u2260": r"\ne ", "\u00b1": r"\pm ", "\u222a": r"\cup ", "\u2229": r"\cap ",
         "\u2208": r"\in ", "\u2248": r"\approx ", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*",
-        "\u00f7": "/",
+        "\u00f7": "/", "\u00b0": r"^\circ ",
     }
 )  # fmt: skip
 _NAMED = re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|log|ln)(?![a-zA-Z])")
