@@ -112,11 +112,11 @@ def test_clusters_do_not_depend_on_order(answers) -> None:
     ]
 
 
-@given(st.permutations(["$5", "5 dollars", "[5]", "5", "\\$5"]))
+@given(st.permutations(["$5", "5 dollars", "[5]", "\\$5"]))
 def test_of_forms_with_one_text_the_shortest_is_judged(answers) -> None:
     script = Script(("$5", "[5]"))
-    tally = MathAnswers(script).tally([answer for answer in answers if answer != "5"])
-    assert {pair for pair in script.asked} == {("$5", "[5]")}
+    tally = MathAnswers(script).tally(answers)
+    assert set(script.asked) == {("$5", "[5]")}
     assert len(tally.members) == 1
 
 
