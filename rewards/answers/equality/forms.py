@@ -140,7 +140,7 @@ def _equation(text: str, source: str) -> Form | None:
         return None if one is None else Form(Kind.CODE, one, source)
     value, unit = found
     rounded = half_unit(named[2]) if not unit else None
-    equation = f"{name} = {value}"
+    equation = f"{named[1]} = {value}"
     if rounded or not mathematical(equation):
         equation = source if mathematical(text) else f"x = {value}"
     return Form(

@@ -18,7 +18,6 @@ _PLUS_MINUS = re.compile("\\\\(?:pm|mp)(?![a-z])|\u00b1")
 _ORDER = re.compile("[<>\u2264\u2265]|\\\\(?:l|g)(?:e|t|eq|eqslant)(?![a-z])")
 _EQUALS = re.compile("(?<![<>!:])=")
 _ABOUT = re.compile("\\\\approx(?![a-z])|\u2248")
-_COMMAND = re.compile(r"\\[a-z]+")
 _MEMBER = re.compile("[A-Za-z]\\s*(?:\\\\in(?![a-z])|\u2208)")
 _UNION = re.compile("\\\\(?:cup|cap|setminus)(?![a-z])|[\u222a\u2229]")
 _GREEK = (
@@ -26,6 +25,7 @@ _GREEK = (
     "rho|sigma|tau|upsilon|phi|varphi|chi|psi|omega"
 )
 _LETTER = rf"(?:[A-Za-z]|\\(?i:{_GREEK})(?![a-z]))"
+_COMMAND = re.compile(rf"\\(?!(?i:{_GREEK})(?![a-z]))[a-zA-Z]+")
 _INDEX = r"(?:_(?:\w|\{[^{}=]*\}))?"
 _CORNERS = r"[A-Z]{2,5}'?"
 _POINTS = rf"(?:{_LETTER}{_INDEX}'*|{_CORNERS})"
@@ -33,6 +33,7 @@ _PART = re.compile(
     rf"m?(?:\\(?:angle|triangle)|\u2220)?{_POINTS}{_INDEX}"
     rf"|\|{_CORNERS}\||\\overline\{{{_CORNERS}\}}"
     rf"|{_LETTER}{_INDEX}'*\((?:[^()=<>]|=)*\)"
+    rf"|\\(?:vec|hat|bar|overrightarrow)\{{?{_POINTS}\}}?"
     r"|[A-Za-z][a-z]{2,}"
 )
 _RATIO = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}|([^:/]*)[:/]([^:/]*)")
@@ -99,6 +100,8 @@ def said(answer: str) -> Said:
         return Said(Shape.INEQUALITY, whole, [text], [""], unordered)
     if _outside(text, _EQUALS):
         pairs = [_named(part) for part in _split(text, _JOINTS)]
+        if len(pairs) == 1:
+            pairs = _one_by_one(*pairs[0])
         names, values = [name for name, _ in pairs], [value for _, value in pairs]
         return Said(Shape.EQUATIONS, whole, values, names, unordered)
     if member := _MEMBER.match(text):
@@ -200,6 +203,15 @@ def _named(part: str) -> tuple[str | None, str]:
     if len(sides) < 2:
         return "", part
     return next((side for side in map(bare_name, sides[:-1]) if side), None), sides[-1]
+
+
+def _one_by_one(name: str | None, value: str) -> list[tuple[str | None, str]]:
+    """`x = 1, y = 2` of `(x,y) = (1,2)`; what says it of one name as it is."""
+    if name and name[0] == "(" and value[:1] == "(" and value[-1:] == ")":
+        names, values = name[1:-1].split(","), _split(value[1:-1], _JOINTS)
+        if len(names) == len(values):
+            return list(zip(names, values, strict=True))
+    return [(name, value)]
 
 
 def _listed(text: str) -> tuple[Shape, list[str]]:

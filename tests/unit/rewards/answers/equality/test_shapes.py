@@ -38,6 +38,7 @@ def test_shapes(expression: str, shape: Shape) -> None:
         ("x", True), ("x_1", True), (r"\theta", True), ("AB", True), ("|AB|", True), ("f(3)", True),
         ("P(X = 2)", True), ("f'(x)", True), ("a_{37}", True), (r"m\angle A", True),
         ("(x, y)", True), ("A:B", True), (r"\frac{NO}{BO}", True), ("mean", True),
+        (r"\vec{v}", True),
         ("2x", False), ("xy", False), ("|x|", False), (r"\ln x", False), (r"\sqrt{x}", False),
         ("1/x", False), ("-x", False), ("x^2", False), ("x+y", False), ("3", False), ("sin", False),
     ],
@@ -70,6 +71,8 @@ def test_the_value_of_a_chain_of_equations_is_its_last_side() -> None:
         ("x=1, y=2", "x=1, z=2", False),
         ("1<2", "2<3", False),
         ("1<2", "1 < 2", True),
+        (r"\lambda=2", "2", True),
+        ("(x,y)=(1,2)", "x=1, y=2", True),
     ],
 )
 def test_shapes_that_may_say_the_same(first: str, second: str, may: bool) -> None:
