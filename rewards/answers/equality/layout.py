@@ -59,7 +59,7 @@ def without_layout(text: str) -> str:
         if wrapped := _WRAPPED.fullmatch(text):
             text = wrapped[wrapped.lastindex or 0]
         if not text.endswith(("...", "\\.")):
-            text = text.removesuffix(".").removesuffix("\\")
+            text = text.removesuffix(".").rstrip("\\")
     return text.replace(_DOLLAR, "$")
 
 

@@ -70,6 +70,7 @@ def test_a_group_is_read_and_tallied_in_milliseconds(kind: str) -> None:
         "1" + " " * 3_900 + "x",
         "1 " * 1_900 + "x",
         "A) 1 " * 700,
+        "\\" * 3_990,
     ],
     ids=lambda answer: answer[:12],
 )
