@@ -1,6 +1,6 @@
 """Answer kind `math`: mathematical answers and option letters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rewards.answers.equality.clusters import leaders, left_open
 from rewards.answers.equality.forms import Form, form_of, plainly_equal
@@ -37,7 +37,7 @@ class Equality:
         """Cluster M answers, whatever their order."""
         forms = [None if answer is None else form_of(answer) for answer in answers]
         with within():
-            leader = leaders({form.text: form for form in forms if form is not None}, self._judged)
+            leader = leaders(_by_text(form for form in forms if form is not None), self._judged)
         numbers: dict[str, int] = {}
         clusters = [
             None if form is None else numbers.setdefault(leader[form.text], len(numbers))
@@ -52,7 +52,18 @@ class Equality:
     def _judged(self, one: Form, other: Form) -> bool:
         if self._judge is None:
             return False
-        return self._judge(*sorted((one.source, other.source), key=lambda s: (len(s), s)))
+        first, second = sorted((one, other), key=_by_source)
+        return self._judge(first.source, second.source)
+
+
+def _by_text(forms: Iterable[Form]) -> dict[str, Form]:
+    """One form for each text, whatever their order: of those written differently, the one whose
+    source is shortest."""
+    return {form.text: form for form in sorted(forms, key=_by_source, reverse=True)}
+
+
+def _by_source(form: Form) -> tuple[int, str]:
+    return len(form.source), form.source
 
 
 class MathAnswers(Equality):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, cast
 
-_EQUALS = re.compile(r"(?<![<>!:\\])=")
-_QUANTITY = re.compile(r"(?=.*[A-Za-z])[^-+^]+")
+from rewards.answers.equality.shapes import by_place, may_be_one, said
+
 _BRACED = re.compile(r"\{[^{}]*,[^{}]*\}")
 _EXACT_DIGITS = 320
 """So many decide whether two numbers without decimals are one."""
@@ -17,20 +17,25 @@ _FUNCTION = re.compile(
 )
 _SEVERAL = re.compile(r"[,;]|\\pm|and|or")
 _RELATION = re.compile(r"[=<>:]|\\(?:le|ge|lt|gt|ne|in|approx|equiv|pm|mp|to)")
-_BRACKET = re.compile(r"[(\[{]")
+_DEGREES = r"\^\{?\\circ(?![a-z])\}?|\\(?:degree|circ)(?![a-z])|\u00b0"
+_DROPPED = re.compile(rf"{_DEGREES}|\\[lc]?dots(?![a-z])|\.\.\.")
+_LAST_DEGREES = re.compile(rf"(?:{_DEGREES})\Z")
+_ANGLE = re.compile(r"sin|cos|tan|sec|csc|cot")
+_CONGRUENT = re.compile("\\\\[bp]?mod|\\\\equiv|\u2261|(?<![a-z])mod(?![a-z])")
 _AND, _OR = re.compile(r"\band\b"), re.compile(r"\bor\b")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{2,}")
 
 
 def comparable(first: str, second: str) -> bool:
     """Whether math-verify may compare them. It would accept, in one direction, a set for a pair,
-    and for a value an equation that names no quantity (`2x + 1 = 5`; `x = 5` and `|AB| = 5` do)."""
+    for a value any equation with it on the right (`2x + 1 = 5`; `x = 5` and `|AB| = 5` are right),
+    and would drop degrees, moduli and dots."""
     for one, other in ((first, second), (second, first)):
         if other.startswith("\\{") and (one.startswith("(") or not _SEVERAL.search(one + other)):
             return False
         if _AND.search(one) and _OR.search(other):
             return False
-    if first.count("'") != second.count("'") or _in_another_order(first, second):
+    if first.count("'") != second.count("'") or _left_out(first) != _left_out(second):
         return False
     one, other = _names(first), _names(second)
     if {name.lower() for name in one - other} & {name.lower() for name in other - one}:
@@ -38,10 +43,19 @@ def comparable(first: str, second: str) -> bool:
     letters = one ^ other if not _RELATION.search(first + second) else set[str]()
     if any(len(name) == 1 for name in letters):
         return False  # and `5m` for `5`: it drops what may be a unit
-    plain, equation = sorted((_EQUALS.split(answer) for answer in (first, second)), key=len)
-    if len(plain) > 1 or len(equation) == 1:
-        return True
-    return _QUANTITY.fullmatch(equation[-2].rpartition(",")[2]) is not None
+    one_said, other_said = said(first), said(second)
+    return may_be_one(one_said, other_said) and all(
+        equivalent(expressions_in(this), expressions_in(that))
+        for this, that in by_place(one_said, other_said)
+        if this != that
+    )
+
+
+def _left_out(answer: str) -> tuple[list[str], str]:
+    """What math-verify leaves out: degrees within an expression, dots, and all of a congruence."""
+    text = answer.replace(" ", "")
+    inside = _LAST_DEGREES.sub("", text) if not _ANGLE.search(text) else text
+    return sorted(_DROPPED.findall(inside)), (text if _CONGRUENT.search(text) else "")
 
 
 def _names(answer: str) -> set[str]:
@@ -49,14 +63,6 @@ def _names(answer: str) -> set[str]:
     found = {name.lstrip("\\") for name in _COMMAND.findall(answer)}
     words = _FUNCTION.sub(" ", _COMMAND.sub(" ", answer))
     return {name for name in found if len(name) > 1} | set(_LETTER.findall(words))
-
-
-def _in_another_order(first: str, second: str) -> bool:
-    """Whether both list the same, bare, in different orders: one may have been asked for."""
-    if _RELATION.search(first + second) or _BRACKET.search(first + second):
-        return False
-    one, other = ([part.strip() for part in each.split(",")] for each in (first, second))
-    return one != other and sorted(one) == sorted(other)
 
 
 @lru_cache(maxsize=1_024)

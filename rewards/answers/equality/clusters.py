@@ -12,13 +12,17 @@ def leaders(forms: Mapping[str, Form], judge: Callable[[Form, Form], bool]) -> d
     """For each form, by its text, the text of the one that leads its cluster.
 
     `judge` decides what is left to mathematics. Its relation need not be transitive: each form,
-    shortest first, is compared with the first form of every cluster so far.
+    shortest first, is compared with the first form of every cluster so far that has none which
+    plainly differs, as `x = 5 m` does from `5 km`.
     """
     leader = {text: text for text in forms}
     leader |= _numbers([form for form in forms.values() if form.kind is Kind.NUMBER])
     if not left_open(forms.values()):
         return leader
     leading: list[Form] = []
+    members: dict[str, list[Form]] = {}
+    for text, first in leader.items():
+        members.setdefault(first, []).append(forms[text])
     budget = MAX_JUDGED_PAIRS
     for text in sorted(forms, key=lambda text: (len(text), text)):
         form = forms[text]
@@ -27,10 +31,11 @@ def leaders(forms: Mapping[str, Form], judge: Callable[[Form, Form], bool]) -> d
         for other in leading:
             if not budget:
                 break
-            if plainly_equal(other, form) is None:
+            if all(plainly_equal(each, form) is not False for each in members[other.text]):
                 budget -= 1
                 if judge(other, form):
                     leader[text] = other.text
+                    members[other.text].append(form)
                     break
         if leader[text] == text:
             leading.append(form)

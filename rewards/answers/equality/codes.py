@@ -11,21 +11,26 @@ _MONTHS = {
     name: number
     for number, names in enumerate(
         (
-            "january jan", "february feb", "march mar", "april apr", "may", "june jun",
-            "july jul", "august aug", "september sep sept", "october oct", "november nov",
-            "december dec",
+            "january jan januar", "february feb februar", "march mar m\u00e4rz", "april apr",
+            "may mai", "june jun juni", "july jul juli", "august aug", "september sep sept",
+            "october oct oktober", "november nov", "december dec dezember",
         ),
         1,
     )
     for name in names.split()
 }  # fmt: skip
 _MONTH = rf"({'|'.join(sorted(_MONTHS, key=len, reverse=True))})\.?"
-_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_DAY = r"(\d{1,2})(?:st|nd|rd|th|\.)?"
 _YEAR = r"(\d{4})"
 _TIME_OF_DAY = r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?m\.?)?"
-_DAY_FIRST = re.compile(rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:,?\s+{_YEAR})?", re.IGNORECASE)
+_DAY_FIRST = re.compile(
+    rf"(?:the\s+)?{_DAY}[\s-]\s*(?:of\s+)?{_MONTH}(?:[\s,-]\s*{_YEAR})?", re.IGNORECASE
+)
 _MONTH_FIRST = re.compile(rf"{_MONTH}\s+{_DAY}(?:\s*,?\s+{_YEAR})?", re.IGNORECASE)
 _MONTH_YEAR = re.compile(rf"{_MONTH},?\s+{_YEAR}", re.IGNORECASE)
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d")
+_WEEKDAY = re.compile(rf"({'|'.join(_DAYS)}),?\s+", re.IGNORECASE)
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
 _HAN_DATE = re.compile(r"(\d{4})\s*\u5e74\s*(\d{1,2})\s*\u6708\s*(\d{1,2})\s*\u65e5")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
@@ -82,6 +87,19 @@ def _when(text: str) -> str | None:
 
 
 def _date(text: str) -> str | None:
+    if weekday := _WEEKDAY.match(text):
+        return _on(weekday[1].lower(), _date_itself(text[weekday.end() :]))
+    return _date_itself(text)
+
+
+def _on(weekday: str, date: str | None) -> str | None:
+    """The date, if it is one that was on that day of the week."""
+    if date is None or _ISO.fullmatch(date) is None:
+        return None
+    return date if datetime.date.fromisoformat(date).weekday() == _DAYS.index(weekday) else None
+
+
+def _date_itself(text: str) -> str | None:
     if match := _YEAR_FIRST.fullmatch(text):
         return _iso(match[1], match[3], match[4])
     if match := _HAN_DATE.fullmatch(text):
@@ -121,8 +139,9 @@ def _time(text: str) -> str | None:
         return None
     if half:
         hour = hour % 12 + (12 if half in "pP" else 0)
-    shown = f"{hour}:{minute:02}" + (f":{second}" if second else "")
     certain = half or hour > 12 or hour == 0  # else it may be in the morning or not
+    counted = second and not (certain and second == "00")
+    shown = f"{hour}:{minute:02}" + (f":{second}" if counted else "")
     return shown if certain else f"{shown} o'clock"
 
 

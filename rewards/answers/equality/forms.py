@@ -13,21 +13,17 @@ from fractions import Fraction
 from rewards.answers.equality.codes import code
 from rewards.answers.equality.layout import plain_characters, without_layout
 from rewards.answers.equality.numbers import half_unit
+from rewards.answers.equality.options import option_letter, several_parts
 from rewards.answers.equality.quantities import PERCENT, quantity, unit_of
+from rewards.answers.equality.shapes import bare_name
 from rewards.answers.equality.symbols import mathematical, source_of
 from rewards.answers.equality.words import tidied
 from rewards.answers.remembered import remembered
 
-_OPTION = re.compile(
-    r"\(([A-Ja-j])\)|([A-J])\)?|\(([A-Ja-j])\)\s+(.+)|([A-J])(?:\)\s*|:\s)(.+)", re.DOTALL
-)
-_OPTION_WORD = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
-_MORE_OPTIONS = re.compile(r"(?<![A-Za-z])\(?[A-J][).:]|^\W*(?:and|or)\b|^\s*[,&/]")
-_NAMED = re.compile(r"[^=<>]*[A-Za-z][^=<>]*(?<![<>!:])=\s*([^=<>]*)")
-_LIST = re.compile(
-    r"([(\[]?)([-+\deE./\s]*\d[-+\deE./\s]*(?:,[-+\deE./\s]*\d[-+\deE./\s]*)*)([)\]]?)"
-)
-
+_NAMED = re.compile(r"([^=<>]*?)\s*(?<![<>!:])=\s*([^=<>]*)")
+_ONE_LETTER_UNIT = re.compile(r"(?<=[\d)}\]]) [A-Za-z]|(?<=\\pi) [A-Za-z]")
+_LETTERS_LAST = re.compile(r"(?:\d|\\pi)\s*[A-Za-z]+\Z")
+_ITEM = re.compile(r"[-+\deE./\s]+")
 
 _MAX_CHARS = 4_000
 """In plain characters: what is longer is neither a number nor mathematics, and the same only if it
@@ -48,8 +44,9 @@ class Kind(Enum):
 class Form:
     """`text` is the same for plainly equal answers; `source` is the answer in plain characters.
 
-    `value`: of a number; `unit`: of a number or an expression. `rounded`: half a unit of its last
-    decimal place, if it has so many that it may be rounded. `is_list`: a list of numbers.
+    `value`: of a number; `unit`: of a number or an expression; both, and `name`, of an equation as
+    `x = 5 cm`. `rounded`: half a unit of its last decimal place, if it has so many that it may be
+    rounded. `is_list`: a list of numbers.
     """
 
     kind: Kind
@@ -58,6 +55,7 @@ class Form:
     _: KW_ONLY
     value: Fraction | None = None
     unit: str = ""
+    name: str = ""
     rounded: Fraction | None = None
     is_list: bool = False
 
@@ -83,15 +81,17 @@ def form_of(answer: str) -> Form:
         shown = f"{value} {unit}" if unit else str(value)
         rounded = half_unit(text) if not unit else None
         return Form(Kind.NUMBER, shown, source_of(source), value=value, unit=unit, rounded=rounded)
-    named = _NAMED.fullmatch(text)
-    if (one := code(text) or (code(named[1].strip()) if named else None)) is not None:
+    if (one := code(text)) is not None:
         return Form(Kind.CODE, one, source)
-    if letter := _letter(text):
+    if (equation := _equation(text, source)) is not None:
+        return equation
+    if letter := option_letter(text):
         return Form(Kind.OPTION, letter, source)
     if measured := _measured(text):
         expression, unit = measured
-        return Form(Kind.EXPRESSION, f"{expression} {unit}", source_of(expression), unit=unit)
-    if not mathematical(text):
+        shown = expression if expression == text else f"{expression} {unit}"
+        return Form(Kind.EXPRESSION, shown, source_of(expression), unit=unit)
+    if several_parts(text) or not mathematical(text):
         return Form(Kind.WORDS, tidied(text), source)
     items = _items(text)
     return Form(Kind.EXPRESSION, items or text, source_of(source), is_list=bool(items))
@@ -106,8 +106,7 @@ def plainly_equal(first: Form, second: Form) -> bool | None:
         return True
     kinds = {first.kind, second.kind}
     if Kind.EXPRESSION in kinds and kinds <= {Kind.EXPRESSION, Kind.NUMBER}:
-        apart = first.unit and second.unit and first.unit != second.unit
-        return False if apart or _both_lists(first, second) else None
+        return False if _apart(first, second) or _both_lists(first, second) else None
     return sameness(first, second) is not None
 
 
@@ -129,33 +128,70 @@ def sameness(first: Form, second: Form) -> Sameness | None:
     return Sameness.LOOSE if measured.value == bare.value else None
 
 
-def _letter(text: str) -> str | None:
-    match = _OPTION.fullmatch(_OPTION_WORD.sub("", text, count=1))
-    if match is None:
+def _equation(text: str, source: str) -> Form | None:
+    """What says of one name which number or code it is; None for anything else."""
+    named = _NAMED.fullmatch(text)
+    name = bare_name(named[1]) if named else None
+    if named is None or name is None:
         return None
-    alone, rest = match[1] or match[2], match[4] or match[6]
-    if alone is None and _MORE_OPTIONS.search(rest):
-        return None
-    return (alone or match[3] or match[5]).upper()
+    found = quantity(named[2])
+    if found is None:
+        one = code(named[2])
+        return None if one is None else Form(Kind.CODE, one, source)
+    value, unit = found
+    rounded = half_unit(named[2]) if not unit else None
+    equation = f"{named[1]} = {value}"
+    if rounded or not mathematical(equation):
+        equation = source if mathematical(text) else f"x = {value}"
+    return Form(
+        Kind.EXPRESSION,
+        f"{name} = {value} {unit}".rstrip(),
+        source_of(equation),
+        value=value,
+        unit=unit,
+        name=name,
+        rounded=rounded,
+    )
+
+
+def _apart(first: Form, second: Form) -> bool:
+    """Whether two expressions plainly differ: in their unit, in what they are said of, in value."""
+    if first.unit and second.unit and first.unit != second.unit:
+        return True
+    if first.name and second.name and first.name != second.name:
+        return True
+    if first.value is not None and second.value is not None:
+        return sameness(first, second) is None
+    if bool(first.unit) == bool(second.unit):
+        return False
+    return _LETTERS_LAST.search((second if first.unit else first).text) is not None
 
 
 def _measured(text: str) -> tuple[str, str] | None:
-    """An expression and the unit after it, if that is a known one of several letters."""
+    """An expression and the unit after it, if that is a known one. A single letter may be a
+    variable, so it stays in the expression too."""
     expression, _, name = text.rpartition(" ")
-    unit = unit_of(name) if len(name) > 1 else None
     expression = expression.strip()
-    return None if unit is None or not mathematical(expression) else (expression, unit)
+    unit = unit_of(name)
+    if unit is None or not mathematical(expression):
+        return None
+    if len(name) > 1:
+        return expression, unit
+    return (text, unit) if _ONE_LETTER_UNIT.fullmatch(text, len(text) - 2) else None
 
 
 def _items(text: str) -> str | None:
     """A list of plain numbers in one form; None for anything else. Its order counts: it may have
     been asked for."""
-    match = _LIST.fullmatch(text)
-    if match is None:
-        return None
-    found = [quantity(part.strip()) for part in match[2].split(",")]
-    values = [str(each[0]) for each in found if each is not None and not each[1]]
-    return f"{match[1]}{', '.join(values)}{match[3]}" if len(values) == len(found) else None
+    opening = text[:1] if text.startswith(("(", "[")) else ""
+    closing = text[-1:] if text.endswith((")", "]")) else ""
+    values: list[str] = []
+    for part in text[len(opening) : len(text) - len(closing)].split(","):
+        found = quantity(part.strip()) if _ITEM.fullmatch(part) else None
+        if found is None or found[1]:
+            return None
+        values.append(str(found[0]))
+    return f"{opening}{', '.join(values)}{closing}"
 
 
 def _both_lists(first: Form, second: Form) -> bool:

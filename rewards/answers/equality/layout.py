@@ -26,7 +26,7 @@ _TEXT_COMMAND = re.compile(
     r"\\(?:text(?:bf|it|rm|tt)?|textnormal|mathrm|mathbf|mbox)\s*\{([^{}]*)\}"
 )
 _OTHER_DIGITS = re.compile(r"(?![0-9])\d")
-_SPACES = re.compile(r"\\(?:[,;: ]|quad(?![a-z])|qquad(?![a-z]))|~|\s+")
+_SPACES = re.compile(r"\\(?:[,;: ]|quad(?![a-z])|qquad(?![a-z]))|(?<=[^\s(])~|\s+")
 _DROPPED = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\!\s*|\\[()\[\]]")
 _BOLD = re.compile(r"(?:(?<=^)|(?<=[\s(]))\*\*(?=\S)([^*]+)(?<=\S)\*\*(?=$|[\s.,;:!?)])")
 _WRAPPED = re.compile(
@@ -59,7 +59,7 @@ def without_layout(text: str) -> str:
         if wrapped := _WRAPPED.fullmatch(text):
             text = wrapped[wrapped.lastindex or 0]
         if not text.endswith(("...", "\\.")):
-            text = text.removesuffix(".").removesuffix("\\")
+            text = text.removesuffix(".").rstrip("\\")
     return text.replace(_DOLLAR, "$")
 
 

@@ -9,6 +9,7 @@ _SIGNIFICANT = 6
 _FRACTION = re.compile(
     r"([-+]?)\s*(\d*)\s*\\[dtc]?frac\s*(?:\{([-+]?\d+)\}\s*\{([-+]?\d+)\}|(\d)\s*(\d))"
 )
+_REPEATING = re.compile(r"([-+]?)\s*(\d*)\.(\d*)\s*\\(?:overline|bar)\s*\{(\d+)\}")
 _MIXED = re.compile(r"([-+]?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")
 _EXACT = re.compile(r"([-+]?)\s*(\d*)(?:\.(\d*))?\s*(?:/\s*([-+]?\d+))?")
 _TIMES_TEN = re.compile(
@@ -24,8 +25,8 @@ _COMMA_LAST = re.compile(r"([-+]?[1-9]\d{0,2}(?:\.\d{3})+),(\d+)")
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The value of an integer, a decimal, a fraction, a mixed number, a power of whole numbers or a
-    power-of-ten form; None for anything else."""
+    """The value of an integer, a decimal that may repeat, a fraction, a mixed number, a power of
+    whole numbers or a power-of-ten form; None for anything else."""
     if len(text) > _MAX_CHARS or not any(c.isdigit() for c in text):
         return None
     if match := _FRACTION.fullmatch(text):
@@ -34,6 +35,10 @@ def exact_number(text: str) -> Fraction | None:
         if not denominator:
             return None
         return _signed(sign, int(whole or 0) + Fraction(numerator, denominator))
+    if match := _REPEATING.fullmatch(text):
+        sign, whole, once, again = match.groups()
+        repeated = Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
+        return _signed(sign, Fraction(f"{whole or '0'}.{once or '0'}") + repeated)
     if match := _MIXED.fullmatch(text):
         whole, numerator, denominator = map(int, match.groups()[1:])
         if 0 < numerator < denominator and not (len(match[3]) == 3 and len(match[2]) < 4):

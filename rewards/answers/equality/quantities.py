@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from string import ascii_letters
 
+from rewards.answers.equality.nouns import may_be_counted
 from rewards.answers.equality.numbers import exact_number
 
 PERCENT = "%"
@@ -25,8 +26,9 @@ _UNITS = _names(
     "week weeks", "month months", "yr yrs year years", "ms millisecond milliseconds",
     "mm millimeter millimeters millimetre millimetres",
     "cm centimeter centimeters centimetre centimetres", "m meter meters metre metres",
-    "km kilometer kilometers kilometre kilometres", "inch inches", "ft foot feet", "yd yard yards",
-    "mile miles", "mg milligram milligrams", "g gram grams", "kg kilogram kilograms",
+    "km kilometer kilometers kilometre kilometres", "inch inches in", "ft foot feet",
+    "yd yard yards", "mile miles", "mg milligram milligrams", "g gram grams",
+    "kg kilogram kilograms",
     "lb lbs pound pounds", "oz ounce ounces", "mL ml milliliter milliliters millilitre millilitres",
     "L liter liters litre litres", "W watt watts", "kW kilowatt kilowatts", "MW megawatt megawatts",
     "mW milliwatt milliwatts", "kWh", "MWh", "V volt volts", "mV", "kV", "MV", "mA", "MA", "kA",
@@ -41,16 +43,6 @@ _UNITS = _names(
 _SCALES: Mapping[str, int] = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
-_MODIFIERS = """
-and or not to of by out over per plus minus times more less than at least most about around half
-halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths eighth eighths
-tenth tenths squared cubed factorial base mod modulo remainder dozen dozens score gross pair
-pairs double twice fold am pm ad bc ce bce ago later before after from into if is are was but
-nor with without pi sin cos tan sec csc cot log ln exp sqrt max min lim inf infinity infty oo
-choose
-"""
-_NO_UNIT = frozenset(_MODIFIERS.split())
-"""Words after a number that change it, or that are no unit."""
 _NUMBER = (
     r"[-+]?\s*(?:\d*\s*\\[dtc]?frac\s*(?:\{\d+\}\s*\{\d+\}|\d\s*\d)"
     r"|(?:\d[\d,.']*(?: \d{3})*(?: +\d+)?(?:/\d+)?|\.\d+)(?:[eE][-+]?\d+(?!\d))?"
@@ -63,9 +55,12 @@ _DEGREES = re.compile(
     r"\s*\^\s*\{?\s*\\circ\s*\}?\s*|\s*\\(?:degree|circ)(?![a-z])\s*|\s*\u00b0\s*"
 )
 _WORDS = re.compile(r"[a-z]{3,}(?:[ -][a-z]{2,}){0,2}")
-_COMPOUND = re.compile(
-    r"[^\W\d_]{1,4}(?:\^\{?-?\d\}?)?(?:[/*\u00b7][^\W\d_]{1,4}(?:\^\{?-?\d\}?)?){0,3}"
-)
+_COMPOUND = re.compile(r"[^\W\d_]{1,16}(?:\^-?\d)?(?:[/*][^\W\d_]{1,16}(?:\^-?\d)?){0,3}")
+_POWERS: Mapping[str, str] = {"square": "^2", "squared": "^2", "cubic": "^3", "cubed": "^3"}
+_POWER_WORD = re.compile(r"(square|cubic) ([a-z]+)|([a-z]+) (squared|cubed)")
+_OF_DEGREES = re.compile(r"(?:degrees?|deg|\u00b0) ?(?=celsius|fahrenheit|[CF]\Z)", re.IGNORECASE)
+_MOST_CHARS = 80
+_SPEEDS: Mapping[str, str] = {"mile/h": "mph", "kph": "km/h"}
 
 
 def quantity(text: str) -> tuple[Fraction, str] | None:
@@ -107,23 +102,52 @@ def _scaled(text: str) -> tuple[Fraction, str] | None:
 def _unit(text: str, glued: bool) -> str | None:
     """One name for a unit; None for what is none. A single letter glued to its number may be a
     variable."""
+    text = _temperature(text)
     if (known := _MONEY.get(text) or _UNITS.get(text)) and not (glued and text in _LETTERS):
-        return known
-    words = text.split()
-    if any(part in _NO_UNIT for word in words for part in word.split("-")) or any(
-        word in _SCALES for word in words
-    ):
+        return _SPEEDS.get(known, known)
+    if (compound := _compound(text)) is not None:
+        return compound
+    words = re.split("[ -]+", text)
+    if not may_be_counted(words) or any(word in _SCALES for word in words):
         return None
     if not glued and _WORDS.fullmatch(text):
-        return text[:-1] if len(text) > 4 and text.endswith("s") else text
-    return _compound(text)
+        return _singular(text)
+    return None
 
 
 def _compound(text: str) -> str | None:
-    """Units divided, multiplied or raised; None for anything else."""
-    parts = re.split(r"[/*\u00b7]", text)
-    if len(text) > 1 and _COMPOUND.fullmatch(text) and len(parts) + text.count("^") > 1:
-        names = [part.partition("^")[0] for part in parts]
-        if all(name in _UNITS for name in names):
-            return text.replace("{", "").replace("}", "")
-    return None
+    """Units divided, multiplied or raised, in symbols or in words; None for anything else."""
+    if len(text) > _MOST_CHARS:
+        return None
+    text = _POWER_WORD.sub(
+        lambda power: (power[2] or power[3]) + _POWERS[power[1] or power[4]], text
+    )
+    text = re.sub(r" per | ?/ ?", "/", re.sub(r"[\u00b7\u22c5]", "*", text))
+    text = text.replace("{", "").replace("}", "")
+    if _COMPOUND.fullmatch(text) is None or not any(c in text for c in "/*^"):
+        return None
+    parts = re.split(r"([/*])", text)
+    for at in range(0, len(parts), 2):
+        name, raised, power = parts[at].partition("^")
+        if name not in _UNITS:
+            return None
+        parts[at] = _UNITS[name] + raised + power
+    unit = "".join(parts)
+    return _SPEEDS.get(unit, unit)
+
+
+def _temperature(text: str) -> str:
+    """`\u00b0C` for `degrees Celsius`."""
+    if found := _OF_DEGREES.match(text):
+        rest = text[found.end() :].lower()
+        scale = {"c": "C", "celsius": "C", "f": "F", "fahrenheit": "F"}.get(rest)
+        return f"\u00b0{scale}" if scale else text
+    return text
+
+
+def _singular(words: str) -> str:
+    """One form for a noun and its plural, as the plural has it without its s: `boxe`."""
+    if words.endswith(("x", "ch", "sh", "ss", "z")):
+        return f"{words}e"
+    stem = words[:-1] if len(words) > 4 and words.endswith("s") else words
+    return f"{stem[:-1]}ie" if re.search("[^aeiou ]y\\Z", stem) else stem

@@ -2,7 +2,7 @@
 
 import re
 
-_COMMAND = re.compile(r"\\+(?:begin|end)\s*\{[a-zA-Z*]+\}|\\+[a-zA-Z]+|\\[{}\\,;|]")
+_COMMAND = re.compile(r"\\++(?:begin|end)\s*\{[a-zA-Z*]+\}|\\++[a-zA-Z]+|\\[{}\\,;|]")
 _RUN = re.compile(r"[^\W\d_]+")
 _FUNCTIONS = """
 sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log ln lg exp sqrt abs min max gcd
@@ -20,7 +20,7 @@ _FOREIGN = re.compile(
 )
 _CODED = re.compile(r"\d\s*:\s*\d|\d\.\d+\.\d|\^[\s{]*\w+[\s}]*\^|\bd\w?\s*\}?\s*[/{]\s*d\w")
 """Times, addresses, powers of powers and derivatives, which are read one way or the other."""
-_NAMED_COMMAND = re.compile(r"\\+([a-zA-Z]+)")
+_NAMED_COMMAND = re.compile(r"\\++([a-zA-Z]+)")
 _COMMANDS = """
 frac dfrac tfrac cfrac sqrt pi sin cos tan sec csc cot arcsin arccos arctan sinh cosh tanh log
 ln lg exp cdot times div pm mp le leq leqslant ge geq geqslant lt gt ne neq infty cup cap in
@@ -41,7 +41,7 @@ _SYMBOLS = str.maketrans(
         "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ",
         "\u2260": r"\ne ", "\u00b1": r"\pm ", "\u222a": r"\cup ", "\u2229": r"\cap ",
         "\u2208": r"\in ", "\u2248": r"\approx ", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*",
-        "\u00f7": "/",
+        "\u00f7": "/", "\u00b0": r"^\circ ",
     }
 )  # fmt: skip
 _NAMED = re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|log|ln)(?![a-zA-Z])")

@@ -13,7 +13,7 @@ _PAIRED = re.compile(r"(?:(.)\1)+", re.IGNORECASE)
 _INITIALS = re.compile(r"(?<=\b[A-Z]\.)\s+(?=[A-Z]\.)")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _DOTTED = re.compile(r"\.\w\w")
-_EDGES = " \t\n,;:!"
+_END = " ,;:!"
 _LEAST_SHOUTED = 8
 """Letters of several words in capitals that are no abbreviations."""
 
@@ -22,7 +22,7 @@ def tidied(text: str) -> str:
     """One text for all that differ only in spaces, punctuation at the end, and case without
     meaning. Words of three letters or more are the same with a capital in front or without, longer
     ones in capitals too. `CO` and `Co`, `WHO` and `who`, `Aa` and `aa`, `mRNA` keep theirs."""
-    text = _INITIALS.sub("", " ".join(text.split()).strip(_EDGES))
+    text = _INITIALS.sub("", " ".join(text.split()).rstrip(_END))
     letters = "".join(c for c in text if c.isalpha())
     alone = " " not in text
     shouted = not alone and len(letters) >= _LEAST_SHOUTED and letters.isupper()

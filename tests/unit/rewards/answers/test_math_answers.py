@@ -112,6 +112,23 @@ def test_clusters_do_not_depend_on_order(answers) -> None:
     ]
 
 
+@given(st.permutations(["$5", "5 dollars", "[5]", "\\$5"]))
+def test_of_forms_with_one_text_the_shortest_is_judged(answers) -> None:
+    script = Script(("$5", "[5]"))
+    tally = MathAnswers(script).tally(answers)
+    assert set(script.asked) == {("$5", "[5]")}
+    assert len(tally.members) == 1
+
+
+@given(st.permutations(["5", "x = 5 cm", "x = 5 m", "y = 5 cm"]))
+def test_what_plainly_differs_shares_no_cluster(answers) -> None:
+    equal = [("5", "x = 5"), ("5", "y = 5"), ("x = 5", "y = 5")]
+    tally = MathAnswers(Script(*equal)).tally(answers)
+    together = {frozenset(answers[row] for row in rows) for rows in tally.members}
+    assert together == {frozenset({"5", "x = 5 m"}), frozenset({"x = 5 cm"}),
+                        frozenset({"y = 5 cm"})}  # fmt: skip
+
+
 @pytest.mark.timeout(300)
 def test_published_pairs_are_graded_right(judge: MathJudge) -> None:
     """Facts from the test suites of math-verify and of NeMo-Skills' grader, in both orders."""

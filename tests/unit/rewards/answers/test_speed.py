@@ -7,6 +7,7 @@ import time
 import pytest
 
 from rewards.answer_choice import AnswerChoice
+from rewards.answers.equality.forms import form_of
 from rewards.answers.kind import answers_of
 from rewards.answers.kinds import AnswerKinds
 from rewards.answers.medoid import text_medoid
@@ -52,3 +53,28 @@ def test_a_group_is_read_and_tallied_in_milliseconds(kind: str) -> None:
             text_medoid([answer for answer in answers if answer is not None])
         fastest = min(fastest, 1e3 * (time.process_time() - started))
     assert fastest < MOST_MILLISECONDS.get(kind, 30.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "1996, 1997, 1998, 1999, 2000, 2001, 2002, 2003, 2004, 2005, 2006, 2007, \\ldots",
+        "(" + ", ".join(map(str, range(1000, 1400))) + ", n)",
+        "1,111" * 180 + "x",
+        "1 111" * 180 + "x",
+        "1.5-" * 400 + "x",
+        "1/2, " * 400 + "x",
+        "a" * 3_990,
+        "a " * 1_900 + "= x = ?",
+        "\\text{" * 400 + "x" + "}" * 400,
+        "1" + " " * 3_900 + "x",
+        "1 " * 1_900 + "x",
+        "A) 1 " * 700,
+        "\\" * 3_990,
+    ],
+    ids=lambda answer: answer[:12],
+)
+def test_an_answer_whose_end_does_not_fit_is_told_in_milliseconds(answer: str) -> None:
+    started = time.process_time()
+    form_of(answer)
+    assert time.process_time() - started < 0.25
