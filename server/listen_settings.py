@@ -33,6 +33,9 @@ class ListenSettings(SettingsGroup):
     """Largest request body accepted (413 above)."""
     body_seconds: float = Field(default=60.0, gt=0)
     """Seconds for a request's body to come whole (408)."""
+    reply_seconds: float = Field(default=60.0, gt=0)
+    """Seconds, all in all, for which a client may keep a reply waiting that it does not read: then
+    it is hung up on, and what was held for it is free."""
     max_unparsed_bytes: int = Field(default=32 << 20, gt=0)
     """Most bytes of requests that are still coming, of all clients together. For more, the one that
     has taken the longest is broken off (408), so that those which never end keep nobody out."""

@@ -1,6 +1,8 @@
-"""One client's connection, with limits on what may come before a request is read.
+"""One client's connection, with limits on what may come before a request is read, and on how long a
+reply waits to be read.
 
-uvicorn has none for headers and for time: who never ends them would fill the memory, without a key.
+uvicorn has none for headers and for time: who never ends them would fill the memory, without a key,
+and who reads no reply would hold its share of the engine for good.
 """
 
 from asyncio import TimerHandle, Transport
@@ -33,12 +35,14 @@ _TAKEN = "ratchet.taken"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """Bytes and number of headers, seconds for them and for a body to be whole."""
+    """Bytes and number of headers, seconds for them and for a body to be whole, and for which a
+    reply may wait in all for a client that does not read."""
 
     header_bytes: int
     headers: int
     header_seconds: float
     body_seconds: float
+    reply_seconds: float
 
 
 class Connection(HttpToolsProtocol):
@@ -54,6 +58,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(**uvicorns)
         self._limits, self._budget, self._refused = limits, unparsed, refused
         self._timer: TimerHandle | None = None
+        self._waiting: TimerHandle | None = None
+        self._waited, self._waits_since = 0.0, 0.0
         self._coming: Unparsed | None = None
         self._requests: deque[Unparsed] = deque()
         self._in_head, self._over = True, False
@@ -64,8 +70,19 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._start_timer()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._waits_since = self.loop.time()
+        left = max(0.0, self._limits.reply_seconds - self._waited)
+        self._waiting = self.loop.call_later(left, self._hang_up)
+
+    def resume_writing(self) -> None:
+        self._wait_no_more()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._wait_no_more()
         self._take_all()
         super().connection_lost(exc)
 
@@ -116,6 +133,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._requests:
             self._requests.popleft().taken()
+        self._waited = 0.0
         super().on_response_complete()
 
     @property
@@ -167,6 +185,17 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+            self._waited += self.loop.time() - self._waits_since
+
+    def _hang_up(self) -> None:
+        """On who does not read: what is still to be sent is thrown away."""
+        self._refused(Refusal.REPLY_TIME)
+        self.transport.abort()
 
     def _give_way(self) -> None:
         message = "others needed the room while this request was coming: see max_unparsed_bytes"

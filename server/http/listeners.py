@@ -114,6 +114,7 @@ def _connection(parts: Parts) -> type[Connection]:
         headers=settings.max_headers,
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
+        reply_seconds=settings.reply_seconds,
     )
     made = partial(
         Connection,

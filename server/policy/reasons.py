@@ -32,12 +32,13 @@ class Unrecorded(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a connection is hung up on before a whole request has come."""
+    """Why a connection is hung up on, before a whole request has come or a whole reply gone."""
 
     HEADER_BYTES = "header_bytes"
     HEADERS = "headers"
     HEADER_TIME = "header_time"
     BODY_TIME = "body_time"
+    REPLY_TIME = "reply_time"
     UNPARSED_BYTES = "unparsed_bytes"
     PIPELINE = "pipeline"
     INVALID = "invalid"
