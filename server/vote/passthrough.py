@@ -75,8 +75,10 @@ async def stream_through(
     usual = {} if request.includes_usage else {"continuous_usage_stats": False}
     wanted = {**asked.options.get("stream_options", {}), **usual, "include_usage": True}
     asked = replace(asked, options={**asked.options, "stream_options": wanted})
+    a_chunk = request.stream_interval or 1
     async with engine.stream(asked, names) as batches:
-        charge.stream()
+        if asked.options.get("include_reasoning") is not False:  # else some make no chunk
+            charge.stream()
         used = 0
         async for chunks in batches:
             if chunks and _WITHOUT_CHOICES in chunks[-1].data:
@@ -84,7 +86,7 @@ async def stream_through(
                 used = usage.get("total_tokens", 0)
                 if not request.includes_usage:
                     chunks = chunks[:-1]
-            charge.see(len(chunks))  # about a token each, until there is the usage
+            charge.see(a_chunk * len(chunks))  # about so many tokens, until there is the usage
             if request.legacy:
                 chunks = [_in_older_form(chunk) for chunk in chunks]
             if chunks:
