@@ -46,6 +46,7 @@ async def test_one_that_diverges_is_made_again(bench: Bench) -> None:
     await bench.worker.learn(token)
     bench.trainer.diverge = 1
     assert await bench.worker.learn(token) is None
+    await bench.releases.resign(token)
     async with bench.running():
         release = await bench.candidate()
         assert sorted(release.sample_ids) == ["a", "b", "e", "f"]
@@ -82,7 +83,9 @@ async def test_those_on_top_of_a_version_that_is_rolled_back_are_dropped(bench: 
 async def test_those_that_were_not_published_are_made_again(bench: Bench) -> None:
     """A learner that ends between two updates of a candidate loses them, not their groups."""
     await bench.feed(*map(group, "ab"))
-    await bench.worker.learn(await leading(bench))
+    token = await leading(bench)
+    await bench.worker.learn(token)
+    await bench.releases.resign(token)
     bench.trainer = ScriptedTrainer()
     bench.worker = bench.new_worker()
     await bench.feed(*map(group, "cd"))
