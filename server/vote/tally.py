@@ -153,10 +153,12 @@ class RunningTally:
         return masses, seen
 
     async def current(self) -> Tally:
-        """The tally of the rollouts so far; computed in a thread if it needs the judge."""
+        """The tally of the rollouts so far; computed in a thread if it needs the judge, or if the
+        answers are long."""
         while self._tally is None:
             answers = list(self._answers)
-            if self.kind.instant(answers):
+            short = sum(len(answer or "") for answer in answers) <= _INLINE_CHARS
+            if short and self.kind.instant(answers):
                 tally = self.kind.tally(answers)
             else:
                 tally = await self.judging(partial(self.kind.tally, answers))

@@ -3,11 +3,16 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
+from rewards.answers.auto_answers import AutoAnswers
+from rewards.answers.kind import AnswerKind
 from rewards.answers.math_answers import MathAnswers
+from rewards.answers.structured.json_answers import JsonAnswers
 from rewards.rollouts import Rollout
 from rewards.votes import take_vote
 from server.engine.base import Draw
@@ -52,6 +57,23 @@ async def test_long_texts_are_read_in_a_thread() -> None:
     tally = RunningTally(MathAnswers(), 2)
     await tally.add(draws(padding + r"\boxed{1}", r"\boxed{1.0}"))
     assert (await tally.current()).clusters == [0, 0]
+
+
+@pytest.mark.parametrize("kind", [JsonAnswers(), AutoAnswers()])
+async def test_long_answers_are_compared_where_they_hold_up_nobody(kind: AnswerKind) -> None:
+    compared: list[int] = []
+
+    async def judging(work: Callable[[], Any]) -> Any:
+        compared.append(1)
+        return work()
+
+    for count, times in ((400, 0), (2_600, 1)):
+        text = " ".join(map(str, range(count)))
+        compared.clear()
+        tally = RunningTally(kind, 2, judging=judging)
+        await tally.add(draws(*(f'{{"a": "{text}"}}' for _ in range(2))))
+        assert (await tally.current()).clusters == [0, 0]
+        assert len(compared) == times
 
 
 async def test_it_is_decided_once_the_leader_cannot_be_overtaken() -> None:
