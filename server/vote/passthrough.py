@@ -75,7 +75,6 @@ async def stream_through(
     usual = {} if request.includes_usage else {"continuous_usage_stats": False}
     wanted = {**asked.options.get("stream_options", {}), **usual, "include_usage": True}
     asked = replace(asked, options={**asked.options, "stream_options": wanted})
-    a_chunk = request.stream_interval or 1
     async with engine.stream(asked, names) as batches:
         if asked.options.get("include_reasoning") is not False:  # else some make no chunk
             charge.stream()
@@ -86,7 +85,8 @@ async def stream_through(
                 used = usage.get("total_tokens", 0)
                 if not request.includes_usage:
                     chunks = chunks[:-1]
-            charge.see(a_chunk * len(chunks))  # about so many tokens, until there is the usage
+            # About so many tokens, until there is the usage.
+            charge.see(request.tokens_an_event * len(chunks))
             if request.legacy:
                 chunks = [_in_older_form(chunk) for chunk in chunks]
             if chunks:

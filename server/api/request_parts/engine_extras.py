@@ -72,6 +72,11 @@ class EngineExtras(SamplingExtras, Grammar):
     repetition_detection: _Object | None = None
     stream_interval: Count | None = None
 
+    @property
+    def tokens_an_event(self) -> int:
+        """Most tokens that an event of a stream brings."""
+        return self.stream_interval or 1
+
 
 class ChatExtras(Strict):
     """Those of chats alone."""
